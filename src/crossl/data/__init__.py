@@ -1,0 +1,1 @@
+"""Recordings, windows, the store, splits and batches."""

@@ -1,0 +1,78 @@
+"""Find a data set's folder below a path, unpacking an official archive for a while if needed."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossl.errors import DataError
+
+SUFFIXES = (".tar.xz", ".tar.gz", ".zip")
+
+
+def find_archive(root: Path, stem: str) -> Path | None:
+    """Return `root` if it is an archive of that name, or the one directly inside it."""
+    candidates = [root] if root.is_file() else sorted(root.iterdir())
+    for path in candidates:
+        if path.name.lower().startswith(stem.lower()) and path.name.endswith(SUFFIXES):
+            return path
+    return None
+
+
+def find_folder(root: Path, marker: str) -> Path | None:
+    """Return the folder that holds `marker`: `root` itself or one directly below it."""
+    if not root.is_dir():
+        return None
+    below = sorted(p for p in root.iterdir() if p.is_dir())
+    return next((p for p in [root, *below] if (p / marker).exists()), None)
+
+
+@contextmanager
+def open_root(root: Path | None, *, marker: str, stem: str) -> Iterator[Path]:
+    """Yield the folder that holds `marker`, be it unpacked or in an archive.
+
+    Args:
+        root: the folder that the user named, or the archive.
+        marker: a path that the data set's folder always has.
+        stem: how the name of the official archive begins.
+
+    Raises:
+        DataError: neither is there, or the archive is damaged or unsafe.
+    """
+    if root is None:
+        raise DataError(f"root: this data set has no default place; name the folder with {marker}")
+    if not root.exists():
+        raise DataError(f"{root}: does not exist; name the folder that holds '{marker}'")
+    folder = find_folder(root, marker)
+    if folder is not None:
+        yield folder
+        return
+    archive = find_archive(root, stem)
+    if archive is None:
+        raise DataError(f"{root}: holds neither '{marker}' nor an archive '{stem}*'")
+    with tempfile.TemporaryDirectory(prefix="crossl-") as scratch:
+        _unpack(archive, Path(scratch))
+        folder = find_folder(Path(scratch), marker)
+        if folder is None:
+            raise DataError(f"{archive}: holds no '{marker}'; is it the official archive?")
+        yield folder
+
+
+def _unpack(archive: Path, out: Path) -> None:
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(out)
+        else:
+            with tarfile.open(archive) as opened:
+                opened.extractall(out, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(
+            f"{archive}: cannot be unpacked ({error}); fetch it again"
+        ) from error

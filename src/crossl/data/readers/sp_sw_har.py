@@ -1,0 +1,149 @@
+"""sp-sw-har: smartphone and smartwatch, official CSV files (Matey-Sanz et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.readers.archive import find_archive, find_folder, open_root
+from crossl.data.readers.card import Card, motion_modality
+from crossl.data.recording import LabelInterval, Recording, Signal, resample_to_rate
+from crossl.data.windows import WindowSpec
+from crossl.errors import DataError
+
+MARKER, STEM = "DATA/subjects_info.csv", "sp_sw_har"
+RATE_HZ = 100.0
+MAX_GAP_S = 0.5
+HEADER = "x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label"
+DEVICES = {"sp": "phone", "sw": "watch"}
+
+CARD = Card(
+    name="sp_sw_har",
+    title="Smartphone and smartwatch activities (sp-sw-har)",
+    description=(
+        "23 people stood up, walked, turned and sat down, 6 to 11 times each, with a phone in the "
+        "left pocket and a watch on the left wrist: accelerometer and gyroscope of both. The "
+        "clocks run at 102.5 Hz (phone) and 104.3 Hz (watch), with jitter: the reader puts both on "
+        "one 100 Hz grid by linear interpolation on their timestamps, and cuts to the time that "
+        "both recorded."
+    ),
+    licence="CC BY 4.0",
+    citation=(
+        "M. Matey-Sanz, S. Casteleyn, C. Granell, Dataset of inertial measurements of smartphones "
+        "and smartwatches for human activity recognition, Data in Brief 51 (2023) 109809"
+    ),
+    url="https://doi.org/10.5281/zenodo.8398688",
+    modalities=tuple(
+        motion_modality(device, sensor, RATE_HZ)
+        for device in DEVICES.values()
+        for sensor in ("acc", "gyro")
+    ),
+    classes=("SEATED", "STANDING_UP", "WALKING", "TURNING", "SITTING_DOWN"),
+    spec=WindowSpec(window_s=1.0, stride_s=0.5),
+)
+
+
+@dataclass(frozen=True)
+class _DeviceFile:
+    """One CSV: times in seconds since the epoch, six columns, a label per sample."""
+
+    time_s: NDArray[np.float64]
+    values: NDArray[np.float64]
+    label: NDArray[np.str_]
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether the folder or archive looks like this data set."""
+    if find_folder(root, MARKER) is not None:
+        return True
+    return find_archive(root, STEM) is not None
+
+
+def read(root: Path | None) -> Iterator[Recording]:
+    """Yield one recording per execution.
+
+    Args:
+        root: folder that holds `DATA`, or the official archive, or the folder it lies in.
+
+    Raises:
+        DataError: files are missing or not in the official format.
+    """
+    with open_root(root, marker=MARKER, stem=STEM) as folder:
+        phones = sorted((folder / "DATA").glob("s*/s*_sp.csv"))
+        if not phones:
+            raise DataError(f"{folder}/DATA: holds no file s*/s*_sp.csv")
+        for phone in phones:
+            yield _read_execution(phone)
+
+
+def _read_execution(phone: Path) -> Recording:
+    subject, session = phone.stem.split("_")[:2]
+    files = {}
+    for ending, device in DEVICES.items():
+        path = phone.with_name(f"{subject}_{session}_{ending}.csv")
+        if path.is_file():
+            files[device] = _read_csv(path)
+    start = max(file.time_s[0] for file in files.values())
+    stop = min(file.time_s[-1] for file in files.values())
+    if stop - start < 1 / RATE_HZ:
+        raise DataError(f"{phone}: its devices never recorded at the same time")
+    return Recording(
+        subject=subject,
+        session=session,
+        modalities={m.name: m for m in CARD.modalities},
+        signals=_signals(files, start, stop),
+        labels=_label_runs(files["phone"], start, stop),
+    )
+
+
+def _read_csv(path: Path) -> _DeviceFile:
+    try:
+        with path.open(encoding="ascii") as file:
+            header = file.readline().strip()
+            if header != HEADER:
+                raise DataError(f"{path}: first line is '{header[:60]}'; expected '{HEADER}'")
+            text = np.loadtxt(file, delimiter=",", dtype="U24", ndmin=2)
+        values = text[:, :6].astype(np.float64)
+        milliseconds = text[:, 6].astype(np.int64)
+        label = text[:, 7]
+    except (ValueError, IndexError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: is not in the official format ({error})") from error
+    unknown = sorted(set(label.tolist()) - set(CARD.classes))
+    if unknown:
+        raise DataError(f"{path}: label '{unknown[0]}'; allowed are {', '.join(CARD.classes)}")
+    time_ms, first = np.unique(milliseconds, return_index=True)
+    return _DeviceFile(time_ms / 1000.0, values[first], label[first])
+
+
+def _signals(files: dict[str, _DeviceFile], start: float, stop: float) -> dict[str, Signal]:
+    signals = {}
+    for device, file in files.items():
+        grid = resample_to_rate(
+            file.time_s,
+            file.values,
+            rate_hz=RATE_HZ,
+            start_s=start,
+            stop_s=stop,
+            max_gap_s=MAX_GAP_S,
+        )
+        signals[f"{device}_acc"] = Signal(grid[:, :3], RATE_HZ)
+        signals[f"{device}_gyro"] = Signal(grid[:, 3:], RATE_HZ)
+    return signals
+
+
+def _label_runs(file: _DeviceFile, start: float, stop: float) -> tuple[LabelInterval, ...]:
+    """Turn a label per sample into intervals on the recording's clock, which starts at 0."""
+    changes = np.flatnonzero(file.label[1:] != file.label[:-1]) + 1
+    edges = np.clip(np.r_[file.time_s[0], file.time_s[changes], stop], start, stop) - start
+    names = file.label[np.r_[0, changes]]
+    return tuple(
+        LabelInterval(float(begin), float(end), str(name))
+        for begin, end, name in zip(edges[:-1], edges[1:], names, strict=True)
+        if end > begin
+    )

@@ -1,0 +1,112 @@
+"""WindowSource: what training and embedding read windows from, be it a store or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.recording import Float32, Modality
+from crossl.errors import DataError
+
+
+class WindowSource(Protocol):
+    """Windows by row number; a store on disk and arrays in memory look the same."""
+
+    @property
+    def modalities(self) -> Sequence[Modality]:
+        """The M streams, in the order of `present`'s columns."""
+
+    @property
+    def window_s(self) -> float:
+        """Length of every window, seconds."""
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(W, M): this modality was recorded in this window."""
+
+    def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
+        """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
+
+    def __len__(self) -> int:
+        """Count the windows."""
+
+
+class ArraySource:
+    """Windows held in memory.
+
+    Args:
+        signals: {modality: (n, time, channel) array, or None where it was not recorded}. A
+            window with a NaN in a modality lacks that modality.
+        modalities: what the arrays are, in the order of the model.
+        window_s: length of a window, seconds.
+
+    Raises:
+        DataError: an array is not (n, time, channel), or counts disagree, or it is infinite.
+    """
+
+    def __init__(
+        self,
+        signals: Mapping[str, NDArray[np.floating[Any]] | None],
+        *,
+        modalities: Sequence[Modality],
+        window_s: float,
+    ) -> None:
+        self.modalities = tuple(modalities)
+        self.window_s = window_s
+        arrays = {m.name: _check_array(m, signals.get(m.name), window_s) for m in self.modalities}
+        self._length = _common_length(arrays)
+        self._signals = {}
+        self.present = np.zeros((self._length, len(self.modalities)), dtype=np.bool_)
+        for column, (name, array) in enumerate(arrays.items()):
+            if array is None:
+                continue
+            self.present[:, column] = ~np.isnan(array).any(axis=(1, 2))
+            zeroed = np.where(self.present[:, column, None, None], array, 0)
+            self._signals[name] = np.ascontiguousarray(zeroed, dtype=np.float32)
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return self._length
+
+    def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
+        """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
+        out = {}
+        for modality in self.modalities:
+            if modality.name in self._signals:
+                out[modality.name] = self._signals[modality.name][rows]
+            else:
+                samples = round(self.window_s * modality.rate_hz)
+                shape = (len(rows), samples, len(modality.channels))
+                out[modality.name] = np.zeros(shape, dtype=np.float32)
+        return out
+
+
+def _check_array(
+    modality: Modality, array: NDArray[np.floating[Any]] | None, window_s: float
+) -> NDArray[np.floating[Any]] | None:
+    if array is None:
+        return None
+    array = np.asarray(array)
+    where = f"modality '{modality.name}'"
+    wanted = (round(window_s * modality.rate_hz), len(modality.channels))
+    if array.ndim != 3 or array.shape[1:] != wanted:
+        raise DataError(
+            f"{where}: array has shape {array.shape}; allowed is (n, {wanted[0]}, {wanted[1]}): "
+            f"windows, samples at {modality.rate_hz:g} Hz, channels"
+        )
+    if np.isinf(array).any():
+        raise DataError(f"{where}: array holds infinite values; use NaN for what is missing")
+    return array
+
+
+def _common_length(arrays: Mapping[str, NDArray[np.floating[Any]] | None]) -> int:
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if not lengths:
+        raise DataError("arrays: no modality is given; at least one array is needed")
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        raise DataError(f"arrays: modalities differ in number of windows, got {told}")
+    return next(iter(lengths.values()))

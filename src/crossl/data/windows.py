@@ -1,0 +1,215 @@
+"""Cut recordings into windows: where each starts, what is present, what its label is.
+
+The one place where seconds become samples and NaN becomes `present`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.recording import Float32, LabelInterval, Modality, Recording
+from crossl.errors import DataError
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How windows are cut.
+
+    Attributes:
+        window_s: length of a window, seconds.
+        stride_s: from the start of one window to the start of the next, seconds.
+        min_coverage: share of a window's samples that must have been recorded for a modality
+            to be present in it.
+        max_gap_s: a run of missing samples up to this long is interpolated; a window that
+            touches a longer one lacks the modality.
+        min_label_share: share of a window that its most frequent label must fill; below it the
+            window is unlabelled.
+    """
+
+    window_s: float
+    stride_s: float
+    min_coverage: float = 0.8
+    max_gap_s: float = 0.2
+    min_label_share: float = 0.6
+
+    def __post_init__(self) -> None:
+        """Refuse lengths and shares that cannot be."""
+        for name in ("window_s", "stride_s"):
+            if not getattr(self, name) > 0:
+                raise DataError(
+                    f"windows: {name} is {getattr(self, name)}; a positive number of seconds "
+                    "is needed"
+                )
+        for name in ("min_coverage", "min_label_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise DataError(f"windows: {name} is {getattr(self, name)}; allowed is 0 < x <= 1")
+        if self.max_gap_s < 0:
+            raise DataError(f"windows: max_gap_s is {self.max_gap_s}; allowed is 0 or more")
+
+    def samples(self, modality: Modality) -> int:
+        """Samples of one window of this modality.
+
+        Raises:
+            DataError: the window is shorter than one sample.
+        """
+        count = round(self.window_s * modality.rate_hz)
+        if count < 1:
+            raise DataError(
+                f"windows: window_s {self.window_s:g} holds no sample of '{modality.name}' at "
+                f"{modality.rate_hz:g} Hz; make the window longer"
+            )
+        return count
+
+
+@dataclass(frozen=True)
+class CutRecording:
+    """A recording ready for the store: gaps filled or marked, windows placed.
+
+    Attributes:
+        signals: (time, channel) float32 without NaN, by modality; long gaps hold zeros.
+        start_s: (W,) start of each window, seconds on the recording's clock.
+        offsets: (W, M) first sample of each window in its signal; -1 where not present.
+        present: (W, M) bool.
+        label: (W,) index into the class names; -1 unlabelled.
+        interpolated: samples filled across short gaps, by modality.
+    """
+
+    signals: dict[str, Float32]
+    start_s: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    label: NDArray[np.int16]
+    interpolated: dict[str, int]
+
+
+def cut_recording(
+    recording: Recording,
+    modalities: Sequence[Modality],
+    classes: Sequence[str],
+    spec: WindowSpec,
+) -> CutRecording:
+    """Cut one recording; windows in which no modality is present are dropped.
+
+    Args:
+        recording: what was recorded.
+        modalities: the columns of `present` and `offsets`, in order.
+        classes: label names; a label that is not among them leaves its time unlabelled.
+        spec: how to cut.
+
+    Returns:
+        The recording's signals and windows; no window when it is shorter than one.
+    """
+    start_s = _window_starts(recording, spec)
+    width = (len(start_s), len(modalities))
+    offsets = np.full(width, -1, dtype=np.int64)
+    signals, interpolated = {}, {}
+    for column, modality in enumerate(modalities):
+        if modality.name not in recording.signals:
+            continue
+        signal = recording.signals[modality.name]
+        filled, recorded, usable = fill_short_gaps(signal.values, spec.max_gap_s * signal.rate_hz)
+        first = np.round((start_s - signal.start_s) * modality.rate_hz).astype(np.int64)
+        ok = _present_windows(recorded, usable, first, spec.samples(modality), spec.min_coverage)
+        offsets[ok, column] = first[ok]
+        signals[modality.name] = filled
+        interpolated[modality.name] = int((usable & ~recorded).sum())
+    label = label_windows(recording.labels, start_s, spec, classes)
+    some = (offsets >= 0).any(axis=1)
+    return CutRecording(
+        signals, start_s[some], offsets[some], offsets[some] >= 0, label[some], interpolated
+    )
+
+
+def _window_starts(recording: Recording, spec: WindowSpec) -> NDArray[np.float64]:
+    length = recording.end_s - recording.start_s
+    count = int(np.floor((length - spec.window_s) / spec.stride_s + 1e-6)) + 1
+    return recording.start_s + np.arange(max(count, 0)) * spec.stride_s
+
+
+def fill_short_gaps(
+    values: Float32, max_gap_samples: float
+) -> tuple[Float32, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Interpolate runs of missing samples up to a length; mark the longer ones.
+
+    A sample with NaN in any channel counts as missing. A short run at either end repeats the
+    nearest recorded sample.
+
+    Args:
+        values: (time, channel), NaN where missing.
+        max_gap_samples: longest run that is filled.
+
+    Returns:
+        The signal without NaN (zeros in long gaps), `recorded` (time,) bool and `usable`
+        (time,) bool: recorded or filled.
+
+    Examples:
+        >>> gap = np.array([[0.0], [np.nan], [2.0]], dtype=np.float32)
+        >>> fill_short_gaps(gap, 1)[0].ravel().tolist()
+        [0.0, 1.0, 2.0]
+    """
+    recorded = ~np.isnan(values).any(axis=1)
+    if recorded.all():
+        return values, recorded, recorded.copy()
+    usable = recorded.copy()
+    edges = np.flatnonzero(np.diff(np.r_[True, recorded, True]))
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        usable[begin:end] = end - begin <= max_gap_samples
+    known = np.flatnonzero(recorded)
+    index = np.arange(len(values))
+    filled = np.stack([np.interp(index, known, column[known]) for column in values.T], axis=1)
+    filled[~usable] = 0.0
+    return filled.astype(np.float32), recorded, usable
+
+
+def _present_windows(
+    recorded: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
+    first: NDArray[np.int64],
+    samples: int,
+    min_coverage: float,
+) -> NDArray[np.bool_]:
+    inside = (first >= 0) & (first + samples <= len(recorded))
+    begin = np.where(inside, first, 0)
+    end = np.where(inside, first + samples, 0)
+    n_recorded = np.r_[0, np.cumsum(recorded)]
+    n_unusable = np.r_[0, np.cumsum(~usable)]
+    covered = n_recorded[end] - n_recorded[begin] >= min_coverage * samples
+    return np.asarray(inside & covered & (n_unusable[end] == n_unusable[begin]))
+
+
+def label_windows(
+    labels: Sequence[LabelInterval],
+    start_s: NDArray[np.float64],
+    spec: WindowSpec,
+    classes: Sequence[str],
+) -> NDArray[np.int16]:
+    """Give each window the label that fills most of it, if it fills enough.
+
+    Args:
+        labels: intervals of one recording, sorted, without overlap.
+        start_s: (W,) window starts.
+        spec: `window_s` and `min_label_share` are used.
+        classes: the index of a label's name here is its number.
+
+    Returns:
+        (W,) int16; -1 where no label fills `min_label_share` of the window.
+    """
+    share = np.zeros((len(start_s), len(classes)))
+    index: Mapping[str, int] = {name: i for i, name in enumerate(classes)}
+    for interval in labels:
+        if interval.label in index:
+            upto = np.minimum(interval.end_s, start_s + spec.window_s)
+            overlap = upto - np.maximum(interval.start_s, start_s)
+            share[:, index[interval.label]] += np.clip(overlap, 0, None) / spec.window_s
+    if not classes:
+        return np.full(len(start_s), UNLABELLED, dtype=np.int16)
+    best = share.argmax(axis=1)
+    # 1e-9: a share of exactly the minimum must not be lost to rounding
+    enough = share.max(axis=1) >= spec.min_label_share - 1e-9
+    return np.where(enough, best, UNLABELLED).astype(np.int16)

@@ -1,0 +1,53 @@
+"""What crossl raises when it refuses: one sentence, `where: what is wrong, got X; what is allowed`.
+
+The command line prints the sentence and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CrosslError(Exception):
+    """Anything crossl refuses. Catch this to catch them all."""
+
+
+class DataError(CrosslError, ValueError):
+    """Recordings, windows or arrays that cannot be used as they are."""
+
+
+class SplitError(DataError):
+    """A partition of subjects or labels that would not make an honest experiment."""
+
+
+class ConfigError(CrosslError, ValueError):
+    """A run file, option or name that means nothing to crossl."""
+
+
+class FormatError(CrosslError, ValueError):
+    """A store or run folder that is missing, damaged, or of another version."""
+
+
+class ContractError(CrosslError, ValueError):
+    """Data that do not fit the model: other modalities, channels, rates or windows."""
+
+
+class TrainingError(CrosslError, RuntimeError):
+    """Training that cannot go on, such as a loss that is not finite."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: a suggestion, or what exists.
+
+    Examples:
+        >>> nearest("dmi", ["dim", "kind"])
+        "did you mean 'dim'?"
+        >>> nearest("zebra", ["dim", "kind"])
+        "allowed are 'dim', 'kind'"
+    """
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "allowed are " + ", ".join(f"'{option}'" for option in options)
