@@ -1,0 +1,1 @@
+"""Pretraining, probes, fine-tuning, and what they leave on disk."""

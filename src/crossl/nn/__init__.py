@@ -1,0 +1,1 @@
+"""Encoders, masking, aggregators, and the model that joins them."""

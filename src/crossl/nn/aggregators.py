@@ -1,0 +1,114 @@
+"""Aggregators: masked latents of all modalities to one global embedding."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+LatentStack = Float[Tensor, "batch modality dim"]
+Keep = Bool[Tensor, "batch modality dim"]
+Embedding = Float[Tensor, "batch embedding"]
+
+
+class Aggregator(Protocol):
+    """What the model asks of an aggregator."""
+
+    def __call__(self, latent: LatentStack, keep: Keep) -> Embedding:
+        """Join what is kept; what is not kept must not matter."""
+
+
+class MlpAggregator(nn.Module):
+    """The authors' aggregator, which is also their projection head (`src/model.py:35-48`).
+
+    Zeros stand for what is not kept: it cannot tell a silent sensor from a missing one. Flatten
+    (M, K), dense 64 ReLU, dense D ReLU, dense D, layer normalisation (epsilon 1e-3); dense
+    weights Glorot uniform, as in Keras.
+
+    Args:
+        modalities: M.
+        latent_dim: K.
+        dim: D.
+        hidden: width of the first layer.
+    """
+
+    def __init__(
+        self, modalities: int, *, latent_dim: int = 96, dim: int = 32, hidden: int = 64
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        widths = (modalities * latent_dim, hidden, dim, dim)
+        self.dense = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        for dense in self.dense:
+            nn.init.xavier_uniform_(dense.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(dense.bias)  # type: ignore[arg-type]
+        self.norm = nn.LayerNorm(dim, eps=1e-3)
+
+    def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
+        """Join what is kept."""
+        x = (latent * keep).flatten(1)  # (B, M, K) -> (B, M*K), modality-major
+        first, second, last = self.dense
+        x = second(first(x).relu()).relu()
+        out: Tensor = self.norm(last(x))
+        return out
+
+
+class PredictiveAggregator(nn.Module):
+    """The default aggregator: what sensors share, and each sensor's latent, predicted if missing.
+
+    Each kept latent is projected; their mean over the kept modalities gives `shared` (B, S). From
+    it a small network per modality predicts that modality's latent; the prediction stands where
+    an entry is not kept. The embedding is shared and completed latents side by side,
+    D = S + M * K: it keeps what all sensors know as well as what only one knows, and a classifier
+    trained on all of them finds every place filled when some are missing. Nothing here is
+    computed across a batch.
+
+    Args:
+        modalities: M.
+        latent_dim: K.
+        shared_dim: S.
+    """
+
+    def __init__(self, modalities: int, *, latent_dim: int, shared_dim: int = 128) -> None:
+        super().__init__()
+        self.dim = shared_dim + modalities * latent_dim
+        self.shared_dim = shared_dim
+        self.project = nn.ModuleList(
+            _two_layers(2 * latent_dim, shared_dim, shared_dim) for _ in range(modalities)
+        )
+        self.mix = nn.Sequential(
+            nn.LayerNorm(shared_dim),
+            _two_layers(shared_dim, 2 * shared_dim, shared_dim),
+            nn.LayerNorm(shared_dim),
+        )
+        self.predictors = nn.ModuleList(
+            _two_layers(shared_dim, shared_dim, latent_dim) for _ in range(modalities)
+        )
+
+    def shared(self, latent: LatentStack, keep: Keep) -> Float[Tensor, "batch shared"]:
+        """Join what is kept; each modality weighs by the share of it that is kept."""
+        kept = keep.to(latent.dtype)
+        both = torch.cat([torch.where(keep, latent, 0.0), kept], dim=2)  # (B, M, 2K)
+        projected = torch.stack([p(both[:, i]) for i, p in enumerate(self.project)], dim=1)
+        weight = kept.mean(dim=2, keepdim=True)  # (B, M, 1)
+        mean = (projected * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-6)
+        out: Tensor = self.mix(mean)
+        return out
+
+    def predict(self, shared: Float[Tensor, "batch shared"]) -> LatentStack:
+        """Predict every modality's latent from what is shared."""
+        return torch.stack([predictor(shared) for predictor in self.predictors], dim=1)
+
+    def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
+        """Join what is kept and complete what is not."""
+        shared = self.shared(latent, keep)
+        completed = torch.where(keep, latent, self.predict(shared))
+        return torch.cat([shared, completed.flatten(1)], dim=1)
+
+
+def _two_layers(fan_in: int, hidden: int, fan_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(fan_in, hidden), nn.GELU(), nn.Linear(hidden, fan_out))

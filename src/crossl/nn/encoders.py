@@ -1,0 +1,141 @@
+"""Encoders: one modality's window (B, T, C) to its latent (B, K)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossl.nn.layers import ChannelNorm, pad_same
+
+Window = Float[Tensor, "batch time channel"]
+Latent = Float[Tensor, "batch dim"]
+
+
+class Encoder(Protocol):
+    """What the model asks of an encoder."""
+
+    def __call__(self, x: Window) -> Latent:
+        """Encode windows of one modality."""
+
+
+class TcnEncoder(nn.Module):
+    """The authors' encoder: three convolutions, normalised, averaged over time.
+
+    Called TCN by its authors, but a plain convolutional network: kernels 24, 16, 8 with K/4,
+    K/2, K filters, each followed by layer normalisation over channels (epsilon 1e-3), PReLU with
+    one slope per channel (initially 0) and dropout (`src/model_utils/encoders.py:7-45`). Their
+    initialisation gives encoders of one input shape identical weights; here they differ.
+
+    Args:
+        channels: C of the modality.
+        dim: K; a multiple of 4.
+        dropout: probability, after each block.
+
+    Examples:
+        >>> import torch
+        >>> TcnEncoder(3)(torch.zeros(2, 512, 3)).shape
+        torch.Size([2, 96])
+    """
+
+    KERNELS = (24, 16, 8)
+
+    def __init__(self, channels: int, *, dim: int = 96, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dim = dim
+        widths = (channels, dim // 4, dim // 2, dim)
+        self.convolutions = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        self.activations = nn.ModuleList()
+        self.dropout = nn.Dropout(dropout)
+        for kernel, fan_in, fan_out in zip(self.KERNELS, widths, widths[1:], strict=False):
+            convolution = nn.Conv1d(fan_in, fan_out, kernel)
+            nn.init.normal_(convolution.weight, std=0.05)
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # Conv1d has a bias here
+            self.convolutions.append(convolution)
+            self.norms.append(ChannelNorm(fan_out, epsilon=1e-3))
+            self.activations.append(nn.PReLU(fan_out, init=0.0))
+
+    def forward(self, x: Window) -> Latent:
+        """Encode windows of one modality."""
+        x = x.transpose(1, 2)  # (B, T, C) -> (B, C, T)
+        blocks = zip(self.KERNELS, self.convolutions, self.norms, self.activations, strict=True)
+        for kernel, convolution, norm, activation in blocks:
+            x = self.dropout(activation(norm(convolution(pad_same(x, kernel)))))
+        return x.mean(dim=2)  # (B, K, T) -> (B, K)
+
+    def kernels(self) -> list[nn.Parameter]:
+        """Return the convolution kernels, which the `paper` recipe decays."""
+        return [convolution.weight for convolution in self.convolutions]  # type: ignore[misc]
+
+
+class StridedEncoder(nn.Module):
+    """The default encoder: strided convolutions, read out by statistics at every level.
+
+    A window costs about a hundredth of `TcnEncoder`'s multiplications. Three convolutions (the
+    first of stride 4, the others of stride 2) see the signal on a signed logarithmic scale; each
+    level is pooled over time to mean, log-variance and maximum, so that what is short and strong
+    counts beside what lasts. Statistics of the raw window (level, spread, spread of the
+    differences, extremes) join them: normalisation would lose posture and intensity.
+
+    Args:
+        channels: C of the modality.
+        dim: K.
+        width: filters of each convolution.
+
+    Examples:
+        >>> StridedEncoder(3)(torch.zeros(2, 100, 3)).shape
+        torch.Size([2, 64])
+    """
+
+    KERNELS, STRIDES = (8, 5, 5), (4, 2, 2)
+    RAW_STATISTICS = 5
+
+    def __init__(self, channels: int, *, dim: int = 64, width: int = 48) -> None:
+        super().__init__()
+        self.dim = dim
+        self.convolutions = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for level, (kernel, stride) in enumerate(zip(self.KERNELS, self.STRIDES, strict=True)):
+            fan_in = width if level else channels
+            self.convolutions.append(nn.Conv1d(fan_in, width, kernel, stride, kernel // 2))
+            # the first level keeps amplitudes: it is not normalised
+            self.norms.append(ChannelNorm(width) if level else nn.Identity())
+        pooled = 3 * width * len(self.KERNELS)
+        self.from_pooled = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, dim))
+        self.from_raw = nn.Linear(self.RAW_STATISTICS * channels, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Window) -> Latent:
+        """Encode windows of one modality."""
+        x = x.transpose(1, 2)  # (B, T, C) -> (B, C, T)
+        pooled, y = [], x.sign() * x.abs().log1p()
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            y = nn.functional.gelu(norm(convolution(y)))
+            pooled.append(_pool_time(y))
+        latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(_raw_statistics(x))
+        out: Tensor = self.norm(latent)
+        return out
+
+
+def _pool_time(x: Float[Tensor, "batch width time"]) -> Float[Tensor, "batch pooled"]:
+    """Mean, log-variance and maximum over time, the log-variance scaled to the others' size."""
+    variance, mean = torch.var_mean(x, dim=2, correction=0)
+    return torch.cat([mean, 0.25 * (variance + 1e-4).log(), x.amax(dim=2)], dim=1)
+
+
+def _raw_statistics(x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch statistic"]:
+    """Level, spread, spread of differences and extremes of each channel, clipped to +-5."""
+    variance, mean = torch.var_mean(x, dim=2, correction=0)
+    steps = x.diff(dim=2) if x.shape[2] > 1 else torch.zeros_like(x)
+    rough = steps.var(dim=2, correction=0)
+    parts = [
+        mean,
+        0.5 * (variance + 1e-3).log(),
+        0.5 * (rough + 1e-4).log(),
+        x.amax(dim=2) - mean,
+        mean - x.amin(dim=2),
+    ]
+    return torch.cat(parts, dim=1).clamp(-5, 5)

@@ -1,0 +1,142 @@
+"""The model: one encoder per modality, their latents stacked, one aggregator.
+
+Batch -> latent (B, M, K) -> embedding (B, D). An absent modality is zeros with `present` False,
+and what those zeros hold changes neither an embedding nor a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crossl.data.batch import Batch, in_batches
+from crossl.data.recording import Modality
+from crossl.data.source import WindowSource
+from crossl.errors import ContractError
+from crossl.nn.aggregators import Aggregator
+from crossl.nn.standardise import Standardiser
+
+Latent = Float[Tensor, "batch modality dim"]
+Present = Bool[Tensor, "batch modality"]
+
+
+class CrossModalModel(nn.Module):
+    """Encoders, aggregator and standardisation of one set of modalities.
+
+    Args:
+        modalities: the M streams, in order.
+        window_s: length of a window, seconds.
+        encoder: makes the encoder of a modality from its number of channels.
+        aggregator: joins latents; knows M and K.
+        latent_dim: K.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        *,
+        window_s: float,
+        encoder: Callable[[int], nn.Module],
+        aggregator: nn.Module,
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        self.modalities = tuple(modalities)
+        self.window_s = window_s
+        self.latent_dim = latent_dim
+        self.standardiser = Standardiser(modalities)
+        self.encoders = nn.ModuleDict({m.name: encoder(len(m.channels)) for m in modalities})
+        self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
+
+    def standardise(self, batch: Batch) -> dict[str, Tensor]:
+        """Blank what is absent, then standardise: {modality: (B, T, C)}."""
+        blanked = {
+            m.name: torch.where(batch.present[:, i, None, None], batch.signals[m.name], 0.0)
+            for i, m in enumerate(self.modalities)
+        }
+        return dict(self.standardiser(blanked))
+
+    def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:
+        """Encode standardised signals; the rows of absent modalities are zeros."""
+        latent = torch.stack([self.encoders[m.name](signals[m.name]) for m in self.modalities], 1)
+        return torch.where(present[:, :, None], latent, 0.0)
+
+    def latent(self, batch: Batch) -> Latent:
+        """Standardise and encode a batch."""
+        return self.encode(self.standardise(batch), batch.present)
+
+    def aggregate(self, latent: Latent, present: Present) -> Float[Tensor, "batch embedding"]:
+        """Join the latents of present modalities."""
+        return self.aggregator(latent, present[:, :, None].expand_as(latent))
+
+    def forward(self, batch: Batch) -> Float[Tensor, "batch embedding"]:
+        """Embed a batch: everything present is kept."""
+        return self.aggregate(self.latent(batch), batch.present)
+
+
+def encode_rows(
+    model: CrossModalModel, source: WindowSource, rows: NDArray[np.int64], *, size: int = 1024
+) -> Latent:
+    """Compute the latents of rows without gradient, on the model's device, result on the CPU.
+
+    Raises:
+        ContractError: the source's modalities or window are not the model's.
+    """
+    check_contract(model, source)
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = [model.latent(b.to(device)).cpu() for b in in_batches(source, rows, size=size)]
+    finally:
+        model.train(was_training)
+    if not parts:
+        return torch.zeros(0, len(model.modalities), model.latent_dim)
+    return torch.cat(parts).clone()
+
+
+def check_contract(model: CrossModalModel, source: WindowSource) -> None:
+    """Refuse windows that the model was not made for.
+
+    Raises:
+        ContractError: another modality, channel, rate or window length.
+    """
+    got = {m.name: m for m in source.modalities}
+    for wanted in model.modalities:
+        if wanted.name not in got:
+            raise ContractError(
+                f"model: needs modality '{wanted.name}', got {sorted(got)}; give it, as absent if "
+                "it was not recorded"
+            )
+        found = got[wanted.name]
+        if found.channels != wanted.channels:
+            raise ContractError(
+                f"modality '{wanted.name}': has channels {found.channels}; the model was made "
+                f"for {wanted.channels}"
+            )
+        if found.rate_hz != wanted.rate_hz:
+            raise ContractError(
+                f"modality '{wanted.name}': has {found.rate_hz:g} Hz; the model was made for "
+                f"{wanted.rate_hz:g} Hz, resample it"
+            )
+    unseen = sorted(set(got) - {m.name for m in model.modalities})
+    if unseen:
+        raise ContractError(
+            f"modality '{unseen[0]}': the model never saw it; it was made for "
+            f"{[m.name for m in model.modalities]}"
+        )
+    if [m.name for m in source.modalities] != [m.name for m in model.modalities]:
+        raise ContractError(
+            f"modalities: come as {[m.name for m in source.modalities]}; the model's order is "
+            f"{[m.name for m in model.modalities]}"
+        )
+    if abs(source.window_s - model.window_s) > 1e-9:
+        raise ContractError(
+            f"windows: last {source.window_s:g} s; the model was made for {model.window_s:g} s"
+        )

@@ -1,0 +1,7 @@
+"""Losses: pure functions of embeddings, one file each; they know no model."""
+
+from crossl.objectives.cocoa import cocoa
+from crossl.objectives.contrastive import dcl, hard_dcl, info_nce
+from crossl.objectives.vicreg import vicreg
+
+__all__ = ["cocoa", "dcl", "hard_dcl", "info_nce", "vicreg"]
