@@ -1,0 +1,81 @@
+"""`crossl`: the application, and how errors reach the user."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from crossl.cli import data, experiment, train
+from crossl.errors import CrosslError
+
+app = typer.Typer(
+    name="crossl",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=(
+        "Learn from unlabelled recordings of many sensors, classify with few labels, and keep "
+        "working when sensors go missing."
+    ),
+)
+app.command()(experiment.demo)
+app.command()(data.prepare)
+app.command()(data.inspect)
+app.command()(train.pretrain)
+app.command()(train.probe)
+app.command()(train.evaluate)
+app.command()(experiment.report)
+app.command()(train.embed)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from crossl import __version__
+
+        typer.echo(f"crossl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show and exit.")
+    ] = False,
+) -> None:
+    """Set up what every command needs."""
+    # idle OpenMP threads spin by default, which starves busy machines; torch is not imported yet
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+def run() -> None:
+    """Run the application; what crossl refuses ends with one sentence and exit code 2."""
+    try:
+        app()
+    except CrosslError as error:
+        _fail(str(error), code=2)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on where it stopped", code=130)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        name = error.filename or "output"
+        told = os.strerror(error.errno)
+        if error.errno == errno.ENOSPC:
+            told = "the disk is full; nothing half-written was left, make room and try again"
+        _fail(f"{name}: {told}", code=2)
+
+
+def _fail(sentence: str, *, code: int) -> None:
+    typer.echo(f"crossl: {sentence}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    run()

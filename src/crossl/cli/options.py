@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+StoreArgument: TypeAlias = Annotated[Path, typer.Argument(help="Store made by `crossl prepare`.")]
+RunArgument: TypeAlias = Annotated[Path, typer.Argument(help="Run folder of `crossl pretrain`.")]
+StoreOption: TypeAlias = Annotated[
+    Path, typer.Option("--store", help="Store made by `crossl prepare`.")
+]
+RecipeOption: TypeAlias = Annotated[
+    str, typer.Option(help="Where settings start from: crossl (the default), or paper.")
+]
+ConfigOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", help="YAML run file laid over the recipe.")
+]
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting, such as schedule.steps=100; may be repeated."),
+]
+SeedOption: TypeAlias = Annotated[
+    int | None, typer.Option(help="Seed of weights, masks and batches; default: of the run file.")
+]
+
+
+def load_settings(
+    config: Path | None, recipe: str, overrides: list[str] | None, seed: int | None
+):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a RunConfig, whose import must wait
+    """Join recipe, run file, `--set` and `--seed`."""
+    from crossl.config import load_config
+
+    every = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
+    return load_config(config, base=recipe, overrides=every)

@@ -1,0 +1,54 @@
+"""What commands print: tables, and progress on terminals."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+
+
+def table(rows: Sequence[Sequence[str]], *, header: bool = True) -> None:
+    """Print rows in aligned columns, the first row as a header."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+        if header and number == 0:
+            typer.echo("  ".join("-" * width for width in widths))
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on a terminal; elsewhere write a line when the activity changes."""
+    if not sys.stdout.isatty():
+        yield _lines(title)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+    with Progress(*columns, transient=True) as bar:
+        tasks = {}
+
+        def tell(what: str, share: float) -> None:
+            name, _, activity = what.partition(": ")
+            if name not in tasks:
+                tasks[name] = bar.add_task(title, total=1.0)
+            bar.update(tasks[name], completed=share, description=f"{title} {name} {activity}")
+
+        yield tell
+
+
+def _lines(title: str) -> Callable[[str, float], None]:
+    told: dict[str, str] = {}
+    began = time.monotonic()
+
+    def tell(what: str, _: float) -> None:
+        name, _, activity = what.partition(": ")
+        if told.get(name) != activity:
+            told[name] = activity
+            typer.echo(f"{title} {what} ({time.monotonic() - began:.0f} s)")
+
+    return tell

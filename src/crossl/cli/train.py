@@ -1,0 +1,97 @@
+"""`crossl pretrain`, `probe`, `evaluate` and `embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossl.cli import show
+from crossl.cli.options import (
+    ConfigOption,
+    RecipeOption,
+    RunArgument,
+    SeedOption,
+    SetOption,
+    StoreArgument,
+    StoreOption,
+    load_settings,
+)
+
+
+def pretrain(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
+    fold: Annotated[int, typer.Option(help="Which fold's training subjects to learn from.")] = 0,
+    recipe: RecipeOption = "crossl",
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Learn from unlabelled windows; started again, it goes on where it was stopped.
+
+    Example: crossl pretrain stores/sp_sw_har --out runs/first --set schedule.steps=200
+    """
+    from crossl import workflow
+
+    settings = load_settings(config, recipe, overrides, seed)
+    with show.progress("pretrain") as tell:
+        workflow.pretrain_run(store, settings, out, fold=fold, progress=tell)
+    typer.echo(f"{out}: pretrained; next: crossl probe {out} --store {store}")
+
+
+def probe(
+    run: RunArgument,
+    store: StoreOption,
+    label_fraction: Annotated[
+        float, typer.Option(help="Share of the training windows whose labels may be used.")
+    ] = 0.1,
+    head: Annotated[str, typer.Option(help="What it reads: aggregator or encoders.")] = "aggregator",
+    label_seed: Annotated[int, typer.Option(help="Seed of the draw of labels.")] = 0,
+) -> None:
+    """Fit a linear classifier on frozen embeddings, with sensors missing, and keep it.
+
+    Example: crossl probe runs/first --store stores/sp_sw_har --label-fraction 0.05
+    """
+    from crossl import workflow
+
+    score = workflow.probe_run(
+        run, store, label_fraction=label_fraction, head=head, label_seed=label_seed
+    )
+    typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] "
+               f"on {score.n} test subjects")  # fmt: skip
+
+
+def evaluate(run: RunArgument, store: StoreOption) -> None:
+    """Score the kept classifier on test subjects under every subset of sensors.
+
+    Writes results.jsonl, summary.json and figures.npz into the run; `crossl report` draws them.
+
+    Example: crossl evaluate runs/first --store stores/sp_sw_har
+    """
+    from crossl import workflow
+    from crossl.report import summary_table
+
+    with show.progress("evaluate") as tell:
+        workflow.evaluate_run(run, store, progress=tell)
+    show.table(summary_table(run))
+
+
+def embed(
+    run: RunArgument,
+    store: StoreOption,
+    out: Annotated[Path, typer.Option(help="File to write, .npz.")],
+) -> None:
+    """Embed every window of a store, and classify it where the run has a classifier.
+
+    The file holds embedding (n, D), present (n, M), subject, session, start_s and, with a
+    classifier, predicted and probability. Windows may lack any sensors but not all.
+
+    Example: crossl embed runs/first --store stores/new --out new.npz
+    """
+    from crossl import workflow
+
+    with show.progress("embed") as tell:
+        count = workflow.embed_store(run, store, out, progress=tell)
+    typer.echo(f"{out}: {count} windows embedded")

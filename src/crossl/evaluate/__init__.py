@@ -1,0 +1,1 @@
+"""Scores with confidence intervals, missing sensors, sensor worth."""

@@ -1,0 +1,371 @@
+"""An experiment: pretrain on every fold, score with few labels and missing sensors, collect.
+
+Each fold is a run folder of its own and can be computed by its own process; what a fold has
+finished is not computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossl.config import RunConfig, build_method, build_model
+from crossl.data.splits import Fold, draw_labels, subject_folds
+from crossl.data.store import Store, json_sha256
+from crossl.errors import DataError, FormatError
+from crossl.evaluate.missing import predict_subsets
+from crossl.evaluate.results import Key, ResultBook, all_records, write_records
+from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
+from crossl.learn.finetune import Classifier, fine_tune
+from crossl.learn.pretrain import pretrain
+from crossl.learn.probe import Head, LatentTable, Subset, fit_probe, subsets
+from crossl.nn.model import CrossModalModel, encode_rows
+from crossl.run import load_run, package_versions, save_probe, save_run, write_whole
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and which share of the fold is done."""
+
+MAX_EVERY_SUBSET = 6
+"""Up to this many modalities every subset is scored; of more, the full set, single modalities,
+all but one, and devices."""
+
+
+def quiet(what: str, share: float) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fold of an experiment: where its data are, how it is run, where it is kept."""
+
+    store: Path
+    config: RunConfig
+    folder: Path
+    fold: int
+
+    def scores(self, method: str) -> Path:
+        """Name the file of a method's scores."""
+        return self.folder / f"scores-{method}.npz"
+
+    @property
+    def done(self) -> bool:
+        """Whether every method has its scores."""
+        return all(self.scores(name).is_file() for name in self.config.evaluation.methods)
+
+
+class FoldRunner:
+    """Computes one fold.
+
+    Args:
+        task: what to compute.
+        progress: told what is going on.
+    """
+
+    def __init__(self, task: FoldTask, progress: Progress = quiet) -> None:
+        self.config = task.config
+        self.progress = progress
+        self.store = Store.open(task.store)
+        self.fold = folds_of(self.store, task.config)[task.fold]
+        self.task = task
+        self.out = task.folder
+        self.names = tuple(m.name for m in self.store.modalities)
+        self.subsets = scored_subsets(self.store)
+
+    def run(self) -> None:
+        """Pretrain, then score every method that has no scores yet."""
+        model = self.pretrained()
+        for name in self.config.evaluation.methods:
+            path = self.task.scores(name)
+            if not path.is_file():
+                book = ResultBook(self.store.manifest["dataset"], self.store.classes, self.names)
+                getattr(self, f"_score_{name}")(model, book)
+                book.save(path)
+        self.progress("done", 1.0)
+
+    def pretrained(self) -> CrossModalModel:
+        """Return the fold's model, pretrained now or earlier."""
+        if (self.out / "model.json").is_file():
+            return load_run(self.out).model
+        model = build_model(self.config, self.store.modalities, window_s=self.store.window_s,
+                            seed=self.config.seed)  # fmt: skip
+        method = build_method(self.config, model, seed=self.config.seed)
+        trained = pretrain(
+            method,
+            self.store,
+            train=self.fold.train,
+            validation=self.fold.validation,
+            schedule=self.config.schedule.build(),
+            seed=self.config.seed,
+            out=self.out,
+            resume=True,
+            progress=lambda done, total, _: self.progress("pretraining", 0.5 * done / total),
+        )
+        save_run(self.out, trained, self.config, about=run_facts(self.store, self.fold))
+        return trained
+
+    def untrained(self) -> CrossModalModel:
+        """Return the same network with random weights and fitted standardisation."""
+        model = build_model(self.config, self.store.modalities, window_s=self.store.window_s,
+                            seed=self.config.seed + 1000)  # fmt: skip
+        model.standardiser.fit(self.store, self.fold.train)
+        return model.eval()
+
+    def _score_crossl(self, model: CrossModalModel, book: ResultBook) -> None:
+        self._score_probes(model, book, self.config.recipe, self.config.evaluation.heads)
+
+    def _score_untrained(self, _: CrossModalModel, book: ResultBook) -> None:
+        self._score_probes(self.untrained(), book, "untrained", ("encoders",))
+
+    def _score_probes(
+        self, model: CrossModalModel, book: ResultBook, method: str, heads: Sequence[Head]
+    ) -> None:
+        tables = self._tables(model)
+        for head in heads:
+            for fraction, seed, rows in self.label_draws():
+                self.progress(f"probing {method}", 0.6)
+                train = tables["train"].take(np.searchsorted(self.fold.train, rows))
+                probe = fit_probe(train, tables["validation"], head=head, seed=seed)
+                self._add(book, (method, fraction, seed), probe, tables["test"])
+                main = (fraction, seed) == (self.config.evaluation.main_fraction, 0)
+                if main and method == self.config.recipe and head == heads[0]:
+                    about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
+                    save_probe(self.out, probe, classes=self.store.classes, about=about)
+
+    def _score_subset_probes(self, model: CrossModalModel, book: ResultBook) -> None:
+        """Score the reference: a probe for each subset, trained on it and tested on it."""
+        tables, name = self._tables(model), f"{self.config.recipe}, probe per subset"
+        wanted = {self.config.evaluation.main_fraction, 1.0}
+        for fraction, seed, rows in self.label_draws():
+            if fraction not in wanted:
+                continue
+            train = tables["train"].take(np.searchsorted(self.fold.train, rows))
+            for subset in self.subsets:
+                self.progress("probing each subset", 0.8)
+                probe = fit_probe(
+                    train, tables["validation"], subset=subset, missing=False, seed=seed
+                )
+                self._add(book, (name, fraction, seed), probe, tables["test"], [subset])
+
+    def _score_supervised(self, _: CrossModalModel, book: ResultBook) -> None:
+        self._score_fine_tuned(self.untrained(), book, "supervised")
+
+    def _score_finetuned(self, model: CrossModalModel, book: ResultBook) -> None:
+        self._score_fine_tuned(model, book, "finetuned")
+
+    def _score_fine_tuned(self, start: CrossModalModel, book: ResultBook, method: str) -> None:
+        for fraction, seed, rows in self.label_draws():
+            self.progress(f"training {method}", 0.9)
+            model, head = fine_tune(
+                start,
+                self.store,
+                self.store.label,
+                train=rows,
+                validation=self.fold.validation,
+                settings=self.config.finetuning.build(),
+                seed=seed,
+            )
+            self._add(book, (method, fraction, seed), head, self._table(model, self.fold.test))
+
+    def label_draws(self) -> Iterator[tuple[float, int, NDArray[np.int64]]]:
+        """Yield fraction, seed and rows; all labels are drawn once."""
+        for fraction in self.config.evaluation.label_fractions:
+            for seed in self.config.evaluation.label_seeds[: 1 if fraction == 1 else None]:
+                rows = draw_labels(
+                    self.store.label,
+                    self.fold.train,
+                    fraction=fraction,
+                    seed=seed,
+                    classes=len(self.store.classes),
+                )
+                yield fraction, seed, rows
+
+    def _tables(self, model: CrossModalModel) -> dict[str, LatentTable]:
+        parts = ("train", "validation", "test")
+        return {part: self._table(model, getattr(self.fold, part)) for part in parts}
+
+    def _table(self, model: CrossModalModel, rows: NDArray[np.int64]) -> LatentTable:
+        return latent_table(model, self.store, rows)
+
+    def _add(
+        self,
+        book: ResultBook,
+        what: tuple[str, float, int],
+        classifier: Classifier,
+        test: LatentTable,
+        choices: list[Subset] | None = None,
+    ) -> None:
+        method, fraction, seed = what
+        recipe = None if method in ("untrained", "supervised") else self.config.recipe
+        for subset, predicted in predict_subsets(classifier, test, choices or self.subsets).items():
+            shown = test.usable(subset)
+            present = tuple(self.names[i] for i in subset)
+            book.add(
+                Key(method, recipe, classifier.head, fraction, present),
+                fold=self.fold.index,
+                seed=seed,
+                label=np.where(shown, test.label, -1),
+                predicted=predicted,
+                subject=test.subject,
+            )
+
+
+def latent_table(
+    model: CrossModalModel, store: Store, rows: NDArray[np.int64]
+) -> LatentTable:
+    """Compute the latents of rows of a store, with their labels and subjects."""
+    return LatentTable(
+        model,
+        encode_rows(model, store, rows),
+        torch.from_numpy(store.present[rows]),
+        store.label[rows],
+        store.subject[rows],
+    )
+
+
+def folds_of(store: Store, config: RunConfig) -> list[Fold]:
+    """Return the folds by subject that a config asks for."""
+    return subject_folds(
+        store.subject, folds=config.evaluation.folds, seed=config.evaluation.fold_seed
+    )
+
+
+def scored_subsets(store: Store) -> list[Subset]:
+    """List the subsets of modalities that are scored, the full one first."""
+    m = len(store.modalities)
+    if m <= MAX_EVERY_SUBSET:
+        return subsets(m)
+    every = tuple(range(m))
+    chosen = {(i,) for i in every} | {tuple(j for j in every if j != i) for i in every}
+    for device in {modality.device for modality in store.modalities}:
+        chosen |= {tuple(i for i in every if store.modalities[i].device == device),
+                   tuple(i for i in every if store.modalities[i].device != device)}  # fmt: skip
+    rest = sorted(chosen - {(), every}, key=lambda s: (-len(s), s))
+    return [every, *rest]
+
+
+def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
+    """Return what a run folder must remember of its data."""
+    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    return {
+        "dataset": store.manifest["dataset"],
+        "classes": list(store.classes),
+        "store_sha256": store.hash,
+        "statistics": "channel mean and standard deviation of the training subjects",
+        "fold": fold.index,
+        "subjects": {name: np.unique(store.subject[r]).tolist() for name, r in parts.items()},
+    }
+
+
+def begin(store: Store, config: RunConfig, out: Path, *, command: str) -> None:
+    """Make the folder of an experiment, or accept the one that the same experiment began.
+
+    Raises:
+        DataError: the folder holds another experiment.
+    """
+    facts = {"store_sha256": store.hash, "config": config.model_dump(mode="json")}
+    path = out / "experiment.json"
+    if path.is_file():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old["sha256"] != json_sha256(facts):
+            raise DataError(
+                f"{out}: holds another experiment (other data or settings); name a new folder"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    head = {**facts, "sha256": json_sha256(facts), "command": command, "started": started,
+            "began": time.time()}  # fmt: skip
+    write_whole(path, json.dumps(head).encode())
+
+
+def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
+    """Join the scores of folds into results.jsonl, summary.json and figures.npz.
+
+    Args:
+        store: what was learned from.
+        config: settings of the experiment.
+        out: folder to write to.
+        tasks: the folds to join, computed.
+
+    Raises:
+        FormatError: a fold has no scores.
+    """
+    book = ResultBook(store.manifest["dataset"], store.classes,
+                      tuple(m.name for m in store.modalities))  # fmt: skip
+    for task in tasks:
+        for name in config.evaluation.methods:
+            path = task.scores(name)
+            if not path.is_file():
+                raise FormatError(f"{path}: is missing; run fold {task.fold} first")
+            book.entries += ResultBook.load(path).entries
+    main = Key(config.recipe, config.recipe, config.evaluation.heads[0],
+               config.evaluation.main_fraction, book.modalities)  # fmt: skip
+    write_records(all_records(book), out / "results.jsonl")
+    examples, arrays = example_windows(store)
+    model = load_run(tasks[0].folder).model
+    rows = folds_of(store, config)[tasks[0].fold].test
+    table = latent_table(model, store, rows)
+    facts = describe_store(store)
+    arrays |= embedding_map(table, facts["subjects"], seed=config.seed)
+    arrays["confusion"] = book.pooled(main)[1][0].sum(axis=0)
+    partial = out / ".figures.partial"
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    partial.replace(out / "figures.npz")
+    summary = {**facts, **_experiment_facts(store, config, out, tasks), "examples": examples,
+               "notes": what_is_seen(book, main, facts["modalities"]),
+               "main": {"method": main.method, "head": main.head,
+                        "label_fraction": main.label_fraction}}  # fmt: skip
+    write_whole(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def _experiment_facts(
+    store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]
+) -> dict[str, Any]:
+    head = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
+    weights = {
+        f"weights, fold {t.fold}": load_run(t.folder).contract["files"]["weights.safetensors"]
+        for t in tasks
+    }
+    e = config.evaluation
+    return {
+        "recipe": config.recipe,
+        "label_fractions": list(e.label_fractions),
+        "label_seeds": list(e.label_seeds),
+        "folds_run": [t.fold for t in tasks],
+        "n_folds": e.folds,
+        "protocol": protocol_sentences(config, len(tasks)),
+        "command": head["command"],
+        "versions": package_versions(),
+        "seed": config.seed,
+        "hashes": {"store": store.hash, **weights},
+        "started": head["started"],
+        "wall_s": round(time.time() - head["began"], 1),
+    }
+
+
+def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
+    """Say what makes the numbers count."""
+    e = config.evaluation
+    return [
+        f"Subjects are split into {e.folds} folds; {folds} of them were run. A test subject "
+        "is seen by nothing before the final score: not by pretraining, not by standardisation, "
+        "not by any choice.",
+        "Label fractions are drawn from training subjects, stratified by class, at least one "
+        f"window of each class, with {len(e.label_seeds)} seeds (all labels: one).",
+        "Validation subjects stop training and choose the strength of regularisation; they keep "
+        "all their labels at every fraction.",
+        "Scores pool the test windows of all folds run; intervals are 95% bootstrap intervals "
+        "over subjects.",
+        "Classifiers are trained once, with sensors missing at random; no subset of sensors "
+        "retrains anything, except where a row says 'probe per subset'.",
+    ]

@@ -1,0 +1,7 @@
+"""A finished folder as tables, figures and one self-contained page; every number is read."""
+
+from crossl.report.load import load_results
+from crossl.report.page import build_report
+from crossl.report.tables import format_table, summary_table
+
+__all__ = ["build_report", "format_table", "load_results", "summary_table"]

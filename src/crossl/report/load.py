@@ -1,0 +1,323 @@
+"""Read a finished folder and refuse what cannot be drawn; nothing is repaired."""
+
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossl.errors import FormatError
+
+Row = dict[str, Any]
+Array = NDArray[Any]
+
+NUMBER = (int, float)
+SIGNAL_AXES = 2
+RESULT_KEYS: dict[str, tuple[type, ...]] = {
+    "dataset": (str,),
+    "method": (str,),
+    "recipe": (str, type(None)),
+    "head": (str, type(None)),
+    "label_fraction": NUMBER,
+    "present": (list,),
+    "fold": (int, type(None)),
+    "seed": (int, type(None)),
+    "subject": (str, type(None)),
+    "metric": (str,),
+    "value": NUMBER,
+    "ci_low": (*NUMBER, type(None)),
+    "ci_high": (*NUMBER, type(None)),
+    "n": (int,),
+}
+SUMMARY_KEYS: dict[str, tuple[type, ...]] = {
+    "title": (str,),
+    "dataset": (str,),
+    "description": (str,),
+    "classes": (list,),
+    "subjects": (list,),
+    "modalities": (list,),
+    "window_s": NUMBER,
+    "stride_s": NUMBER,
+    "n_windows": (int,),
+    "n_labelled": (int,),
+    "recipe": (str, type(None)),
+    "label_fractions": (list,),
+    "label_seeds": (list,),
+    "folds_run": (list,),
+    "n_folds": (int,),
+    "main": (dict,),
+    "notes": (list,),
+    "protocol": (list,),
+    "command": (str,),
+    "versions": (dict,),
+    "seed": (int,),
+    "hashes": (dict,),
+    "wall_s": NUMBER,
+    "examples": (list,),
+    "started": (str,),
+}
+MODALITY_KEYS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "device": (str,),
+    "channels": (list,),
+    "unit": (str,),
+    "rate_hz": NUMBER,
+}
+MAIN_KEYS: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "head": (str, type(None)),
+    "label_fraction": NUMBER,
+}
+EXAMPLE_KEYS: dict[str, tuple[type, ...]] = {
+    "class": (int,),
+    "subject": (str,),
+    "start_s": NUMBER,
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One finished folder, read and checked."""
+
+    folder: Path
+    summary: dict[str, Any]
+    rows: list[Row]
+    arrays: dict[str, Array]
+    epochs: list[list[Row]]
+
+    @property
+    def modalities(self) -> list[str]:
+        """The names of the sensors, in the order of the summary."""
+        return [modality["name"] for modality in self.summary["modalities"]]
+
+
+def load_inputs(folder: Path) -> Inputs:
+    """Read everything the page shows.
+
+    Args:
+        folder: A finished run.
+
+    Returns:
+        The summary, its data set's summary rows, the arrays and the epochs of every fold.
+
+    Raises:
+        FormatError: A file or a key is missing, or something has the wrong shape.
+    """
+    summary = load_summary(folder / "summary.json")
+    return Inputs(
+        folder=folder,
+        summary=summary,
+        rows=summary_rows(folder, summary),
+        arrays=load_arrays(folder / "figures.npz", summary),
+        epochs=load_epochs(folder),
+    )
+
+
+def load_results(path: Path) -> list[Row]:
+    """Read a file of result records.
+
+    Args:
+        path: A `results.jsonl`.
+
+    Returns:
+        One dictionary a line, every key checked.
+
+    Raises:
+        FormatError: The file is missing, or a line lacks a key or holds the wrong kind of value.
+    """
+    rows = []
+    for where, row in _lines(path):
+        _check_keys(where, row, RESULT_KEYS)
+        _check_finite(where, row)
+        rows.append(row)
+    return rows
+
+
+def summary_rows(folder: Path, summary: dict[str, Any]) -> list[Row]:
+    """Keep the rows pooled over folds, label draws and subjects: the ones that are charted.
+
+    Args:
+        folder: A finished run.
+        summary: What its `summary.json` holds.
+
+    Returns:
+        The rows of the summary's data set; `present` is in the summary's order of modalities.
+
+    Raises:
+        FormatError: No such row, an unknown modality, or two rows for the same number.
+    """
+    path = folder / "results.jsonl"
+    every = load_results(path)
+    rows = [row for row in every if row["fold"] is row["seed"] is row["subject"] is None]
+    rows = [row for row in rows if row["dataset"] == summary["dataset"]]
+    if not rows:
+        got = sorted({row["dataset"] for row in every})
+        raise FormatError(
+            f"{path}: no summary row (fold, seed and subject null) of data set"
+            f" {summary['dataset']!r}, got {len(every)} rows of {got}; at least one is needed"
+        )
+    names = [modality["name"] for modality in summary["modalities"]]
+    rows = [{**row, "present": _ordered(path, row["present"], names)} for row in rows]
+    _refuse_twins(path, rows)
+    return rows
+
+
+def load_summary(path: Path) -> dict[str, Any]:
+    """Read and check `summary.json`."""
+    summary = _parse(str(path), _text(path))
+    _check_keys(str(path), summary, SUMMARY_KEYS)
+    _check_keys(f"{path}: main", summary["main"], MAIN_KEYS)
+    for key, keys in (("modalities", MODALITY_KEYS), ("examples", EXAMPLE_KEYS)):
+        for i, entry in enumerate(summary[key]):
+            _check_keys(f"{path}: {key}[{i}]", entry, keys)
+    for key in ("classes", "modalities", "label_fractions"):
+        if not summary[key]:
+            raise FormatError(f"{path}: {key!r} is empty, got []; at least one is needed")
+    for i, example in enumerate(summary["examples"]):
+        _check_index(f"{path}: examples[{i}].class", [example["class"]], 0, summary["classes"])
+    return summary
+
+
+def load_arrays(path: Path, summary: dict[str, Any]) -> dict[str, Array]:
+    """Read and check `figures.npz`."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file, got nothing; a report needs it") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{path}: cannot be read, got {error}; an .npz is needed") from None
+    _check_map(path, arrays, summary)
+    _check_confusion(path, arrays, summary)
+    for key, array in arrays.items():
+        if key.startswith("example/") and array.ndim != SIGNAL_AXES:
+            raise FormatError(
+                f"{path}: {key!r} has the wrong shape, got {array.shape}; (time, channel) is needed"
+            )
+    return arrays
+
+
+def load_epochs(folder: Path) -> list[list[Row]]:
+    """Read the pretraining metrics of every fold, in the order of the folds' numbers."""
+    paths = sorted(folder.glob("fold-*/metrics.jsonl"), key=lambda path: _fold_number(path.parent))
+    return [[_epoch(where, row) for where, row in _lines(path)] for path in paths]
+
+
+def _fold_number(folder: Path) -> tuple[int, str]:
+    digits = folder.name.removeprefix("fold-")
+    return (int(digits) if digits.isdecimal() else -1, folder.name)
+
+
+def _epoch(where: str, row: Row) -> Row:
+    _check_keys(where, row, {"epoch": (int,)})
+    terms = {key: row[key] for key in row if key.startswith(("train/", "val/"))}
+    _check_keys(where, terms, dict.fromkeys(terms, (*NUMBER, type(None))))
+    return {"epoch": row["epoch"], **terms}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file, got nothing; a report needs it") from None
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: not text, got {error.reason}; UTF-8 is needed") from None
+
+
+def _parse(where: str, text: str) -> Row:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            f"{where}: not JSON ({error.msg}), got {text[:60]!r}; one JSON object is needed"
+        ) from None
+    if not isinstance(value, dict):
+        raise FormatError(f"{where}: not an object, got {text[:60]!r}; one JSON object is needed")
+    return value
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if line.strip():
+            where = f"{path}:{number}"
+            yield where, _parse(where, line)
+
+
+def _check_keys(where: str, entry: object, keys: Mapping[str, tuple[type, ...]]) -> None:
+    if not isinstance(entry, dict):
+        raise FormatError(f"{where}: not an object, got {entry!r}; it needs {', '.join(keys)}")
+    for key, kinds in keys.items():
+        if key not in entry:
+            raise FormatError(
+                f"{where}: key {key!r} is missing, got {sorted(entry)}; needed are {sorted(keys)}"
+            )
+        if not isinstance(entry[key], kinds):
+            allowed = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+            raise FormatError(
+                f"{where}: {key!r} has the wrong type, got {entry[key]!r}; {allowed} is allowed"
+            )
+
+
+def _check_finite(where: str, row: Row) -> None:
+    for key in ("value", "ci_low", "ci_high"):
+        if row[key] is not None and not math.isfinite(row[key]):
+            raise FormatError(f"{where}: {key!r} is no number, got {row[key]}; a finite one is")
+    if not 0 < row["label_fraction"] <= 1:
+        raise FormatError(
+            f"{where}: 'label_fraction' is out of range, got {row['label_fraction']};"
+            " more than 0 and at most 1 is allowed"
+        )
+
+
+def _ordered(path: Path, present: list[str], names: list[str]) -> tuple[str, ...]:
+    unknown = [name for name in present if name not in names]
+    if unknown or not present:
+        raise FormatError(
+            f"{path}: 'present' names no known modality, got {present}; known are {names}"
+        )
+    return tuple(name for name in names if name in present)
+
+
+def _refuse_twins(path: Path, rows: list[Row]) -> None:
+    keys = ("method", "recipe", "head", "label_fraction", "present", "metric")
+    seen: set[tuple[Any, ...]] = set()
+    for row in rows:
+        key = tuple(row[name] for name in keys)
+        if key in seen:
+            got = {name: row[name] for name in keys}
+            raise FormatError(f"{path}: two summary rows for one number, got {got}; one is allowed")
+        seen.add(key)
+
+
+def _check_map(path: Path, arrays: dict[str, Array], summary: dict[str, Any]) -> None:
+    if "map_xy" not in arrays:
+        return
+    n = len(arrays["map_xy"])
+    for key, shape in (("map_xy", (n, 2)), ("map_label", (n,)), ("map_subject", (n,))):
+        got = arrays[key].shape if key in arrays else "nothing"
+        if got != shape:
+            raise FormatError(f"{path}: {key!r} has the wrong shape, got {got}; {shape} is needed")
+    _check_index(f"{path}: map_label", arrays["map_label"], -1, summary["classes"])
+    _check_index(f"{path}: map_subject", arrays["map_subject"], 0, summary["subjects"])
+
+
+def _check_confusion(path: Path, arrays: dict[str, Array], summary: dict[str, Any]) -> None:
+    size = len(summary["classes"])
+    if "confusion" in arrays and arrays["confusion"].shape != (size, size):
+        raise FormatError(
+            f"{path}: 'confusion' has the wrong shape, got {arrays['confusion'].shape};"
+            f" ({size}, {size}), one row and column a class, is needed"
+        )
+
+
+def _check_index(where: str, values: ArrayLike, lowest: int, names: list[str]) -> None:
+    for value in np.unique(np.asarray(values)).tolist():
+        if not lowest <= value < len(names):
+            raise FormatError(
+                f"{where}: index out of range, got {value}; {lowest} to {len(names) - 1} is allowed"
+            )

@@ -1,0 +1,141 @@
+"""One self-contained page from a finished folder."""
+
+import os
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from crossl.report import sections
+from crossl.report.blocks import Card, Section
+from crossl.report.load import Inputs, Row, load_inputs
+from crossl.report.rows import Subset, curve, main_series, point, subsets
+from crossl.report.style import percent
+from crossl.report.tables import interval
+
+PAGE = "report.html"
+# of two devices with a sensor each, losing one and keeping one are the same number
+PAIR = 2
+
+
+def build_report(folder: Path) -> Path:
+    """Write `report.html` into a finished folder.
+
+    The same folder gives the same bytes. The page needs no network.
+
+    Args:
+        folder: Holds results.jsonl, summary.json, figures.npz and fold-*/metrics.jsonl.
+
+    Returns:
+        The page that was written.
+
+    Raises:
+        FormatError: A file or key is missing or has the wrong shape; no page is written then.
+    """
+    html = render(load_inputs(folder))
+    target = folder / PAGE
+    temporary = folder / f".{PAGE}.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def render(inputs: Inputs) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("template.html.j2")
+    return template.render(
+        summary=inputs.summary,
+        cards=cards(inputs),
+        notes=[*inputs.summary["notes"], *_fold_note(inputs)],
+        sections=all_sections(inputs),
+    )
+
+
+def all_sections(inputs: Inputs) -> list[Section]:
+    """The sections in their order."""
+    builders = (
+        sections.recorded,
+        sections.pretraining,
+        sections.label_efficiency,
+        sections.missing,
+        sections.worth,
+        sections.embedding,
+        sections.confusion,
+        sections.remake,
+    )
+    return [build(inputs) for build in builders]
+
+
+def cards(inputs: Inputs) -> list[Card]:
+    """The headline numbers that the folder has; none is made up for one it lacks."""
+    fractions = sorted(inputs.summary["label_fractions"])
+    found = [_score_card(inputs, fraction) for fraction in dict.fromkeys((fractions[0],
+             fractions[-1]))]  # fmt: skip
+    every = subsets(inputs)
+    found += [_device_card(inputs, every), _single_card(inputs, every)]
+    return [card for card in found if card is not None]
+
+
+def _score_card(inputs: Inputs, fraction: float) -> Card | None:
+    rows = {row["label_fraction"]: row for row in curve(inputs, main_series(inputs))}
+    if fraction not in rows:
+        return None
+    label = "macro-F1 with all labels" if fraction == 1 else f"macro-F1 with {percent(fraction)}"
+    label += "" if fraction == 1 else " of the labels"
+    twin = point(inputs, "supervised", fraction)
+    return Card(f"{rows[fraction]['value']:.3f}", label, _details(rows[fraction], twin))
+
+
+def _details(row: Row, twin: Row | None) -> list[str]:
+    lines = [f"supervised twin {twin['value']:.3f}"] if twin else []
+    return [*lines, f"95% interval {interval(row)}"] if interval(row) else lines
+
+
+def _device_card(inputs: Inputs, every: list[Subset]) -> Card | None:
+    sensors: dict[str, list[str]] = {}
+    for modality in inputs.summary["modalities"]:
+        sensors.setdefault(modality["device"], []).append(modality["name"])
+    gone = {
+        tuple(name for name in inputs.modalities if name not in names): device
+        for device, names in sensors.items()
+    }
+    worst = min((s for s in every if s.present in gone), key=lambda s: s.share, default=None)
+    if worst is None:
+        return None
+    label = f"of the score is kept with {'any one' if len(sensors) > 1 else 'the'} device off"
+    return Card(
+        f"{100 * worst.share:.0f}%", label, _worst(inputs, worst, f"{gone[worst.present]} off")
+    )
+
+
+def _single_card(inputs: Inputs, every: list[Subset]) -> Card | None:
+    alone = [subset for subset in every if len(subset.present) == 1]
+    devices = {modality["device"] for modality in inputs.summary["modalities"]}
+    if not alone or len(inputs.modalities) == len(devices) == PAIR:
+        return None
+    worst = min(alone, key=lambda subset: subset.share)
+    label = "of the score is kept with only one sensor left"
+    return Card(
+        f"{100 * worst.share:.0f}%", label, _worst(inputs, worst, f"{worst.present[0]} alone")
+    )
+
+
+def _worst(inputs: Inputs, worst: Subset, what: str) -> list[str]:
+    fraction = percent(inputs.summary["main"]["label_fraction"])
+    return [f"worst: {what}, {worst.row['value']:.3f}", f"{fraction} of labels, nothing retrained"]
+
+
+def _fold_note(inputs: Inputs) -> list[str]:
+    run, n_folds = len(inputs.summary["folds_run"]), inputs.summary["n_folds"]
+    if run == n_folds:
+        return []
+    return [f"Only {run} of {n_folds} folds were run, so not every subject was tested."]

@@ -1,0 +1,240 @@
+"""The tables: those of the page, and the one that the command line prints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from crossl.errors import FormatError
+from crossl.report.blocks import Cell, Table
+from crossl.report.load import Inputs, Row, load_inputs
+from crossl.report.rows import (
+    Series,
+    Subset,
+    all_series,
+    curve,
+    difference_series,
+    main_series,
+    missing_means,
+)
+from crossl.report.style import percent, unit_text
+
+TALL_ROWS = 20
+NOTHING = "\u2013"
+METRICS = {"balanced_accuracy": "Balanced accuracy", "cohen_kappa": "Cohen's kappa"}
+
+
+def interval(row: Row, sign: str = "") -> str:
+    """A row's interval as text, empty when it has none."""
+    if row["ci_low"] is None or row["ci_high"] is None:
+        return ""
+    return f"[{row['ci_low']:{sign}.3f}, {row['ci_high']:{sign}.3f}]"
+
+
+def label_table(inputs: Inputs) -> Table:
+    """Macro-F1 by method and label fraction."""
+    table = _metric_table(inputs, "macro_f1", all_series(inputs))
+    caption = "Macro-F1 on test subjects with its 95% interval, by share of labels; best in bold"
+    return Table(caption, table.header, table.rows)
+
+
+def metric_tables(inputs: Inputs) -> list[Table]:
+    """The other metrics that were stored, one table each."""
+    tables = []
+    for metric, name in METRICS.items():
+        every = all_series(inputs, metric)
+        if every:
+            table = _metric_table(inputs, metric, every)
+            rows = [[Cell(cell.text, kind=cell.kind) for cell in row] for row in table.rows]
+            tables.append(Table(f"{name}, by share of labels", table.header, rows))
+    return tables
+
+
+def difference_table(inputs: Inputs) -> list[Table]:
+    """The paired differences, when they were stored."""
+    every = difference_series(inputs)
+    if not every:
+        return []
+    fractions = inputs.summary["label_fractions"]
+    rows = []
+    for series in every:
+        found = {r["label_fraction"]: r for r in curve(inputs, series, "macro_f1_difference")}
+        rows.append([Cell(series.label), *(_difference(found.get(f)) for f in fractions)])
+    caption = (
+        "Difference in macro-F1 paired by subject; green and red where the whole 95% interval lies"
+        " above or below zero"
+    )
+    return [Table(caption, _header("difference", fractions), rows)]
+
+
+def _difference(row: Row | None) -> Cell:
+    if row is None:
+        return Cell(NOTHING, kind="num")
+    kind = "num"
+    if row["ci_low"] is not None and row["ci_low"] > 0:
+        kind = "num up"
+    if row["ci_high"] is not None and row["ci_high"] < 0:
+        kind = "num down"
+    return Cell(f"{row['value']:+.3f}", interval(row, "+"), kind)
+
+
+def _header(first: str, fractions: Sequence[float]) -> list[Cell]:
+    return [Cell(first), *(Cell(percent(f), kind="num") for f in fractions)]
+
+
+def _metric_table(inputs: Inputs, metric: str, every: Sequence[Series]) -> Table:
+    fractions = inputs.summary["label_fractions"]
+    found = [{r["label_fraction"]: r for r in curve(inputs, s, metric)} for s in every]
+    best = {f: max((rows[f]["value"] for rows in found if f in rows), default=0) for f in fractions}
+    rows = [
+        [Cell(series.label), *(_score(line.get(f), best[f]) for f in fractions)]
+        for series, line in zip(every, found, strict=True)
+    ]
+    return Table("", _header("method", fractions), rows)
+
+
+def _score(row: Row | None, best: float) -> Cell:
+    if row is None:
+        return Cell(NOTHING, kind="num")
+    kind = "num best" if row["value"] == best else "num"
+    return Cell(f"{row['value']:.3f}", interval(row), kind)
+
+
+def subset_table(inputs: Inputs, found: Sequence[Subset]) -> Table:
+    """Every set of sensors: dots for those present, the score, its share and the reference."""
+    names = inputs.modalities
+    compared = any(subset.reference for subset in found)
+    header = [Cell("missing", kind="num"), *(Cell(name, kind="turned") for name in names)]
+    header += [Cell("macro-F1", kind="num"), Cell("share of full score", kind="bar")]
+    if compared:
+        header += [Cell("probe per subset", kind="num"), Cell("ratio to it", kind="num")]
+    rows = [_subset_cells(subset, names, compared=compared) for subset in found]
+    sizes = [len(subset.present) for subset in found]
+    breaks = frozenset(i for i in range(1, len(sizes)) if sizes[i] != sizes[i - 1])
+    caption = (
+        "Every set of sensors: a filled dot is a sensor that was present; fewest missing first,"
+        " then best first"
+    )
+    tall = len(rows) > TALL_ROWS
+    if tall:
+        caption += f"; {len(rows)} rows, which scroll inside the box"
+    return Table(caption, header, rows, breaks, tall)
+
+
+def _subset_cells(subset: Subset, names: Sequence[str], *, compared: bool) -> list[Cell]:
+    cells = [Cell(str(len(names) - len(subset.present)), kind="num")]
+    for name in names:
+        here = name in subset.present
+        cells.append(Cell(f"{name} present" if here else f"{name} missing", "", "on" if here
+                          else "off"))  # fmt: skip
+    cells.append(Cell(f"{subset.row['value']:.3f}", interval(subset.row), "num"))
+    cells.append(Cell(f"{100 * subset.share:.1f}%", kind="bar", share=subset.share))
+    if compared:
+        reference, ratio = subset.reference, subset.ratio
+        cells.append(Cell(NOTHING if reference is None else f"{reference['value']:.3f}", "", "num"))
+        cells.append(Cell(NOTHING if ratio is None else f"{100 * ratio:.1f}%", kind="num"))
+    return cells
+
+
+def missing_table(inputs: Inputs, every: Sequence[Series]) -> list[Table]:
+    """The mean score by method and number of missing sensors, when there are methods to compare."""
+    if len(every) <= 1:
+        return []
+    levels = range(len(inputs.modalities))
+    header = [Cell("method"), *(Cell(f"{n} missing", kind="num") for n in levels)]
+    rows = []
+    for series in every:
+        found = {level.n_missing: level for level in missing_means(inputs, series)}
+        cells = [Cell(NOTHING, kind="num")] * len(levels)
+        for n, level in found.items():
+            cells[n] = Cell(f"{level.mean:.3f}", f"worst {level.worst:.3f}", "num")
+        rows.append([Cell(series.label), *cells])
+    return [Table("Mean macro-F1 over the sets with as many sensors missing", header, rows)]
+
+
+def modality_table(modalities: Sequence[Mapping[str, Any]]) -> Table:
+    """The sensors: device, channels, unit and rate."""
+    header = [Cell("sensor"), Cell("device"), Cell("channels"), Cell("unit")]
+    rows = [
+        [
+            Cell(m["name"]),
+            Cell(m["device"]),
+            Cell(", ".join(str(channel) for channel in m["channels"])),
+            Cell(unit_text(m["unit"])),
+            Cell(f"{m['rate_hz']:g} Hz", kind="num"),
+        ]
+        for m in modalities
+    ]
+    return Table("The sensors", [*header, Cell("rate", kind="num")], rows)
+
+
+def summary_table(folder: Path) -> list[list[str]]:
+    """The table that the command line prints.
+
+    Args:
+        folder: A finished run.
+
+    Returns:
+        A header and rows of equal length: macro-F1 with its interval for each method and label
+        fraction, then the mean for each number of missing sensors under the main fraction.
+
+    Raises:
+        FormatError: A file or key is missing or has the wrong shape.
+    """
+    inputs = load_inputs(folder)
+    table = label_table(inputs)
+    header = [cell.text for cell in table.header]
+    rows = [[f"{cell.text} {cell.sub}".strip() for cell in row] for row in table.rows]
+    return [header, *rows, *_missing_lines(inputs, len(header))]
+
+
+def _missing_lines(inputs: Inputs, width: int) -> list[list[str]]:
+    main, summary = main_series(inputs), inputs.summary
+    fractions = summary["label_fractions"]
+    fraction = summary["main"]["label_fraction"]
+    place = 1 + fractions.index(fraction) if fraction in fractions else 1
+    lines = []
+    for level in missing_means(inputs, main):
+        if level.n_missing == 0:
+            continue
+        sensors = "sensor" if level.n_missing == 1 else "sensors"
+        line = [f"{main.label}, {level.n_missing} {sensors} missing", *[""] * (width - 1)]
+        line[place] = f"{level.mean:.3f} (worst {level.worst:.3f})"
+        lines.append(line)
+    return lines
+
+
+def format_table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:
+    """Lay a table out as plain text.
+
+    Args:
+        rows: The header first; every row as long as it.
+        gap: Spaces between columns.
+
+    Returns:
+        Lines of aligned text, without a newline at the end.
+
+    Raises:
+        FormatError: A row is longer or shorter than the header.
+
+    Example:
+        >>> print(format_table([["method", "1%"], ["crossl", "0.838"]]))
+        method  1%
+        ------  -----
+        crossl  0.838
+    """
+    for i, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise FormatError(
+                f"format_table: row {i} is ragged, got {len(row)} cells; {len(rows[0])} as in the"
+                " header are needed"
+            )
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    if not rows:
+        return ""
+    ruled = [*rows[:1], ["-" * width for width in widths], *rows[1:]]
+    space = " " * gap
+    lines = [
+        space.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in ruled
+    ]
+    return "\n".join(line.rstrip() for line in lines)

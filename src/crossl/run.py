@@ -1,0 +1,230 @@
+"""Run folder: a trained model, how it was made, and the contract its input must keep.
+
+`weights.safetensors`, `config.yaml`, `model.json` and, once fitted, `probe.safetensors` with
+`probe.json`. No pickle is read. Loading is strict: every name, shape and hash must match.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+import yaml
+from safetensors import SafetensorError
+
+from crossl.config import RunConfig, build_model, dump_config, validate
+from crossl.data.recording import Modality
+from crossl.data.store import file_sha256, json_sha256
+from crossl.errors import ContractError, FormatError
+from crossl.learn.probe import Probe
+from crossl.nn.model import CrossModalModel
+
+FORMAT = "crossl-run"
+VERSION = 1
+PACKAGES = ("crossl", "torch", "lightning", "numpy", "scipy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A loaded run folder.
+
+    Attributes:
+        path: the folder.
+        model: with its trained weights, in evaluation mode.
+        config: how it was made.
+        contract: what `model.json` says.
+    """
+
+    path: Path
+    model: CrossModalModel
+    config: RunConfig
+    contract: Mapping[str, Any]
+
+
+def save_run(
+    out: Path, model: CrossModalModel, config: RunConfig, *, about: Mapping[str, Any]
+) -> None:
+    """Write weights, config and contract; `model.json` comes last and vouches for the others.
+
+    Args:
+        out: the run folder.
+        model: trained.
+        config: how it was made.
+        about: JSON values to keep: data set, classes, store hash, fold, subjects by part.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "weights.safetensors", safetensors.torch.save(_contiguous(model)))
+    write_whole(out / "config.yaml", dump_config(config).encode())
+    contract: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        **about,
+        "modalities": [m.as_dict() for m in model.modalities],
+        "window_s": model.window_s,
+        "latent_dim": model.latent_dim,
+        "versions": package_versions(),
+        "commit": git_commit(),
+        "files": {
+            name: file_sha256(out / name) for name in ("weights.safetensors", "config.yaml")
+        },
+    }
+    contract["sha256"] = json_sha256(contract)
+    write_whole(out / "model.json", (json.dumps(contract, indent=1) + "\n").encode())
+
+
+def _contiguous(model: CrossModalModel) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or absent."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_run(path: Path | str) -> Run:
+    """Load a run folder.
+
+    Raises:
+        FormatError: not a run, of another version, truncated or altered.
+        ContractError: weights and config do not fit together.
+    """
+    path = Path(path)
+    contract = read_json(path / "model.json", what="run", fmt=FORMAT, version_=VERSION)
+    for name, wanted in contract["files"].items():
+        if not (path / name).is_file():
+            raise FormatError(f"{path / name}: is missing; train the run again")
+        if file_sha256(path / name) != wanted:
+            raise FormatError(
+                f"{path / name}: was altered, its hash is not the one in model.json; train again"
+            )
+    text = (path / "config.yaml").read_text(encoding="utf-8")
+    config = validate(yaml.safe_load(text), where=str(path / "config.yaml"))
+    modalities = [Modality.from_dict(m) for m in contract["modalities"]]
+    model = build_model(config, modalities, window_s=contract["window_s"], seed=0)
+    _load_weights(model, path / "weights.safetensors")
+    return Run(path, model.eval(), config, contract)
+
+
+def _load_weights(model: CrossModalModel, path: Path) -> None:
+    try:
+        weights = safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise FormatError(f"{path}: cannot be read ({error}); train again") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(set(wanted) | set(weights)):
+        got = tuple(weights[name].shape) if name in weights else None
+        if got != wanted.get(name):
+            raise ContractError(
+                f"{path}: tensor '{name}' has shape {got}; the network of config.yaml needs "
+                f"{wanted.get(name)}"
+            )
+    model.load_state_dict(weights, strict=True)
+
+
+def read_json(path: Path, *, what: str, fmt: str, version_: int) -> dict[str, Any]:
+    """Read a JSON file that carries its format, version and hash.
+
+    Raises:
+        FormatError: missing, damaged, altered, or of another format or version.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path.parent}: is no {what}, it has no {path.name}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{path}: is damaged, not JSON ({error})") from error
+    if not isinstance(values, dict) or values.get("format") != fmt:
+        raise FormatError(f"{path}: does not describe a {what}; expected format '{fmt}'")
+    if values.get("version") != version_:
+        raise FormatError(
+            f"{path}: is of version {values.get('version')}; this crossl reads version {version_}"
+        )
+    if values.get("sha256") != json_sha256(values):
+        raise FormatError(f"{path}: was altered, its hash does not match")
+    return values
+
+
+PROBE_FORMAT = "crossl-probe"
+
+
+def save_probe(out: Path, probe: Probe, *, classes: tuple[str, ...], about: dict[str, Any]) -> None:
+    """Write a probe into a run folder.
+
+    Args:
+        out: the run folder.
+        probe: fitted on this run's embeddings.
+        classes: label names; `probe.classes` holds indices into them.
+        about: JSON values to keep: label fraction, seed, windows used.
+    """
+    arrays = {name: np.ascontiguousarray(a) for name, a in probe.arrays().items()}
+    write_whole(out / "probe.safetensors", safetensors.numpy.save(arrays))
+    head: dict[str, Any] = {
+        "format": PROBE_FORMAT,
+        "version": VERSION,
+        **about,
+        "head": probe.head,
+        "classes": [classes[i] for i in probe.classes],
+        "class_numbers": probe.classes.tolist(),
+        "strength": probe.strength,
+        "validation_score": probe.validation_score,
+        "weights": file_sha256(out / "weights.safetensors"),
+        "arrays": file_sha256(out / "probe.safetensors"),
+    }
+    head["sha256"] = json_sha256(head)
+    write_whole(out / "probe.json", (json.dumps(head, indent=1) + "\n").encode())
+
+
+def load_probe(path: Path) -> tuple[Probe, list[str]]:
+    """Load the probe of a run folder, and the class names of its outputs.
+
+    Raises:
+        FormatError: there is none, it was altered, or it belongs to other weights.
+    """
+    head = read_json(path / "probe.json", what="probe", fmt=PROBE_FORMAT, version_=VERSION)
+    file = path / "probe.safetensors"
+    if not file.is_file() or file_sha256(file) != head["arrays"]:
+        raise FormatError(f"{file}: is missing or was altered; run `crossl probe` again")
+    if file_sha256(path / "weights.safetensors") != head["weights"]:
+        raise FormatError(f"{path}: its probe was fitted on other weights; run `crossl probe` again")
+    arrays = safetensors.numpy.load_file(file)
+    numbers = np.array(head["class_numbers"], dtype=np.int64)
+    probe = Probe(
+        head["head"],
+        **arrays,
+        classes=numbers,
+        strength=head["strength"],
+        validation_score=head["validation_score"],
+    )
+    return probe, list(head["classes"])
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the source tree that is running, if it is one."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

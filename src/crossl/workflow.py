@@ -1,0 +1,257 @@
+"""What the command line's verbs do, one function each, from paths to files."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import queue
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from crossl.config import RunConfig
+from crossl.data.splits import draw_labels, fold_from_subjects
+from crossl.data.store import Store
+from crossl.errors import ConfigError, ContractError, DataError, nearest
+from crossl.evaluate.metrics import Interval, bootstrap_score, confusion_by_subject, macro_f1
+from crossl.experiment import (
+    FoldRunner,
+    FoldTask,
+    Progress,
+    begin,
+    collect,
+    folds_of,
+    latent_table,
+    quiet,
+)
+from crossl.learn.probe import HEADS, Head, fit_probe
+from crossl.nn.model import check_contract
+from crossl.run import Run, load_probe, load_run, save_probe, write_whole
+
+
+def run_experiment(
+    store_path: Path,
+    config: RunConfig,
+    out: Path,
+    *,
+    folds: str = "all",
+    workers: int | None = None,
+    command: str = "",
+    progress: Progress = quiet,
+) -> None:
+    """Run folds of an experiment, at the same time where cores allow, and collect them.
+
+    Args:
+        store_path: a prepared store.
+        config: what to run.
+        out: folder of the experiment; one that was begun is gone on with.
+        folds: `all`, or numbers such as `0,2`.
+        workers: folds computed at the same time; default: one per core.
+        command: how to remake it, for the report.
+        progress: told what each fold does.
+    """
+    store = Store.open(store_path)
+    numbers = _fold_numbers(folds, len(folds_of(store, config)))
+    begin(store, config, out, command=command)
+    tasks = [FoldTask(store_path, config, out / f"fold-{n}", n) for n in numbers]
+    open_tasks = [task for task in tasks if not task.done]
+    count = min(workers or os.cpu_count() or 1, len(open_tasks))
+    if count > 1:
+        _run_parallel(open_tasks, count, progress)
+    else:
+        for task in open_tasks:
+            FoldRunner(task, _named(progress, task)).run()
+    if open_tasks or not (out / "summary.json").is_file():
+        progress("all folds: collecting", 1.0)
+        collect(store, config, out, tasks)
+
+
+def _fold_numbers(text: str, available: int) -> list[int]:
+    if text == "all":
+        return list(range(available))
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError as error:
+        raise ConfigError(f"folds: got '{text}'; allowed are 'all' or numbers as 0,2") from error
+    if not numbers or numbers[0] < 0 or numbers[-1] >= available:
+        raise ConfigError(f"folds: got '{text}'; allowed are 0 to {available - 1}")
+    return numbers
+
+
+def _named(progress: Progress, task: FoldTask) -> Progress:
+    return lambda what, share: progress(f"fold {task.fold}: {what}", share)
+
+
+def _run_parallel(tasks: Sequence[FoldTask], workers: int, progress: Progress) -> None:
+    """Compute folds in processes of their own, each with its share of the cores."""
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with context.Manager() as manager:
+        told = manager.Queue()
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            futures = [pool.submit(_run_in_process, task, threads, told) for task in tasks]
+            try:
+                _watch(futures, told, progress)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None:  # noqa: ANN401 - a queue proxy
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        while True:
+            try:
+                progress(*told.get_nowait())
+            except queue.Empty:
+                break
+        for future in done:
+            future.result()
+
+
+def _run_in_process(task: FoldTask, threads: int, told: Any) -> None:  # noqa: ANN401 - a queue proxy
+    torch.set_num_threads(threads)
+    FoldRunner(task, _named(lambda *what: told.put(what), task)).run()
+
+
+def pretrain_run(
+    store_path: Path, config: RunConfig, out: Path, *, fold: int = 0, progress: Progress = quiet
+) -> None:
+    """Pretrain on one fold's training subjects into a run folder.
+
+    Raises:
+        DataError: the folder holds another run.
+        ConfigError: no such fold.
+    """
+    store = Store.open(store_path)
+    _fold_numbers(str(fold), len(folds_of(store, config)))
+    begin(store, config, out, command=f"crossl pretrain {store_path} --out {out} --fold {fold}")
+    task = FoldTask(store_path, config, out, fold)
+    FoldRunner(task, _named(progress, task)).pretrained()
+
+
+def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Store]:
+    run, store = load_run(run_path), Store.open(store_path)
+    check_contract(run.model, store)
+    return run, store
+
+
+def _same_store(run: Run, store: Store) -> None:
+    if run.contract["store_sha256"] != store.hash:
+        raise ContractError(
+            f"{store.path}: is not the store that {run.path} was trained on "
+            f"({run.contract['store_sha256'][:12]}, got {store.hash[:12]}); its folds would leak"
+        )
+
+
+def probe_run(
+    run_path: Path,
+    store_path: Path,
+    *,
+    label_fraction: float,
+    head: str = "aggregator",
+    label_seed: int = 0,
+) -> Interval:
+    """Fit a probe on the run's training subjects, keep it, and score it on its test subjects.
+
+    Raises:
+        ContractError: another store than the run's.
+        ConfigError: unknown head.
+    """
+    run, store = _open_pair(run_path, store_path)
+    _same_store(run, store)
+    if head not in HEADS:
+        raise ConfigError(f"head '{head}': unknown; {nearest(head, HEADS)}")
+    fold = fold_from_subjects(store.subject, **run.contract["subjects"])
+    rows = draw_labels(
+        store.label, fold.train, fraction=label_fraction, seed=label_seed,
+        classes=len(store.classes),
+    )  # fmt: skip
+    train, validation, test = (
+        latent_table(run.model, store, r) for r in (rows, fold.validation, fold.test)
+    )
+    probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
+    for stale in run_path.glob("scores-*.npz"):
+        stale.unlink()
+    about = {"label_fraction": label_fraction, "seed": label_seed, "windows": len(rows)}
+    save_probe(run_path, probe, classes=store.classes, about=about)
+    predicted = probe.predict(test.embed(probe.head))
+    _, counts = confusion_by_subject(
+        test.label, predicted, test.subject, classes=len(store.classes)
+    )
+    return bootstrap_score(counts[None], macro_f1)
+
+
+def evaluate_run(run_path: Path, store_path: Path, *, progress: Progress = quiet) -> None:
+    """Score a run's probe under every subset, with its baselines, into the run folder.
+
+    Baselines get the labels that the probe got.
+
+    Raises:
+        ContractError: another store than the run's.
+        FormatError: the run has no probe.
+    """
+    run, store = _open_pair(run_path, store_path)
+    _same_store(run, store)
+    probe, _ = load_probe(run_path)
+    kept = json.loads((run_path / "probe.json").read_text(encoding="utf-8"))
+    evaluation = run.config.evaluation.model_copy(update={
+        "label_fractions": (kept["label_fraction"],),
+        "main_fraction": kept["label_fraction"],
+        "label_seeds": (kept["seed"],),
+        "heads": (probe.head,),
+    })  # fmt: skip
+    config = run.config.model_copy(update={"evaluation": evaluation})
+    task = FoldTask(store_path, config, run_path, run.contract["fold"])
+    FoldRunner(task, _named(progress, task)).run()
+    collect(store, config, run_path, [task])
+
+
+def embed_store(
+    run_path: Path, store_path: Path, out: Path, *, progress: Progress = quiet
+) -> int:
+    """Embed and, where the run has a probe, classify every window of a store.
+
+    Returns:
+        How many windows.
+
+    Raises:
+        ContractError: the store does not fit the model.
+        DataError: `out` is no `.npz`.
+    """
+    if out.suffix != ".npz":
+        raise DataError(f"{out}: the embedding file must end in .npz")
+    run, store = _open_pair(run_path, store_path)
+    parts, size = [], 4096
+    for begin_row in range(0, len(store), size):
+        rows = np.arange(begin_row, min(begin_row + size, len(store)))
+        parts.append(latent_table(run.model, store, rows).embed("aggregator"))
+        progress("windows: embedding", (begin_row + len(rows)) / len(store))
+    arrays: dict[str, Any] = {
+        "embedding": np.concatenate(parts),
+        "present": store.present,
+        "subject": store.subject,
+        "session": store.session,
+        "start_s": store.start_s,
+    }
+    if (run_path / "probe.json").is_file():
+        probe, classes = load_probe(run_path)
+        if probe.head == "aggregator":
+            arrays["probability"] = probe.scores(arrays["embedding"])
+            arrays["classes"] = np.array(classes)
+            arrays["predicted"] = arrays["classes"][arrays["probability"].argmax(axis=1)]
+    _save_arrays(out, arrays)
+    return len(store)
+
+
+def _save_arrays(out: Path, arrays: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_whole(out, buffer.getvalue())
