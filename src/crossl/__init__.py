@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crossl.data.store import Store
     from crossl.data.windows import WindowSpec
     from crossl.errors import CrosslError
-    from crossl.estimator import CroSSL
+    from crossl.estimator import CroSSL, Windows
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ _HOME = {
     "Signal": "crossl.data.recording",
     "Store": "crossl.data.store",
     "WindowSpec": "crossl.data.windows",
+    "Windows": "crossl.estimator",
 }
 
 __all__ = [
@@ -37,10 +38,11 @@ __all__ = [
     "Signal",
     "Store",
     "WindowSpec",
+    "Windows",
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'crossl' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

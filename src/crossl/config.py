@@ -340,14 +340,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _parse_scalar(override: str, text: str) -> Any:  # noqa: ANN401 - any YAML value
+def _parse_scalar(override: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML") from error
 
 
-def _nest(keys: list[str], value: Any) -> dict[str, Any]:  # noqa: ANN401 - any YAML value
+def _nest(keys: list[str], value: Any) -> dict[str, Any]:
     for key in reversed(keys):
         value = {key: value}
     return dict(value)
@@ -358,12 +358,15 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        same = isinstance(old, dict) and isinstance(value, dict)
-        if same and value.get("kind", old.get("kind")) == old.get("kind"):
+        if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
             merged[key] = _merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return bool(new.get("kind", old.get("kind")) == old.get("kind"))
 
 
 def _explain(error: ValidationError) -> str:
@@ -392,7 +395,7 @@ def _keys_at(path: Sequence[str]) -> set[str]:
     return {name for model in models for name in model.model_fields}
 
 
-def _models_in(annotation: Any) -> list[Any]:  # noqa: ANN401 - any type form
+def _models_in(annotation: Any) -> list[Any]:
     if get_origin(annotation) is Union or hasattr(annotation, "__args__"):
         return [m for inner in get_args(annotation) for m in _models_in(inner)]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

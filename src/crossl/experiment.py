@@ -218,9 +218,7 @@ class FoldRunner:
             )
 
 
-def latent_table(
-    model: CrossModalModel, store: Store, rows: NDArray[np.int64]
-) -> LatentTable:
+def latent_table(model: CrossModalModel, store: Store, rows: NDArray[np.int64]) -> LatentTable:
     """Compute the latents of rows of a store, with their labels and subjects."""
     return LatentTable(
         model,

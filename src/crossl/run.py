@@ -74,9 +74,7 @@ def save_run(
         "latent_dim": model.latent_dim,
         "versions": package_versions(),
         "commit": git_commit(),
-        "files": {
-            name: file_sha256(out / name) for name in ("weights.safetensors", "config.yaml")
-        },
+        "files": {name: file_sha256(out / name) for name in ("weights.safetensors", "config.yaml")},
     }
     contract["sha256"] = json_sha256(contract)
     write_whole(out / "model.json", (json.dumps(contract, indent=1) + "\n").encode())
@@ -201,7 +199,7 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
     if not file.is_file() or file_sha256(file) != head["arrays"]:
         raise FormatError(f"{file}: is missing or was altered; run `crossl probe` again")
     if file_sha256(path / "weights.safetensors") != head["weights"]:
-        raise FormatError(f"{path}: its probe was fitted on other weights; run `crossl probe` again")
+        raise FormatError(f"{path}: its probe is of other weights; run `crossl probe` again")
     arrays = safetensors.numpy.load_file(file)
     numbers = np.array(head["class_numbers"], dtype=np.int64)
     probe = Probe(

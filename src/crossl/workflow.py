@@ -103,7 +103,7 @@ def _run_parallel(tasks: Sequence[FoldTask], workers: int, progress: Progress) -
                 raise
 
 
-def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None:  # noqa: ANN401 - a queue proxy
+def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -116,7 +116,7 @@ def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None: 
             future.result()
 
 
-def _run_in_process(task: FoldTask, threads: int, told: Any) -> None:  # noqa: ANN401 - a queue proxy
+def _run_in_process(task: FoldTask, threads: int, told: Any) -> None:
     torch.set_num_threads(threads)
     FoldRunner(task, _named(lambda *what: told.put(what), task)).run()
 
@@ -214,9 +214,7 @@ def evaluate_run(run_path: Path, store_path: Path, *, progress: Progress = quiet
     collect(store, config, run_path, [task])
 
 
-def embed_store(
-    run_path: Path, store_path: Path, out: Path, *, progress: Progress = quiet
-) -> int:
+def embed_store(run_path: Path, store_path: Path, out: Path, *, progress: Progress = quiet) -> int:
     """Embed and, where the run has a probe, classify every window of a store.
 
     Returns:

@@ -185,9 +185,7 @@ def test_training_steps_equal_the_original(golden, name, loss):
         )
         penalty = 1e-4 * sum(k.square().sum() for e in encoders for k in e.kernels())
         total = reported + penalty
-        torch.testing.assert_close(
-            total.detach(), torch.from_numpy(s["total"]), rtol=1e-5, atol=0
-        )
+        torch.testing.assert_close(total.detach(), torch.from_numpy(s["total"]), rtol=1e-5, atol=0)
         optimizer.zero_grad()
         total.backward()
         parameters = named_parameters(encoders, aggregator)

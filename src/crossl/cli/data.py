@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crossl.cli import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crossl.data.recording import Recording
+    from crossl.data.windows import WindowSpec
 
 
 def prepare(
@@ -43,7 +49,7 @@ def prepare(
     _describe(out)
 
 
-def make_store(reader: str, root: Path | None, out: Path, spec=None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - a WindowSpec, whose import must wait
+def make_store(reader: str, root: Path | None, out: Path, spec: WindowSpec | None = None) -> None:
     """Write a store, showing each subject as it is read."""
     from crossl.data.readers import get_reader
     from crossl.data.store import write_store
@@ -58,7 +64,7 @@ def make_store(reader: str, root: Path | None, out: Path, spec=None) -> None:  #
     }
     with show.progress("prepare") as tell:
 
-        def watched():  # type: ignore[no-untyped-def]  # noqa: ANN202 - an iterator of Recordings
+        def watched() -> Iterator[Recording]:
             for recording in module.read(root):
                 tell(f"{card.name}: subject {recording.subject}", 0.5)
                 yield recording

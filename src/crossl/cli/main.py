@@ -44,7 +44,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[
+    _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show and exit.")
     ] = False,
 ) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from crossl.config import RunConfig
 
 StoreArgument: TypeAlias = Annotated[Path, typer.Argument(help="Store made by `crossl prepare`.")]
 RunArgument: TypeAlias = Annotated[Path, typer.Argument(help="Run folder of `crossl pretrain`.")]
@@ -29,7 +32,7 @@ SeedOption: TypeAlias = Annotated[
 
 def load_settings(
     config: Path | None, recipe: str, overrides: list[str] | None, seed: int | None
-):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a RunConfig, whose import must wait
+) -> RunConfig:
     """Join recipe, run file, `--set` and `--seed`."""
     from crossl.config import load_config
 

@@ -26,11 +26,11 @@ def progress(title: str) -> Iterator[Callable[[str, float], None]]:
     if not sys.stdout.isatty():
         yield _lines(title)
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
     with Progress(*columns, transient=True) as bar:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
 
         def tell(what: str, share: float) -> None:
             name, _, activity = what.partition(": ")
@@ -45,7 +45,7 @@ def _lines(title: str) -> Callable[[str, float], None]:
     told: dict[str, str] = {}
     began = time.monotonic()
 
-    def tell(what: str, _: float) -> None:
+    def tell(what: str, _share: float) -> None:
         name, _, activity = what.partition(": ")
         if told.get(name) != activity:
             told[name] = activity

@@ -47,7 +47,9 @@ def probe(
     label_fraction: Annotated[
         float, typer.Option(help="Share of the training windows whose labels may be used.")
     ] = 0.1,
-    head: Annotated[str, typer.Option(help="What it reads: aggregator or encoders.")] = "aggregator",
+    head: Annotated[
+        str, typer.Option(help="What it reads: aggregator or encoders.")
+    ] = "aggregator",
     label_seed: Annotated[int, typer.Option(help="Seed of the draw of labels.")] = 0,
 ) -> None:
     """Fit a linear classifier on frozen embeddings, with sensors missing, and keep it.

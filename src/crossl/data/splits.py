@@ -67,9 +67,11 @@ def fold_from_subjects(
     for part, names in (("train", train), ("validation", validation), ("test", test)):
         unknown = sorted(set(names) - known)
         if unknown:
-            raise SplitError(f"fold {index}: {part} names subject '{unknown[0]}', who has no window")
+            raise SplitError(
+                f"fold {index}: {part} names subject '{unknown[0]}', who has no window"
+            )
     rows = [np.flatnonzero(np.isin(subject, list(names))) for names in (train, validation, test)]
-    return Fold(*rows, index=index).check(subject)
+    return Fold(rows[0], rows[1], rows[2], index).check(subject)
 
 
 def subject_folds(

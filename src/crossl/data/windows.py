@@ -129,7 +129,8 @@ def cut_recording(
 def _window_starts(recording: Recording, spec: WindowSpec) -> NDArray[np.float64]:
     length = recording.end_s - recording.start_s
     count = int(np.floor((length - spec.window_s) / spec.stride_s + 1e-6)) + 1
-    return recording.start_s + np.arange(max(count, 0)) * spec.stride_s
+    starts: NDArray[np.float64] = np.arange(max(count, 0), dtype=np.float64) * spec.stride_s
+    return starts + recording.start_s
 
 
 def fill_short_gaps(
@@ -153,7 +154,7 @@ def fill_short_gaps(
         >>> fill_short_gaps(gap, 1)[0].ravel().tolist()
         [0.0, 1.0, 2.0]
     """
-    recorded = ~np.isnan(values).any(axis=1)
+    recorded: NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=1))
     if recorded.all():
         return values, recorded, recorded.copy()
     usable = recorded.copy()

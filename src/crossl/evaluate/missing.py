@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from math import comb
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.learn.finetune import Classifier
 from crossl.learn.probe import LatentTable, Subset
-
-Worth = TypeVar("Worth", float, NDArray[np.float64])
 
 
 def predict_subsets(
@@ -31,11 +29,12 @@ def predict_subsets(
     return {s: classifier.predict(table.embed(classifier.head, s)) for s in choices}
 
 
-def shapley_values(worth: Mapping[Subset, Worth], modalities: int) -> list[Worth]:
+def shapley_values(worth: Mapping[Subset, Any], modalities: int) -> list[Any]:
     """Compute the exact Shapley value of each modality.
 
     Args:
-        worth: score of every subset of columns, the empty one included.
+        worth: score of every subset of columns, the empty one included: a number, or an array
+            of scores under several bootstrap samples.
         modalities: M.
 
     Returns:
@@ -48,11 +47,10 @@ def shapley_values(worth: Mapping[Subset, Worth], modalities: int) -> list[Worth
     out = []
     for one in range(modalities):
         others = [m for m in range(modalities) if m != one]
-        gains = [
-            (worth[tuple(sorted((*rest, one)))] - worth[rest])
-            / (modalities * comb(modalities - 1, size))
-            for size in range(modalities)
-            for rest in combinations(others, size)
-        ]
-        out.append(sum(gains[1:], start=gains[0]))
+        value = worth[()] * 0
+        for size in range(modalities):
+            share = 1 / (modalities * comb(modalities - 1, size))
+            for rest in combinations(others, size):
+                value = value + share * (worth[tuple(sorted((*rest, one)))] - worth[rest])
+        out.append(value)
     return out

@@ -67,7 +67,7 @@ class ResultBook:
     modalities: tuple[str, ...]
     entries: list[Entry] = field(default_factory=list)
 
-    def add(  # noqa: PLR0913 - one line of a table has that many columns
+    def add(
         self,
         key: Key,
         *,
@@ -78,9 +78,7 @@ class ResultBook:
         subject: NDArray[np.str_],
     ) -> None:
         """Add the predictions of one classifier on one fold's test windows."""
-        names, counts = confusion_by_subject(
-            label, predicted, subject, classes=len(self.classes)
-        )
+        names, counts = confusion_by_subject(label, predicted, subject, classes=len(self.classes))
         self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts))
 
     def by_key(self) -> dict[Key, list[Entry]]:
@@ -150,7 +148,7 @@ def _record(
     key: Key,
     metric: str,
     score: Interval | float,
-    **where: Any,  # noqa: ANN401 - fold, seed, subject, n
+    **where: Any,
 ) -> Record:
     interval = score if isinstance(score, Interval) else None
     return {
@@ -219,7 +217,7 @@ def shapley_records(book: ResultBook) -> Iterator[Record]:
         groups[full][key.present] = key
     m = len(book.modalities)
     for full, found in groups.items():
-        if len(found) < 2**m - 1 or m < 2:  # noqa: PLR2004 - one sensor is worth everything
+        if len(found) < 2**m - 1 or m < 2:
             continue
         confusions = {present: book.pooled(key)[1] for present, key in found.items()}
         for index, interval in enumerate(_shapley_intervals(confusions, book.modalities)):
@@ -248,9 +246,7 @@ def _shapley_intervals(
     return out
 
 
-def _guess_score(
-    confusions: NDArray[np.int64], draws: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _guess_score(confusions: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
     """Score of always naming the most frequent true class of the whole test."""
     truth = confusions[0].sum(axis=2)  # (subject, true)
     guess = np.zeros((*truth.shape, truth.shape[1]), dtype=np.int64)

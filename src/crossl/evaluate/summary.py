@@ -42,7 +42,8 @@ def example_windows(store: Store) -> tuple[list[dict[str, Any]], Arrays]:
     Returns:
         Facts of each example, and its signals as `example/{i}/{modality}` (T, C).
     """
-    told, arrays = [], Arrays()
+    told: list[dict[str, Any]] = []
+    arrays: Arrays = {}
     richness = store.present.sum(axis=1)
     for number in range(len(store.classes)):
         rows = np.flatnonzero(store.label == number)
@@ -144,11 +145,11 @@ def _without_devices(
 def _best_single(book: ResultBook, main: Key, keys: set[Key]) -> str | None:
     singles = {k.present[0]: _score(book, main, k.present) for k in keys
                if len(k.present) == 1 and _same_but_present(k, main)}  # fmt: skip
-    if len(singles) < 2:  # noqa: PLR2004 - one modality has nothing to add to
+    if len(singles) < 2:
         return None
     name = max(singles, key=lambda one: singles[one])
     gain = _score(book, main, main.present) - singles[name]
-    verdict = "adds" if gain > 0.01 else "adds next to nothing:"  # noqa: PLR2004 - one point
+    verdict = "adds" if gain > 0.01 else "adds next to nothing:"
     return (
         f"The best single modality, {name}, reaches {singles[name]:.3f} alone with the same "
         f"classifier; having all modalities {verdict} {gain:+.3f}."

@@ -33,7 +33,7 @@ class KerasAdam(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "epsilon": epsilon})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step."""
         loss = None
         if closure is not None:
@@ -54,7 +54,7 @@ class KerasAdam(torch.optim.Optimizer):
                 state["m"] = torch.zeros_like(parameter)
                 state["v"] = torch.zeros_like(parameter)
             state["step"] += 1
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         m = [self.state[p]["m"] for p in parameters]
         v = [self.state[p]["v"] for p in parameters]
         t = self.state[parameters[0]]["step"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,7 +58,7 @@ class FineTuning:
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     keep_rate: float = 0.9
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     average_decay: float = 0.995
     dropout: float = 0.3
     evaluations: int = 5
@@ -112,7 +112,7 @@ def fine_tune(
     """
     validation = validation[label[validation] >= 0]
     classes = np.unique(label[train])
-    if len(classes) < 2 or not len(validation):  # noqa: PLR2004 - a classifier tells two apart
+    if len(classes) < 2 or not len(validation):
         raise SplitError(
             f"fine-tuning: {len(train)} labelled windows of {len(classes)} class(es) and "
             f"{len(validation)} labelled validation windows; at least 2 classes and 1 window"
@@ -213,7 +213,7 @@ class _FineTuner:
         optimizer.step()
         decay = min(s.average_decay, (step + 1) / (step + 10))
         with torch.no_grad():
-            kept = list(self.averaged.parameters())
+            kept: list[Tensor] = list(self.averaged.parameters())
             torch._foreach_lerp_(kept, list(self.network.parameters()), 1 - decay)
 
     def _score(
@@ -243,7 +243,7 @@ class MlpHead:
         return np.asarray(self.classes[logits.argmax(dim=1).numpy()])
 
 
-def build_mlp_head(width: int, classes: int, *, hidden: int = 128, dropout: float = 0.1) -> Any:  # noqa: ANN401 - an nn.Sequential
+def build_mlp_head(width: int, classes: int, *, hidden: int = 128, dropout: float = 0.1) -> Any:
     """Build the authors' classifier (`src/model_utils/classifier.py`); it returns logits."""
     return nn.Sequential(
         nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
@@ -278,7 +278,7 @@ def fit_mlp_head(
     """
     train, validation = train.take(train.label >= 0), validation.take(validation.label >= 0)
     classes = np.unique(train.label)
-    if len(classes) < 2 or not len(validation):  # noqa: PLR2004 - a classifier tells two apart
+    if len(classes) < 2 or not len(validation):
         raise SplitError(f"MLP head: {len(classes)} class(es); at least 2 and validation labels")
     shown = torch.from_numpy(validation.embed(head))
     with torch.random.fork_rng(devices=[]):

@@ -190,7 +190,7 @@ class CrosslMethod(nn.Module):
         total: dict[str, Tensor] = {}
         for i, expander in enumerate(self.modality_expanders):
             rows = present[:, i]
-            if rows.sum() < 2:  # noqa: PLR2004 - a variance needs two
+            if rows.sum() < 2:
                 continue
             a, b = (expander(latent[rows, i]) for latent in latents)
             for name, term in self.weights(a, b).items():

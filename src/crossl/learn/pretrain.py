@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import lightning as L
+import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -71,7 +71,7 @@ class Schedule:
     restore_best: bool = False
 
 
-def pretrain(
+def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     method: Method,
     source: WindowSource,
     *,
@@ -115,7 +115,7 @@ def pretrain(
     checkpoints = _KeepCheckpoints(out / "checkpoints")
     last = out / "checkpoints" / "last.ckpt"
     with _quiet_lightning(), torch.random.fork_rng(devices=[]):
-        trainer = L.Trainer(
+        trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
             max_epochs=pretraining.epochs,
@@ -145,11 +145,11 @@ def pretrain(
 
 def _check_rows(train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
     for name, rows in (("training", train), ("validation", validation)):
-        if len(rows) < 2:  # noqa: PLR2004 - a variance needs two
+        if len(rows) < 2:
             raise DataError(f"pretraining: {len(rows)} {name} window(s); at least 2 are needed")
 
 
-class _Pretraining(L.LightningModule):
+class _Pretraining(lightning.LightningModule):
     """A method under Lightning: steps, moving average, validation objective."""
 
     def __init__(self, method: Method, schedule: Schedule, *, seed: int, n_train: int) -> None:
@@ -205,7 +205,7 @@ class _Pretraining(L.LightningModule):
             return
         decay = min(self.schedule.average_decay, self.global_step / (self.global_step + 9))
         with torch.no_grad():
-            kept = list(self.averaged.parameters())
+            kept: list[Tensor] = list(self.averaged.parameters())
             torch._foreach_lerp_(kept, list(self._method.model.parameters()), 1 - decay)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -227,7 +227,7 @@ class _Pretraining(L.LightningModule):
         if warning and self.global_step * 5 > self.total_steps:
             logger.warning("epoch %d: %s", self.current_epoch, warning)
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own return type
+    def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""
         s = self.schedule
         if s.optimizer == "keras_adam":
@@ -262,7 +262,7 @@ class _Batches(Dataset[Batch]):
         return collate(self.source, self.batches[index])
 
 
-class _Windows(L.LightningDataModule):
+class _Windows(lightning.LightningDataModule):
     """Shuffled batches of training rows, anew each epoch; validation rows in order."""
 
     def __init__(
@@ -323,13 +323,17 @@ class _Metrics(Callback):
         self.path = path
         self.progress = progress
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Keep the lines of epochs that a resumed run will not repeat."""
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
         self.path.write_text("".join(line + "\n" for line in kept if trainer.global_step))
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Write the epoch's line."""
         values = {name: float(v) for name, v in trainer.callback_metrics.items()}
         record = {"epoch": trainer.current_epoch, "step": trainer.global_step, **values}

@@ -196,7 +196,7 @@ def fit_probe(
     """
     train = train.take(train.label >= 0)
     validation = validation.take(validation.label >= 0)
-    if len(np.unique(train.label)) < 2:  # noqa: PLR2004 - a classifier tells two apart
+    if len(np.unique(train.label)) < 2:
         raise SplitError(
             f"probe: {len(train)} labelled training windows of {len(np.unique(train.label))} "
             "class(es); at least 2 classes are needed"
@@ -259,7 +259,7 @@ def _fit_one(rows: ProbeRows, head: Head, strength: float) -> Probe:
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(scaler.transform(rows.embedding), rows.label, sample_weight=rows.weight)
     weight, bias = regression.coef_, regression.intercept_
-    if len(regression.classes_) == 2:  # noqa: PLR2004 - one row means the second class
+    if len(regression.classes_) == 2:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return Probe(
         head,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -40,9 +41,7 @@ class MlpAggregator(nn.Module):
         super().__init__()
         self.dim = dim
         widths = (modalities * latent_dim, hidden, dim, dim)
-        self.dense = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         for dense in self.dense:
             nn.init.xavier_uniform_(dense.weight)  # type: ignore[arg-type]
             nn.init.zeros_(dense.bias)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ def load_keras_encoder(encoder: TcnEncoder, arrays: Arrays) -> None:
         ContractError: an array is missing or has another shape.
     """
     for name, (parameter, turn) in encoder_parameters(encoder).items():
-        _copy(name, arrays, parameter, turn)
+        _copy(name, arrays, parameter, turn=turn)
 
 
 def load_keras_aggregator(aggregator: MlpAggregator, arrays: Arrays) -> None:
@@ -38,7 +38,7 @@ def load_keras_aggregator(aggregator: MlpAggregator, arrays: Arrays) -> None:
         ContractError: an array is missing or has another shape.
     """
     for name, (parameter, turn) in aggregator_parameters(aggregator).items():
-        _copy(name, arrays, parameter, turn)
+        _copy(name, arrays, parameter, turn=turn)
 
 
 def encoder_parameters(encoder: TcnEncoder) -> dict[str, tuple[nn.Parameter, bool]]:
@@ -65,7 +65,7 @@ def aggregator_parameters(aggregator: MlpAggregator) -> dict[str, tuple[nn.Param
     return out
 
 
-def _copy(name: str, arrays: Arrays, parameter: Tensor, turn: bool) -> None:  # noqa: FBT001
+def _copy(name: str, arrays: Arrays, parameter: Tensor, *, turn: bool) -> None:
     if name not in arrays:
         raise ContractError(f"Keras weights: '{name}' is missing; the layout needs every layer")
     value = torch.from_numpy(np.array(arrays[name], dtype=np.float32))

@@ -16,7 +16,9 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.epsilon = epsilon
 
-    def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel time"]:
+    def forward(
+        self, x: Float[Tensor, "batch channel time"]
+    ) -> Float[Tensor, "batch channel time"]:
         """Normalise."""
         variance, mean = torch.var_mean(x, dim=1, keepdim=True, correction=0)
         x = (x - mean) * torch.rsqrt(variance + self.epsilon)

@@ -205,6 +205,8 @@ def load_arrays(path: Path, summary: dict[str, Any]) -> dict[str, Array]:
 def load_epochs(folder: Path) -> list[list[Row]]:
     """Read the pretraining metrics of every fold, in the order of the folds' numbers."""
     paths = sorted(folder.glob("fold-*/metrics.jsonl"), key=lambda path: _fold_number(path.parent))
+    if not paths and (folder / "metrics.jsonl").is_file():  # the folder is one run
+        paths = [folder / "metrics.jsonl"]
     return [[_epoch(where, row) for where, row in _lines(path)] for path in paths]
 
 

@@ -66,13 +66,11 @@ def _unpack(archive: Path, out: Path) -> None:
     try:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as opened:
-                opened.extractall(out)
+                opened.extractall(out)  # noqa: S202 - zipfile drops absolute and parent paths
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(out, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DataError(
-            f"{archive}: cannot be unpacked ({error}); fetch it again"
-        ) from error
+        raise DataError(f"{archive}: cannot be unpacked ({error}); fetch it again") from error

@@ -7,7 +7,7 @@ unpickler that knows numpy arrays and nothing else. The package itself is never 
 from __future__ import annotations
 
 import io
-import pickle  # noqa: S403 - read only through NumpyUnpickler, after the hash was checked
+import pickle
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -135,7 +135,7 @@ class NumpyUnpickler(pickle.Unpickler):
         ("_codecs", "encode"): _latin1,
     }
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in the base class
+    def find_class(self, module: str, name: str) -> Any:
         """Return an allowed object.
 
         Raises:
