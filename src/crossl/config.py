@@ -91,10 +91,10 @@ class VicregConfig(_Config):
 class AugmentationConfig(_Config):
     """How strongly views are changed."""
 
-    jitter: float = Field(0.1, ge=0)
-    scale: float = Field(0.15, ge=0)
-    crop: float = Field(0.8, gt=0, le=1)
-    time_mask: float = Field(0.15, ge=0, lt=1)
+    jitter: float = Field(0.05, ge=0)
+    scale: float = Field(0.1, ge=0)
+    crop: float = Field(1.0, gt=0, le=1)
+    time_mask: float = Field(0.0, ge=0, lt=1)
 
     def build(self) -> Augmentation:
         """Make the augmentation."""
@@ -125,7 +125,7 @@ class CrosslMethodConfig(_Config):
     """The default pretraining."""
 
     kind: Literal["crossl"] = "crossl"
-    keep_rate: float = Field(0.6, gt=0, le=1)
+    keep_rate: float = Field(0.4, gt=0, le=1)
     vicreg: VicregConfig = VicregConfig()
     modality_weight: float = Field(0.5, ge=0)
     prediction_weight: float = Field(12.5, ge=0)
@@ -148,7 +148,7 @@ class CrosslMethodConfig(_Config):
 class ScheduleConfig(_Config):
     """How long and how fast pretraining learns."""
 
-    steps: int = Field(600, gt=0)
+    steps: int = Field(400, gt=0)
     epochs: int | None = Field(None, gt=0)
     batch_size: int = Field(256, ge=2)
     optimizer: Literal["adamw", "keras_adam"] = "adamw"
@@ -168,13 +168,15 @@ class ScheduleConfig(_Config):
 class FineTuningConfig(_Config):
     """How a network is trained with labels."""
 
-    steps: int = Field(600, gt=0)
+    steps: int = Field(400, gt=0)
     batch_size: int = Field(64, gt=0)
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     keep_rate: float = Field(0.9, gt=0, le=1)
-    augmentation: AugmentationConfig = AugmentationConfig()
+    augmentation: AugmentationConfig = AugmentationConfig(
+        jitter=0.1, scale=0.15, crop=0.8, time_mask=0.15
+    )
     average_decay: float = Field(0.995, ge=0, lt=1)
     dropout: float = Field(0.3, ge=0, lt=1)
     evaluations: int = Field(5, gt=0)
@@ -187,7 +189,10 @@ class FineTuningConfig(_Config):
 
 
 class EvaluationConfig(_Config):
-    """What is scored, on which folds and label draws."""
+    """What is scored, on which folds and label draws.
+
+    Fine-tuning is the slowest method: `finetuned_fractions` can name fewer of the fractions.
+    """
 
     folds: int = Field(5, ge=2)
     fold_seed: int = 0
@@ -198,6 +203,7 @@ class EvaluationConfig(_Config):
     ] = ("crossl", "untrained", "supervised")
     heads: tuple[Literal["aggregator", "encoders"], ...] = ("aggregator",)
     main_fraction: float = Field(0.1, gt=0, le=1)
+    finetuned_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
 
 
 Encoder = Annotated[TcnConfig | StridedConfig, Field(discriminator="kind")]

@@ -162,7 +162,10 @@ class FoldRunner:
         self._score_fine_tuned(model, book, "finetuned")
 
     def _score_fine_tuned(self, start: CrossModalModel, book: ResultBook, method: str) -> None:
+        only = self.config.evaluation.finetuned_fractions if method == "finetuned" else None
         for fraction, seed, rows in self.label_draws():
+            if only is not None and fraction not in only:
+                continue
             self.progress(f"training {method}", 0.9)
             model, head = fine_tune(
                 start,

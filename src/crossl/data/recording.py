@@ -36,7 +36,12 @@ class Modality:
     device: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a modality without channels or with an impossible rate."""
+        """Refuse a name that no file can have, no channels, or an impossible rate."""
+        if not self.name or set(self.name) & set("./\\"):
+            raise DataError(
+                f"modality '{self.name}': its name stands for a file and a layer; allowed is one "
+                "without '.', '/' and '\\', not empty"
+            )
         if not self.channels:
             raise DataError(f"modality '{self.name}': has no channels; at least one is needed")
         if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
@@ -144,15 +149,18 @@ def _check_signal(where: str, modality: Modality | None, signal: Signal) -> None
         )
     if values.dtype != np.float32:
         raise DataError(f"{where} has dtype {values.dtype}; signals are float32")
-    if abs(signal.rate_hz - modality.rate_hz) > RATE_TOLERANCE * modality.rate_hz:
+    if not abs(signal.rate_hz - modality.rate_hz) <= RATE_TOLERANCE * modality.rate_hz:
         raise DataError(
             f"{where} has {signal.rate_hz:g} Hz but its modality declares {modality.rate_hz:g} Hz; "
             "resample it or declare another modality"
         )
     if values.size and np.isinf(values).any():
         raise DataError(f"{where} holds infinite values; use NaN for what was not recorded")
-    if not np.isfinite(values).any():
-        raise DataError(f"{where} holds no recorded value (all NaN); leave the signal out instead")
+    if not np.isfinite(values).all(axis=1).any():
+        raise DataError(
+            f"{where} holds no sample that every channel recorded (NaN in each); leave the signal "
+            "out instead"
+        )
 
 
 def _check_labels(where: str, labels: Sequence[LabelInterval]) -> None:
@@ -195,7 +203,7 @@ def check_rate(where: str, timestamps_s: NDArray[np.float64], rate_hz: float) ->
         at = int(np.argmax(steps <= 0)) + 1
         raise DataError(f"{where}: timestamp {at} does not increase; sort them, drop duplicates")
     estimated = 1.0 / float(steps[steps <= 3 * np.median(steps)].mean())
-    if abs(estimated - rate_hz) > RATE_TOLERANCE * rate_hz:
+    if not abs(estimated - rate_hz) <= RATE_TOLERANCE * rate_hz:
         raise DataError(
             f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; "
             "correct the declared rate or ask for resampling"
@@ -230,7 +238,9 @@ def resample_to_rate(
     grid = start_s + np.arange(int(np.floor((stop_s - start_s) * rate_hz + 1e-6))) / rate_hz
     out = np.stack([np.interp(grid, timestamps_s, column) for column in values.T], axis=1)
     after = np.clip(np.searchsorted(timestamps_s, grid), 1, len(timestamps_s) - 1)
-    gap = timestamps_s[after] - timestamps_s[after - 1]
+    left, right = timestamps_s[after - 1], timestamps_s[after]
+    # a grid point on a sample was recorded, whatever lies beside it
+    between = (grid > left + 1e-9) & (grid < right - 1e-9)
     outside = (grid < timestamps_s[0] - 1e-9) | (grid > timestamps_s[-1] + 1e-9)
-    out[(gap > max_gap_s) | outside] = np.nan
+    out[(between & (right - left > max_gap_s)) | outside] = np.nan
     return out.astype(np.float32)

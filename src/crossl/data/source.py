@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Float32, Modality
-from crossl.errors import DataError
+from crossl.errors import DataError, nearest
 
 
 class WindowSource(Protocol):
@@ -44,7 +44,8 @@ class ArraySource:
         window_s: length of a window, seconds.
 
     Raises:
-        DataError: an array is not (n, time, channel), or counts disagree, or it is infinite.
+        DataError: an array has no modality, is not (n, time, channel) or is infinite, or counts
+            disagree.
     """
 
     def __init__(
@@ -56,6 +57,12 @@ class ArraySource:
     ) -> None:
         self.modalities = tuple(modalities)
         self.window_s = window_s
+        unknown = sorted(set(signals) - {m.name for m in self.modalities})
+        if unknown:
+            known = [m.name for m in self.modalities]
+            raise DataError(
+                f"arrays: modality '{unknown[0]}' is unknown; {nearest(unknown[0], known)}"
+            )
         arrays = {m.name: _check_array(m, signals.get(m.name), window_s) for m in self.modalities}
         self._length = _common_length(arrays)
         self._signals = {}

@@ -96,10 +96,12 @@ def subject_folds(
     names = np.unique(subject)
     if folds < 2:
         raise SplitError(f"folds: got {folds}; at least 2 are needed")
-    if len(names) < max(folds, 3):
+    # two folds of three subjects would test two at once and leave one for train and validation
+    needed = max(folds, 4 if folds == 2 else 3)
+    if len(names) < needed:
         raise SplitError(
             f"folds: {folds} folds of {len(names)} subject(s); train, validation and test need a "
-            f"subject each and every fold its own test subjects, so at least {max(folds, 3)}"
+            f"subject each and every fold its own test subjects, so at least {needed}"
         )
     parts = np.array_split(np.random.default_rng(seed).permutation(names), folds)
     out = []

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -244,11 +244,14 @@ def write_store(
         The store, opened.
 
     Raises:
-        DataError: `out` exists, or no recording yields a window.
+        DataError: `out` exists, a name stands twice, or no recording yields a window.
     """
     out = Path(out)
     if out.exists():
         raise DataError(f"{out}: exists already; name a new folder or delete it first")
+    for what, names in (("modalities", [m.name for m in modalities]), ("classes", list(classes))):
+        if len(set(names)) < len(names):
+            raise DataError(f"{what}: a name stands twice, got {names}; each may stand once")
     with atomic_folder(out) as folder:
         table = _write_signals(recordings, folder, modalities, classes, spec)
         np.save(folder / "rows.npy", np.concatenate(table.rows))
@@ -279,8 +282,11 @@ def _write_signals(
 ) -> _Table:
     (folder / "signals").mkdir()
     table, longest = _Table(), 0.0
-    writers = [_SignalWriter(folder / _signal_file(m), len(m.channels)) for m in modalities]
-    try:
+    with ExitStack() as opened:
+        writers = []
+        for modality in modalities:
+            writers.append(_SignalWriter(folder / _signal_file(modality), len(modality.channels)))
+            opened.callback(writers[-1].close)
         for recording in recordings:
             longest = max(longest, recording.end_s - recording.start_s)
             cut = cut_recording(recording, modalities, classes, spec)
@@ -289,9 +295,6 @@ def _write_signals(
             for modality, writer in zip(modalities, writers, strict=True):
                 if modality.name in cut.signals:
                     writer.append(cut.signals[modality.name])
-    finally:
-        for writer in writers:
-            writer.close()
     _refuse_empty(table, longest, spec)
     return table
 

@@ -41,7 +41,7 @@ class WindowSpec:
     def __post_init__(self) -> None:
         """Refuse lengths and shares that cannot be."""
         for name in ("window_s", "stride_s"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < np.inf:
                 raise DataError(
                     f"windows: {name} is {getattr(self, name)}; a positive number of seconds "
                     "is needed"
@@ -49,7 +49,7 @@ class WindowSpec:
         for name in ("min_coverage", "min_label_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise DataError(f"windows: {name} is {getattr(self, name)}; allowed is 0 < x <= 1")
-        if self.max_gap_s < 0:
+        if not self.max_gap_s >= 0:
             raise DataError(f"windows: max_gap_s is {self.max_gap_s}; allowed is 0 or more")
 
     def samples(self, modality: Modality) -> int:
@@ -104,6 +104,9 @@ def cut_recording(
 
     Returns:
         The recording's signals and windows; no window when it is shorter than one.
+
+    Raises:
+        DataError: the recording declares a modality with other channels, unit or rate.
     """
     start_s = _window_starts(recording, spec)
     width = (len(start_s), len(modalities))
@@ -113,8 +116,10 @@ def cut_recording(
         if modality.name not in recording.signals:
             continue
         signal = recording.signals[modality.name]
+        _check_declared(recording, modality)
         filled, recorded, usable = fill_short_gaps(signal.values, spec.max_gap_s * signal.rate_hz)
-        first = np.round((start_s - signal.start_s) * modality.rate_hz).astype(np.int64)
+        # the signal's own rate: a clock off by 1% would drift from the labels by 36 s an hour
+        first = np.round((start_s - signal.start_s) * signal.rate_hz).astype(np.int64)
         ok = _present_windows(recorded, usable, first, spec.samples(modality), spec.min_coverage)
         offsets[ok, column] = first[ok]
         signals[modality.name] = filled
@@ -124,6 +129,16 @@ def cut_recording(
     return CutRecording(
         signals, start_s[some], offsets[some], offsets[some] >= 0, label[some], interpolated
     )
+
+
+def _check_declared(recording: Recording, modality: Modality) -> None:
+    declared = recording.modalities[modality.name]
+    for what in ("channels", "unit", "rate_hz"):
+        if getattr(declared, what) != getattr(modality, what):
+            raise DataError(
+                f"{recording.where(modality.name)} declares {what} {getattr(declared, what)}; the "
+                f"store has {getattr(modality, what)}, and all recordings must agree"
+            )
 
 
 def _window_starts(recording: Recording, spec: WindowSpec) -> NDArray[np.float64]:
@@ -160,9 +175,12 @@ def fill_short_gaps(
     usable = recorded.copy()
     edges = np.flatnonzero(np.diff(np.r_[True, recorded, True]))
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
-        usable[begin:end] = end - begin <= max_gap_samples
+        # 1e-6: 0.29 s at 100 Hz is 29 samples, not 28.999...
+        usable[begin:end] = end - begin <= max_gap_samples + 1e-6
     known = np.flatnonzero(recorded)
     index = np.arange(len(values))
+    if not len(known):
+        return np.zeros_like(values), recorded, recorded.copy()
     filled = np.stack([np.interp(index, known, column[known]) for column in values.T], axis=1)
     filled[~usable] = 0.0
     return filled.astype(np.float32), recorded, usable
@@ -180,7 +198,7 @@ def _present_windows(
     end = np.where(inside, first + samples, 0)
     n_recorded = np.r_[0, np.cumsum(recorded)]
     n_unusable = np.r_[0, np.cumsum(~usable)]
-    covered = n_recorded[end] - n_recorded[begin] >= min_coverage * samples
+    covered = n_recorded[end] - n_recorded[begin] >= min_coverage * samples - 1e-6
     return np.asarray(inside & covered & (n_unusable[end] == n_unusable[begin]))
 
 

@@ -27,10 +27,10 @@ class Augmentation:
         time_mask: longest share of the window that is replaced by its mean.
     """
 
-    jitter: float = 0.1
-    scale: float = 0.15
-    crop: float = 0.8
-    time_mask: float = 0.15
+    jitter: float = 0.05
+    scale: float = 0.1
+    crop: float = 1.0
+    time_mask: float = 0.0
 
     def __call__(
         self, signals: Mapping[str, Signal], generator: torch.Generator

@@ -52,13 +52,13 @@ class FineTuning:
         gradient_norm: gradients are clipped to this norm.
     """
 
-    steps: int = 600
+    steps: int = 400
     batch_size: int = 64
     lr: float = 1e-3
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     keep_rate: float = 0.9
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(0.1, 0.15, 0.8, 0.15))
     average_decay: float = 0.995
     dropout: float = 0.3
     evaluations: int = 5

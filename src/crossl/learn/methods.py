@@ -129,7 +129,7 @@ class CrosslMethod(nn.Module):
         self,
         model: CrossModalModel,
         *,
-        keep_rate: float = 0.6,
+        keep_rate: float = 0.4,
         augmentation: Augmentation | None = None,
         weights: VicregWeights | None = None,
         modality_weight: float = 0.5,

@@ -58,7 +58,7 @@ class Schedule:
             the last.
     """
 
-    steps: int = 600
+    steps: int = 400
     epochs: int | None = None
     batch_size: int = 256
     optimizer: Literal["adamw", "keras_adam"] = "adamw"

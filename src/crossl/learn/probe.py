@@ -28,7 +28,7 @@ HEADS = ("aggregator", "encoders")
 Subset = tuple[int, ...]
 Array = NDArray[np.floating[Any]]
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of C, the inverse strength of regularisation, tried on validation subjects."""
 
 MAX_SUBSETS = 64

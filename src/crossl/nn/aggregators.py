@@ -49,7 +49,7 @@ class MlpAggregator(nn.Module):
 
     def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
         """Join what is kept."""
-        x = (latent * keep).flatten(1)  # (B, M, K) -> (B, M*K), modality-major
+        x = torch.where(keep, latent, 0.0).flatten(1)  # (B, M, K) -> (B, M*K), modality-major
         first, second, last = self.dense
         x = second(first(x).relu()).relu()
         out: Tensor = self.norm(last(x))

@@ -122,15 +122,20 @@ class StridedEncoder(nn.Module):
 
 def _pool_time(x: Float[Tensor, "batch width time"]) -> Float[Tensor, "batch pooled"]:
     """Mean, log-variance and maximum over time, the log-variance scaled to the others' size."""
-    variance, mean = torch.var_mean(x, dim=2, correction=0)
+    mean, variance = _moments(x)
     return torch.cat([mean, 0.25 * (variance + 1e-4).log(), x.amax(dim=2)], dim=1)
+
+
+def _moments(x: Float[Tensor, "batch width time"]) -> tuple[Tensor, Tensor]:
+    """Mean and population variance over time, (B, W) each."""
+    mean = x.mean(dim=2)
+    return mean, (x - mean[:, :, None]).square().mean(dim=2)
 
 
 def _raw_statistics(x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch statistic"]:
     """Level, spread, spread of differences and extremes of each channel, clipped to +-5."""
-    variance, mean = torch.var_mean(x, dim=2, correction=0)
-    steps = x.diff(dim=2) if x.shape[2] > 1 else torch.zeros_like(x)
-    rough = steps.var(dim=2, correction=0)
+    mean, variance = _moments(x)
+    _, rough = _moments(x.diff(dim=2) if x.shape[2] > 1 else torch.zeros_like(x))
     parts = [
         mean,
         0.5 * (variance + 1e-3).log(),

@@ -20,9 +20,10 @@ class ChannelNorm(nn.Module):
         self, x: Float[Tensor, "batch channel time"]
     ) -> Float[Tensor, "batch channel time"]:
         """Normalise."""
-        variance, mean = torch.var_mean(x, dim=1, keepdim=True, correction=0)
-        x = (x - mean) * torch.rsqrt(variance + self.epsilon)
-        return x * self.weight[:, None] + self.bias[:, None]
+        # in steps: torch's var_mean takes several times as long on a CPU
+        centred = x - x.mean(dim=1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.epsilon)
+        return torch.addcmul(self.bias[:, None], centred * scale, self.weight[:, None])
 
 
 def pad_same(x: Tensor, kernel: int) -> Tensor:

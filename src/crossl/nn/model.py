@@ -105,7 +105,7 @@ def check_contract(model: CrossModalModel, source: WindowSource) -> None:
     """Refuse windows that the model was not made for.
 
     Raises:
-        ContractError: another modality, channel, rate or window length.
+        ContractError: another modality, channel, unit, rate or window length.
     """
     got = {m.name: m for m in source.modalities}
     for wanted in model.modalities:
@@ -119,6 +119,11 @@ def check_contract(model: CrossModalModel, source: WindowSource) -> None:
             raise ContractError(
                 f"modality '{wanted.name}': has channels {found.channels}; the model was made "
                 f"for {wanted.channels}"
+            )
+        if found.unit != wanted.unit:
+            raise ContractError(
+                f"modality '{wanted.name}': is in '{found.unit}'; the model was made for "
+                f"'{wanted.unit}', convert it"
             )
         if found.rate_hz != wanted.rate_hz:
             raise ContractError(

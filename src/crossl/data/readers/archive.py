@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,9 @@ from pathlib import Path
 from crossl.errors import DataError
 
 SUFFIXES = (".tar.xz", ".tar.gz", ".zip")
+DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
+)  # fmt: skip
 
 
 def find_archive(root: Path, stem: str) -> Path | None:
@@ -70,7 +75,7 @@ def _unpack(archive: Path, out: Path) -> None:
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(out, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(f"{archive}: cannot be unpacked ({error}); fetch it again") from error

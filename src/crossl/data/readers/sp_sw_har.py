@@ -106,7 +106,12 @@ def _read_csv(path: Path) -> _DeviceFile:
             header = file.readline().strip()
             if header != HEADER:
                 raise DataError(f"{path}: first line is '{header[:60]}'; expected '{HEADER}'")
-            text = np.loadtxt(file, delimiter=",", dtype="U24", ndmin=2)
+            lines = [line for line in file if line.strip()]
+        if not lines:
+            raise DataError(f"{path}: holds no sample, only the first line")
+        text = np.loadtxt(lines, delimiter=",", dtype="U24", ndmin=2)
+        if text.shape[1] != len(HEADER.split(",")):
+            raise ValueError(f"{text.shape[1]} columns")
         values = text[:, :6].astype(np.float64)
         milliseconds = text[:, 6].astype(np.int64)
         label = text[:, 7]

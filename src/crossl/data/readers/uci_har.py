@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossl.data.readers.archive import find_archive, find_folder, open_root
 from crossl.data.readers.card import STANDARD_GRAVITY, Card, motion_modality
@@ -68,8 +69,8 @@ def read(root: Path | None) -> Iterator[Recording]:
 
 
 def _read_part(folder: Path, part: str) -> Iterator[Recording]:
-    subject = _read_text(folder / part / f"subject_{part}.txt").astype(np.int64).ravel()
-    activity = _read_text(folder / part / f"y_{part}.txt").astype(np.int64).ravel() - 1
+    subject = _read_numbers(folder / part / f"subject_{part}.txt")
+    activity = _read_numbers(folder / part / f"y_{part}.txt") - 1
     windows = np.concatenate(
         [_read_signal(folder, part, "total_acc", STANDARD_GRAVITY),
          _read_signal(folder, part, "body_gyro", 1.0)],
@@ -101,9 +102,18 @@ def _read_signal(folder: Path, part: str, name: str, factor: float) -> Float32:
     return (np.stack(axes, axis=2) * factor).astype(np.float32)
 
 
+def _read_numbers(path: Path) -> NDArray[np.int64]:
+    values = _read_text(path)
+    if values.shape[1] != 1 or not (values == np.round(values)).all():
+        raise DataError(f"{path}: is not in the official format; one whole number per line")
+    return values[:, 0].astype(np.int64)
+
+
 def _read_text(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     if not path.is_file():
         raise DataError(f"{path}: does not exist; the official archive has it")
+    if not path.stat().st_size:
+        raise DataError(f"{path}: is empty; the official archive has it whole")
     try:
         return np.loadtxt(path, dtype=np.float64, ndmin=2)
     except ValueError as error:

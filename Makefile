@@ -1,0 +1,44 @@
+# Two commands: `make demo` shows the whole job on real recordings, `make test` checks everything.
+# Both make their own virtual environment, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+DEMO_OUT ?= crossl-demo
+
+.PHONY: demo test lint benchmark clean
+
+demo: $(VENV)/.demo-installed
+	$(BIN)/crossl demo --out $(DEMO_OUT)
+
+test: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# Hours on a laptop; the tables in benchmarks/ are its result.
+benchmark: $(VENV)/.demo-installed
+	$(BIN)/python benchmarks/protocol.py --help
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("crossl needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo]"
+	touch $@
+
+$(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,dev]"
+	touch $@ $(VENV)/.demo-installed
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUT)
