@@ -157,7 +157,7 @@ class ScheduleConfig(_Config):
     warmup_share: float = Field(0.1, ge=0, le=1)
     gradient_norm: float | None = Field(5.0, gt=0)
     average_decay: float = Field(0.99, ge=0, lt=1)
-    patience: int = Field(20, gt=0)
+    patience: int = Field(50, gt=0)
     restore_best: bool = False
 
     def build(self) -> Schedule:

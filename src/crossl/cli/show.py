@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,33 +21,20 @@ def table(rows: Sequence[Sequence[str]], *, header: bool = True) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal; elsewhere write a line when the activity changes."""
+    """Show bars on a terminal, one per fold or data set; elsewhere stay quiet."""
     if not sys.stdout.isatty():
-        yield _lines(title)
+        yield lambda _what, _share: None
         return
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns) as bar:
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, share: float) -> None:
             name, _, activity = what.partition(": ")
             if name not in tasks:
                 tasks[name] = bar.add_task(title, total=1.0)
-            bar.update(tasks[name], completed=share, description=f"{title} {name} {activity}")
+            bar.update(tasks[name], completed=share, description=f"{title} {name}: {activity}")
 
         yield tell
-
-
-def _lines(title: str) -> Callable[[str, float], None]:
-    told: dict[str, str] = {}
-    began = time.monotonic()
-
-    def tell(what: str, _share: float) -> None:
-        name, _, activity = what.partition(": ")
-        if told.get(name) != activity:
-            told[name] = activity
-            typer.echo(f"{title} {what} ({time.monotonic() - began:.0f} s)")
-
-    return tell

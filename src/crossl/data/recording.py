@@ -199,11 +199,12 @@ def check_rate(where: str, timestamps_s: NDArray[np.float64], rate_hz: float) ->
     steps = np.diff(timestamps_s)
     if len(steps) == 0:
         raise DataError(f"{where}: has {len(timestamps_s)} samples; a rate needs at least 2")
-    if (steps <= 0).any():
-        at = int(np.argmax(steps <= 0)) + 1
+    increases = steps > 0
+    if not increases.all():
+        at = int(np.argmin(increases)) + 1
         raise DataError(f"{where}: timestamp {at} does not increase; sort them, drop duplicates")
     estimated = 1.0 / float(steps[steps <= 3 * np.median(steps)].mean())
-    if not abs(estimated - rate_hz) <= RATE_TOLERANCE * rate_hz:
+    if abs(estimated - rate_hz) > RATE_TOLERANCE * rate_hz:
         raise DataError(
             f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; "
             "correct the declared rate or ask for resampling"

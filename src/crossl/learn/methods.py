@@ -200,9 +200,9 @@ class CrosslMethod(nn.Module):
 
 
 def _expander(fan_in: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(fan_in, width), nn.BatchNorm1d(width), nn.GELU(), nn.Linear(width, width)
-    )
+    # statistics of the batch in validation too: the objective stays the one that is trained
+    norm = nn.BatchNorm1d(width, track_running_stats=False)
+    return nn.Sequential(nn.Linear(fan_in, width), norm, nn.GELU(), nn.Linear(width, width))
 
 
 def _hidden_error(predicted: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:

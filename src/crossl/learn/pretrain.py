@@ -53,7 +53,8 @@ class Schedule:
         gradient_norm: gradients are clipped to this norm; None leaves them.
         average_decay: the model kept is an exponential moving average of the weights with this
             decay; 0 keeps the last weights.
-        patience: stop after this many epochs without a better validation objective.
+        patience: stop after this many epochs without a better validation objective. With a
+            decaying learning rate the end of the schedule matters: be patient.
         restore_best: keep the weights of the epoch with the best validation objective instead of
             the last.
     """
@@ -67,7 +68,7 @@ class Schedule:
     warmup_share: float = 0.1
     gradient_norm: float | None = 5.0
     average_decay: float = 0.99
-    patience: int = 20
+    patience: int = 50
     restore_best: bool = False
 
 
