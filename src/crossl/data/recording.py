@@ -84,6 +84,40 @@ class Signal:
         """Time just after the last sample."""
         return self.start_s + len(self.values) / self.rate_hz
 
+    @classmethod
+    def from_timestamps(
+        cls,
+        timestamps_s: NDArray[np.float64],
+        values: NDArray[np.floating[Any]],
+        *,
+        rate_hz: float,
+        max_gap_s: float = 0.5,
+        where: str = "signal",
+    ) -> Signal:
+        """Put timestamped samples on a regular grid at the rate they were recorded at.
+
+        Args:
+            timestamps_s: (time,) seconds on the recording's clock, increasing.
+            values: (time, channel).
+            rate_hz: declared rate; timestamps must agree to 1%.
+            max_gap_s: longer steps between samples become NaN.
+            where: names the signal in a message.
+
+        Raises:
+            DataError: the timestamps do not increase, or tell another rate.
+
+        Examples:
+            >>> Signal.from_timestamps(np.array([0.0, 0.1, 0.2]), np.eye(3), rate_hz=10).end_s
+            0.3
+        """
+        check_rate(where, timestamps_s, rate_hz)
+        start = float(timestamps_s[0])
+        stop = float(timestamps_s[-1]) + 1 / rate_hz
+        grid = resample_to_rate(
+            timestamps_s, values, rate_hz=rate_hz, start_s=start, stop_s=stop, max_gap_s=max_gap_s
+        )
+        return cls(grid, rate_hz, start)
+
 
 @dataclass(frozen=True)
 class LabelInterval:
@@ -235,7 +269,15 @@ def resample_to_rate(
 
     Returns:
         (grid time, channel) float32, NaN where nothing was recorded.
+
+    Raises:
+        DataError: `values` has not a row per timestamp.
     """
+    if values.ndim != 2 or len(values) != len(timestamps_s):
+        raise DataError(
+            f"resample: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
+            "allowed is (time, channel) with a row each"
+        )
     grid = start_s + np.arange(int(np.floor((stop_s - start_s) * rate_hz + 1e-6))) / rate_hz
     out = np.stack([np.interp(grid, timestamps_s, column) for column in values.T], axis=1)
     after = np.clip(np.searchsorted(timestamps_s, grid), 1, len(timestamps_s) - 1)

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy.typing import NDArray
 
+from crossl.errors import DataError
+
 Confusion = Num[NDArray[Any], "*lead true predicted"]
 Metric = Callable[[Confusion], NDArray[np.float64]]
 
@@ -108,9 +110,14 @@ def bootstrap_score(
         confusions: by label draw and subject.
         metric: of one confusion matrix.
         seed: of the bootstrap.
+
+    Raises:
+        DataError: there is no subject.
     """
-    value = float(metric(confusions.sum(axis=1)).mean())
     subjects = confusions.shape[1]
+    if not subjects:
+        raise DataError("score: no labelled test window; test subjects need at least one")
+    value = float(metric(confusions.sum(axis=1)).mean())
     samples = resampled_scores(confusions, metric, subject_draws(subjects, seed=seed))
     low, high = _percentiles(samples)
     return Interval(value, low, high, subjects)

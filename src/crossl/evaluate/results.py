@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.errors import FormatError
+from crossl.errors import DataError, FormatError
 from crossl.evaluate.metrics import (
     METRICS,
     Interval,
@@ -77,9 +80,14 @@ class ResultBook:
         predicted: NDArray[np.int64],
         subject: NDArray[np.str_],
     ) -> None:
-        """Add the predictions of one classifier on one fold's test windows."""
+        """Add the predictions of one classifier on one fold's test windows.
+
+        Where no window counts, as when nobody was recorded with these modalities, there is no
+        score and nothing is added.
+        """
         names, counts = confusion_by_subject(label, predicted, subject, classes=len(self.classes))
-        self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts))
+        if len(names):
+            self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts))
 
     def by_key(self) -> dict[Key, list[Entry]]:
         """Group the entries."""
@@ -92,12 +100,20 @@ class ResultBook:
         """Join the folds of a key: subjects, and confusions (seed, subject, true, predicted).
 
         Only label draws that every fold has count.
+
+        Raises:
+            DataError: nothing was scored under this key.
         """
         entries = [e for e in self.entries if e.key == key]
         folds = sorted({e.fold for e in entries})
-        seeds = sorted(
-            set.intersection(*({e.seed for e in entries if e.fold == fold} for fold in folds))
-        )
+        draws = [{e.seed for e in entries if e.fold == fold} for fold in folds]
+        seeds = sorted(set.intersection(*draws)) if draws else []
+        if not seeds:
+            raise DataError(
+                f"results: method '{key.method}' at {key.label_fraction:g} of the labels with "
+                f"{', '.join(key.present)} has no scores; at least one label draw must be scored "
+                "on every fold"
+            )
         chosen = {(e.fold, e.seed): e for e in entries}
         subjects = tuple(s for fold in folds for s in chosen[fold, seeds[0]].subjects)
         stacked = [
@@ -117,10 +133,8 @@ class ResultBook:
             ],
         }
         arrays = {str(i): e.confusion for i, e in enumerate(self.entries)}
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with _replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> ResultBook:
@@ -133,9 +147,34 @@ class ResultBook:
             with np.load(path) as archive:
                 head = json.loads(str(archive["head"]))
                 entries = [_entry(e, archive[str(i)]) for i, e in enumerate(head["entries"])]
-        except (OSError, ValueError, KeyError) as error:
+        except _DAMAGE as error:
             raise FormatError(f"{path}: is damaged ({error}); run the experiment again") from error
         return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries)
+
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    BadZipFile,
+    zlib.error,
+)
+"""What reading a file raises that is not, or no longer, an archive of scores."""
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a sibling to write to, which replaces the file only if nothing failed."""
+    partial = path.with_suffix(".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _entry(values: dict[str, Any], confusion: NDArray[np.int64]) -> Entry:
@@ -219,11 +258,24 @@ def shapley_records(book: ResultBook) -> Iterator[Record]:
     for full, found in groups.items():
         if len(found) < 2**m - 1 or m < 2:
             continue
-        confusions = {present: book.pooled(key)[1] for present, key in found.items()}
+        subjects, _ = book.pooled(full)
+        confusions = {
+            present: _of_subjects(subjects, *book.pooled(key)) for present, key in found.items()
+        }
         for index, interval in enumerate(_shapley_intervals(confusions, book.modalities)):
             key = Key(full.method, full.recipe, full.head, full.label_fraction,
                       (book.modalities[index],))  # fmt: skip
             yield _record(book, key, "shapley", interval)
+
+
+def _of_subjects(
+    wanted: Sequence[str], subjects: Sequence[str], confusions: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Order confusions by subject; who has no window with the modalities counts nothing."""
+    seeds, _, *square = confusions.shape
+    out = np.zeros((seeds, len(wanted), *square), dtype=np.int64)
+    out[:, [wanted.index(one) for one in subjects]] = confusions
+    return out
 
 
 def _shapley_intervals(
@@ -266,7 +318,5 @@ def all_records(book: ResultBook) -> list[Record]:
 
 def write_records(records: Iterable[Record], path: Path) -> None:
     """Write one JSON record a line, replacing the file whole."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(record) + "\n" for record in records)
-    partial.replace(path)

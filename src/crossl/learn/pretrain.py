@@ -116,23 +116,8 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     checkpoints = _KeepCheckpoints(out / "checkpoints")
     last = out / "checkpoints" / "last.ckpt"
     with _quiet_lightning(), torch.random.fork_rng(devices=[]):
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            max_epochs=pretraining.epochs,
-            gradient_clip_val=schedule.gradient_norm,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            reload_dataloaders_every_n_epochs=1,
-            default_root_dir=out,
-            callbacks=[
-                EarlyStopping("val/loss", patience=schedule.patience, check_finite=False),
-                checkpoints,
-                _Metrics(out / "metrics.jsonl", progress),
-            ],
-        )
+        metrics = _Metrics(out / "metrics.jsonl", progress)
+        trainer = _build_trainer(pretraining.epochs, schedule, [checkpoints, metrics])
         found = str(last) if resume and last.is_file() else None
         try:
             trainer.fit(pretraining, data, ckpt_path=found, weights_only=True)
@@ -142,6 +127,23 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         best = torch.load(checkpoints.best_model_path, weights_only=True, map_location="cpu")
         pretraining.load_state_dict(best["state_dict"])
     return pretraining.trained()
+
+
+def _build_trainer(epochs: int, schedule: Schedule, callbacks: list[Callback]) -> lightning.Trainer:
+    """Make a trainer that stops early and leaves telling the user to our callbacks."""
+    stop = EarlyStopping("val/loss", patience=schedule.patience, check_finite=False)
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=epochs,
+        gradient_clip_val=schedule.gradient_norm,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        callbacks=[stop, *callbacks],
+    )
 
 
 def _check_rows(train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
@@ -328,9 +330,11 @@ class _Metrics(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Keep the lines of epochs that a resumed run will not repeat."""
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
-        self.path.write_text("".join(line + "\n" for line in kept if trainer.global_step))
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
+        # a run that was killed may have left half a line
+        whole = [line for line in lines if trainer.global_step and line.endswith("}\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= trainer.global_step]
+        self.path.write_text("".join(kept))
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule

@@ -75,7 +75,11 @@ def _unpack(archive: Path, out: Path) -> None:
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(out, filter="data")
+                # the checksum stands at the end, behind the last member
+                while opened.fileobj and opened.fileobj.read(1 << 20):
+                    pass
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DataError(f"{archive}: cannot be unpacked ({error}); fetch it again") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise DataError(f"{archive}: cannot be unpacked ({why}); fetch it again") from error
