@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 DEMO_OUT ?= crossl-demo
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/crossl demo --out $(DEMO_OUT)
@@ -23,10 +23,6 @@ lint: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-
-# Hours on a laptop; the tables in benchmarks/ are its result.
-benchmark: $(VENV)/.demo-installed
-	$(BIN)/python benchmarks/protocol.py --help
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("crossl needs Python 3.11 or newer, this is " + sys.version.split()[0])'

@@ -189,10 +189,7 @@ class FineTuningConfig(_Config):
 
 
 class EvaluationConfig(_Config):
-    """What is scored, on which folds and label draws.
-
-    Fine-tuning is the slowest method: `finetuned_fractions` can name fewer of the fractions.
-    """
+    """What is scored; `finetuned_fractions` can spare fine-tuning, the slowest, some fractions."""
 
     folds: int = Field(5, ge=2)
     fold_seed: int = 0
@@ -232,10 +229,6 @@ def recipe(name: str) -> RunConfig:
 
     Raises:
         ConfigError: unknown name.
-
-    Examples:
-        >>> recipe("paper").encoder.kind
-        'tcn'
     """
     if name == "crossl":
         return RunConfig()
@@ -311,7 +304,10 @@ def load_config(
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: got no '='; write key=value")
-        merged = _merge(merged, _nest(key.strip().split("."), _parse_scalar(override, text)))
+        value = _parse_scalar(override, text)
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        merged = _merge(merged, value)
         where = f"--set {override}"
     return validate(merged, where=where)
 
@@ -335,12 +331,10 @@ def dump_config(config: RunConfig) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read as YAML ({told})") from error
-    if values is None:
-        return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds a {type(values).__name__}; keys and values are needed")
     return values
@@ -351,12 +345,6 @@ def _parse_scalar(override: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML") from error
-
-
-def _nest(keys: list[str], value: Any) -> dict[str, Any]:
-    for key in reversed(keys):
-        value = {key: value}
-    return dict(value)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
