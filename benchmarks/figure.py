@@ -1,6 +1,6 @@
 """Draw docs/results.png, the picture on top of the README, from benchmarks/results/*.jsonl.
 
-    python benchmarks/figure.py
+python benchmarks/figure.py
 """
 
 from __future__ import annotations

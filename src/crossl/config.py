@@ -261,10 +261,7 @@ def build_model(
     Raises:
         ConfigError: encoder, aggregator and method do not fit together.
     """
-    if isinstance(config.method, CrosslMethodConfig) and isinstance(config.aggregator, MlpConfig):
-        raise ConfigError(
-            "run file: method.kind 'crossl' needs aggregator.kind 'predictive', got 'mlp'"
-        )
+    _check_parts(config, where="run file")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CrossModalModel(
@@ -273,6 +270,31 @@ def build_model(
             encoder=config.encoder.build,
             aggregator=config.aggregator.build(len(modalities), config.encoder.dim),
             latent_dim=config.encoder.dim,
+        )
+
+
+def _check_parts(config: RunConfig, *, where: str) -> None:
+    if isinstance(config.method, CrosslMethodConfig) and isinstance(config.aggregator, MlpConfig):
+        raise ConfigError(
+            f"{where}: method.kind 'crossl' needs aggregator.kind 'predictive', got 'mlp'"
+        )
+
+
+def _check_evaluation(config: RunConfig, *, where: str) -> None:
+    """Refuse now what could not be summarised after hours of training."""
+    e = config.evaluation
+    for name in ("label_fractions", "label_seeds", "methods", "heads"):
+        if not getattr(e, name):
+            raise ConfigError(f"{where}: evaluation.{name} is empty; at least one is needed")
+    if "crossl" not in e.methods:
+        raise ConfigError(
+            f"{where}: evaluation.methods is {list(e.methods)}; 'crossl', the method that the "
+            "others are compared with, must be among them"
+        )
+    if e.main_fraction not in e.label_fractions:
+        raise ConfigError(
+            f"{where}: evaluation.main_fraction is {e.main_fraction:g}; allowed are the "
+            f"evaluation.label_fractions, {list(e.label_fractions)}"
         )
 
 
@@ -299,17 +321,30 @@ def load_config(
     where = str(path) if path else "options"
     values = _read_yaml(path) if path else {}
     start = recipe(str(values.get("recipe", base)))
-    merged = _merge(start.model_dump(mode="json"), values)
+    config = validate(_merge(start.model_dump(mode="json"), values), where=where)
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {override}: got no '='; write key=value")
-        value = _parse_scalar(override, text)
-        for part in reversed(key.strip().split(".")):
-            value = {part: value}
-        merged = _merge(merged, value)
         where = f"--set {override}"
-    return validate(merged, where=where)
+        config = validate(
+            _merge(config.model_dump(mode="json"), _parse_override(override)), where=where
+        )
+    _check_parts(config, where=where)
+    _check_evaluation(config, where=where)
+    return config
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override}: got no '='; write key=value")
+    if key.strip() == "recipe":
+        raise ConfigError(
+            f"--set {override}: a recipe is where settings start from; name it by --recipe or in "
+            "the run file"
+        )
+    value = _parse_scalar(override, text)
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return dict(value)
 
 
 def validate(values: Mapping[str, Any], *, where: str) -> RunConfig:

@@ -155,17 +155,17 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         self.n_features_out_ = self.model_.aggregate(none, torch.ones(1, width[0]).bool()).shape[1]
 
     def _overrides(self) -> list[str]:
-        named = {
+        named: dict[str, Any] = {
             "schedule.steps": self.steps,
             "schedule.batch_size": self.batch_size,
             "schedule.lr": self.lr,
             "method.keep_rate": self.keep_rate,
-            **(self.settings or {}),
-            "seed": self.seed,
         }
+        asked = {name: value for name, value in named.items() if value is not None}
         if self.steps is not None:
-            named["schedule.epochs"] = "null"
-        return [f"{name}={value}" for name, value in named.items() if value is not None]
+            asked["schedule.epochs"] = None
+        asked |= {**(self.settings or {}), "seed": self.seed}
+        return [f"{name}={'null' if v is None else v}" for name, v in asked.items()]
 
     def _source(self, X: Signals, modalities: Sequence[Modality]) -> ArraySource:
         source = ArraySource(X, modalities=modalities, window_s=self.window_s)
@@ -199,7 +199,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         check_contract(self.model_, source)
         with torch.inference_mode():
             parts = [self.model_(batch) for batch in in_batches(source, np.arange(len(source)))]
-        return np.asarray(torch.cat(parts))
+        return np.asarray(torch.cat([torch.zeros(0, self.n_features_out_), *parts]))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the dimensions of an embedding."""
@@ -210,7 +210,8 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """Write a run folder: weights, settings and what input must look like."""
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; there is nothing to save")
-        save_run(Path(path), self.model_, self.config_, about={"estimator": self.get_params()})
+        asked = {k: _plain(v) for k, v in self.get_params(deep=False).items()}
+        save_run(Path(path), self.model_, self.config_, about={"estimator": asked})
 
     @classmethod
     def load(cls, path: Path | str) -> CroSSL:
@@ -228,9 +229,18 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         return estimator
 
 
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers, as searches over parameters hand them out, into JSON values."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _declare(X: Signals, window_s: float) -> list[Modality]:
     """Describe modalities from their arrays."""
-    if not X:
+    if not window_s > 0:
+        raise DataError(f"windows: window_s is {window_s}; a positive number of seconds is needed")
+    if not list(X):
         raise DataError("X: is empty; at least one modality is needed")
     out = []
     for name, array in X.items():

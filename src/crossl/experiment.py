@@ -266,26 +266,49 @@ def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
     }
 
 
-def begin(store: Store, config: RunConfig, out: Path, *, command: str) -> None:
+def begin(
+    store: Store, config: RunConfig, out: Path, *, command: str, fold: int | None = None
+) -> None:
     """Make the folder of an experiment, or accept the one that the same experiment began.
 
+    Args:
+        store: what is learned from.
+        config: settings of the experiment.
+        out: its folder.
+        command: how to remake it.
+        fold: the one fold of a run; None for an experiment of several.
+
     Raises:
-        DataError: the folder holds another experiment.
+        DataError: the folder holds another experiment, or a run of something else.
+        FormatError: its `experiment.json` is damaged.
     """
-    facts = {"store_sha256": store.hash, "config": config.model_dump(mode="json")}
+    facts: dict[str, Any] = {
+        "store_sha256": store.hash,
+        "config": config.model_dump(mode="json"),
+        **({} if fold is None else {"fold": fold}),
+    }
     path = out / "experiment.json"
     if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old["sha256"] != json_sha256(facts):
+        if _begun(path)["sha256"] != json_sha256(facts):
             raise DataError(
                 f"{out}: holds another experiment (other data or settings); name a new folder"
             )
         return
+    for other in ("model.json", "manifest.json"):
+        if (out / other).exists():
+            raise DataError(f"{out}: holds something else, it has {other}; name a new folder")
     out.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     head = {**facts, "sha256": json_sha256(facts), "command": command, "started": started,
             "began": time.time()}  # fmt: skip
     write_whole(path, json.dumps(head).encode())
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise FormatError(f"{path}: is damaged ({error}); name a new folder") from error
 
 
 def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
@@ -332,7 +355,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
 def _experiment_facts(
     store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]
 ) -> dict[str, Any]:
-    head = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
+    head = _begun(out / "experiment.json")
     weights = {
         f"weights, fold {t.fold}": load_run(t.folder).contract["files"]["weights.safetensors"]
         for t in tasks

@@ -67,9 +67,15 @@ def run_experiment(
     else:
         for task in open_tasks:
             FoldRunner(task, _named(progress, task)).run()
-    if open_tasks or not (out / "summary.json").is_file():
+    if open_tasks or not _is_collected(out, numbers):
         progress("all folds: collecting", 1.0)
         collect(store, config, out, tasks)
+
+
+def _is_collected(out: Path, folds: list[int]) -> bool:
+    """Tell whether the summary is of these folds; it is written after everything else."""
+    path = out / "summary.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["folds_run"] == folds
 
 
 def _fold_numbers(text: str, available: int) -> list[int]:
@@ -132,7 +138,8 @@ def pretrain_run(
     """
     store = Store.open(store_path)
     _fold_numbers(str(fold), len(folds_of(store, config)))
-    begin(store, config, out, command=f"crossl pretrain {store_path} --out {out} --fold {fold}")
+    command = f"crossl pretrain {store_path} --out {out} --fold {fold}"
+    begin(store, config, out, command=command, fold=fold)
     task = FoldTask(store_path, config, out, fold)
     FoldRunner(task, _named(progress, task)).pretrained()
 
@@ -144,10 +151,11 @@ def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Store]:
 
 
 def _same_store(run: Run, store: Store) -> None:
-    if run.contract["store_sha256"] != store.hash:
+    wanted = run.contract.get("store_sha256", "arrays in memory")
+    if wanted != store.hash:
         raise ContractError(
             f"{store.path}: is not the store that {run.path} was trained on "
-            f"({run.contract['store_sha256'][:12]}, got {store.hash[:12]}); its folds would leak"
+            f"({wanted[:16]}, got {store.hash[:16]}); its folds would leak"
         )
 
 

@@ -13,7 +13,7 @@ from crossl.cli import show
 from crossl.cli.options import ConfigOption, RecipeOption, SeedOption, SetOption, load_settings
 
 QUICK_FOLDS = "0,1"
-QUICK = ["schedule.steps=120", "finetuning.steps=150", "evaluation.label_seeds=[0,1]"]
+QUICK = ["schedule.steps=120", "finetuning.steps=80", "evaluation.label_seeds=[0,1]"]
 
 
 def demo(
@@ -35,12 +35,12 @@ def demo(
 ) -> None:
     """Do the whole job on real recordings: store, pretraining, few labels, dead sensors, report.
 
-    Without --data it runs two folds of a small smartwatch data set with short schedules, to be
-    done in minutes. Started again, it goes on where it was stopped.
+    Without --data it runs two folds of a small smartwatch data set, with short schedules where
+    there is no --config, to be done in minutes. Started again, it goes on where it was stopped.
 
     Example: crossl demo --data downloads/sp_sw_har --out har --seed 0
     """
-    quick = QUICK if data is None else []
+    quick = QUICK if data is None and config is None else []
     settings = load_settings(config, recipe, [*quick, *(overrides or [])], seed)
     chosen = folds or (QUICK_FOLDS if data is None else "all")
     store = out / "store"

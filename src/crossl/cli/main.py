@@ -13,6 +13,8 @@ import typer
 from crossl.cli import data, experiment, train
 from crossl.errors import CrosslError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="crossl",
     no_args_is_help=True,
@@ -60,8 +62,10 @@ def run() -> None:
         app()
     except CrosslError as error:
         _fail(str(error), code=2)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on where it stopped", code=130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # how Typer answers Ctrl-C
+            _fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)
+        raise
     except OSError as error:
         if error.errno is None:
             raise

@@ -104,8 +104,13 @@ def _check_array(
             f"{where}: array has shape {array.shape}; allowed is (n, {wanted[0]}, {wanted[1]}): "
             f"windows, samples at {modality.rate_hz:g} Hz, channels"
         )
+    with np.errstate(over="ignore"):  # told below, in words
+        array = array.astype(np.float32)
     if np.isinf(array).any():
-        raise DataError(f"{where}: array holds infinite values; use NaN for what is missing")
+        raise DataError(
+            f"{where}: array holds infinite values, or too large for float32; use NaN for what is "
+            "missing"
+        )
     return array
 
 

@@ -144,7 +144,7 @@ class ResultBook:
             FormatError: not such a file.
         """
         try:
-            with np.load(path) as archive:
+            with path.open("rb") as file, np.load(file) as archive:
                 head = json.loads(str(archive["head"]))
                 entries = [_entry(e, archive[str(i)]) for i, e in enumerate(head["entries"])]
         except _DAMAGE as error:

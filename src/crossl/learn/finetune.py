@@ -98,8 +98,8 @@ def fine_tune(
         model: where to start; not changed. Its standardisation must be fitted.
         source: windows.
         label: (W,) labels of the source.
-        train: labelled rows to learn from.
-        validation: rows of other subjects that choose the best moment.
+        train: rows to learn from; unlabelled ones are left out.
+        validation: rows of other subjects that choose the best moment; likewise.
         settings: how.
         seed: of batches, augmentations, dropout and the head.
 
@@ -110,7 +110,7 @@ def fine_tune(
         SplitError: fewer than 2 classes, or no labelled validation window.
         TrainingError: the loss is not finite.
     """
-    validation = validation[label[validation] >= 0]
+    train, validation = train[label[train] >= 0], validation[label[validation] >= 0]
     classes = np.unique(label[train])
     if len(classes) < 2 or not len(validation):
         raise SplitError(

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from crossl.errors import SplitError
@@ -192,10 +193,11 @@ def fit_probe(
         strengths: values of C to try.
 
     Raises:
-        SplitError: fewer than 2 classes, or no labelled validation window.
+        SplitError: fewer than 2 classes, or no labelled validation window, among those that have
+            a modality of the subset.
     """
-    train = train.take(train.label >= 0)
-    validation = validation.take(validation.label >= 0)
+    train = train.take((train.label >= 0) & train.usable(subset))
+    validation = validation.take((validation.label >= 0) & validation.usable(subset))
     if len(np.unique(train.label)) < 2:
         raise SplitError(
             f"probe: {len(train)} labelled training windows of {len(np.unique(train.label))} "
@@ -206,8 +208,10 @@ def fit_probe(
     choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
     rows = _training_rows(train, head, choices, max_rows, seed)
     shown = [(validation.usable(s), validation.embed(head, s)) for s in choices]
-    fitted = (_fit_one(rows, head, strength) for strength in strengths)
-    scored = [(_validation_score(probe, shown, validation.label), probe) for probe in fitted]
+    # small products: threads of the linear algebra library lose more time than they win
+    with threadpool_limits(1, user_api="blas"):
+        fitted = (_fit_one(rows, head, strength) for strength in strengths)
+        scored = [(_validation_score(probe, shown, validation.label), probe) for probe in fitted]
     score, best = max(scored, key=lambda pair: pair[0])
     return Probe(**{**best.__dict__, "validation_score": score})
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossl.errors import ConfigError
 from crossl.nn.layers import ChannelNorm, pad_same
 
 Window = Float[Tensor, "batch time channel"]
@@ -34,6 +35,9 @@ class TcnEncoder(nn.Module):
         dim: K; a multiple of 4.
         dropout: probability, after each block.
 
+    Raises:
+        ConfigError: dim is no multiple of 4.
+
     Examples:
         >>> import torch
         >>> TcnEncoder(3)(torch.zeros(2, 512, 3)).shape
@@ -44,6 +48,8 @@ class TcnEncoder(nn.Module):
 
     def __init__(self, channels: int, *, dim: int = 96, dropout: float = 0.1) -> None:
         super().__init__()
+        if dim < 1 or dim % 4:
+            raise ConfigError(f"tcn: dim is {dim}; allowed is a positive multiple of 4")
         self.dim = dim
         widths = (channels, dim // 4, dim // 2, dim)
         self.convolutions = nn.ModuleList()

@@ -50,7 +50,10 @@ class CrossModalModel(nn.Module):
         self.window_s = window_s
         self.latent_dim = latent_dim
         self.standardiser = Standardiser(modalities)
-        self.encoders = nn.ModuleDict({m.name: encoder(len(m.channels)) for m in modalities})
+        self.encoders = nn.ModuleDict(
+            # a prefix, because torch refuses names such as `type` or `values`
+            {f"encode_{m.name}": encoder(len(m.channels)) for m in modalities}
+        )
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
 
     def standardise(self, batch: Batch) -> dict[str, Tensor]:
@@ -63,7 +66,8 @@ class CrossModalModel(nn.Module):
 
     def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:
         """Encode standardised signals; the rows of absent modalities are zeros."""
-        latent = torch.stack([self.encoders[m.name](signals[m.name]) for m in self.modalities], 1)
+        names = [m.name for m in self.modalities]
+        latent = torch.stack([self.encoders[f"encode_{n}"](signals[n]) for n in names], dim=1)
         return torch.where(present[:, :, None], latent, 0.0)
 
     def latent(self, batch: Batch) -> Latent:

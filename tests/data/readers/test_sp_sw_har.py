@@ -1,0 +1,166 @@
+"""sp-sw-har: two clocks on one grid, counts of the published recordings, damaged files."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from crossl.data.readers import get_reader
+from crossl.data.store import count_windows, write_store
+from crossl.errors import DataError
+
+READER = get_reader("sp_sw_har")
+
+
+def write(root, out):
+    card = READER.CARD
+    return write_store(READER.read(root), out, modalities=card.modalities, classes=card.classes,
+                       spec=card.spec, about={})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fixture_folder(real_data):
+    return real_data("fixtures") / "sp_sw_har"
+
+
+@pytest.fixture
+def copy(fixture_folder, tmp_path):
+    shutil.copytree(fixture_folder, tmp_path / "sp_sw_har")
+    return tmp_path / "sp_sw_har"
+
+
+def test_all_published_recordings_give_the_known_windows(real_data, tmp_path):
+    store = write(real_data("sp_sw_har"), tmp_path / "store")
+    counts = count_windows(store)
+    assert counts["windows"] == 4696
+    assert len(counts["subjects"]) == 23
+    assert store.present.all()
+    assert set(counts["classes"]) == set(READER.CARD.classes)
+    assert min(counts["classes"].values()) > 100
+    assert len(store.manifest["recordings"]) == 223
+
+
+def test_both_devices_lie_on_one_grid_of_their_common_time(fixture_folder):
+    recordings = list(READER.read(fixture_folder))
+    assert [(r.subject, r.session) for r in recordings] == [("s01", "01"), ("s14", "02")]
+    for recording in recordings:
+        files = {
+            device: np.genfromtxt(
+                fixture_folder / f"DATA/{recording.subject}"
+                / f"{recording.subject}_{recording.session}_{ending}.csv",
+                delimiter=",", skip_header=1, usecols=range(7))
+            for ending, device in (("sp", "phone"), ("sw", "watch"))
+        }  # fmt: skip
+        start = max(f[:, 6].min() for f in files.values()) / 1000
+        stop = min(f[:, 6].max() for f in files.values()) / 1000
+        for device, file in files.items():
+            time, first = np.unique(file[:, 6] / 1000, return_index=True)
+            for kind, columns in (("acc", [0, 1, 2]), ("gyro", [3, 4, 5])):
+                signal = recording.signals[f"{device}_{kind}"]
+                assert signal.rate_hz == 100
+                assert abs(len(signal.values) - (stop - start) * 100) <= 1
+                grid = start + np.arange(len(signal.values)) / 100
+                for channel, column in enumerate(columns):
+                    wanted = np.interp(grid, time, file[first, column])
+                    np.testing.assert_allclose(signal.values[:, channel], wanted, atol=1e-4)
+
+
+def test_values_are_plausible_physically(fixture_folder):
+    for recording in READER.read(fixture_folder):
+        for device in ("phone", "watch"):
+            size = np.linalg.norm(recording.signals[f"{device}_acc"].values, axis=1)
+            assert 9 < np.median(size) < 11
+            assert np.abs(recording.signals[f"{device}_gyro"].values).max() < 20
+
+
+def test_labels_cover_the_recording_without_a_hole(fixture_folder):
+    for recording in READER.read(fixture_folder):
+        edges = [(one.start_s, one.end_s) for one in recording.labels]
+        assert edges[0][0] == 0
+        assert abs(edges[-1][1] - recording.end_s) < 0.02
+        for (_, end), (start, _) in pairwise(edges):
+            assert end == start
+        assert recording.labels[0].label == "SEATED"
+
+
+def test_a_phone_without_its_watch_is_read_with_the_watch_absent(copy, tmp_path):
+    (copy / "DATA/s01/s01_01_sw.csv").unlink()
+    alone, both = READER.read(copy)
+    assert sorted(alone.signals) == ["phone_acc", "phone_gyro"]
+    assert len(both.signals) == 4
+    store = write(copy, tmp_path / "store")
+    mine = store.subject == "s01"
+    assert store.present[mine][:, :2].all()
+    assert not store.present[mine][:, 2:].any()
+    assert store.present[~mine].all()
+
+
+def in_lines(change):
+    def changed(text):
+        lines = text.splitlines(keepends=True)
+        change(lines)
+        return "".join(lines)
+
+    return changed
+
+
+def with_line(number, old, new):
+    def change(lines):
+        lines[number] = lines[number].replace(old, new)
+
+    return in_lines(change)
+
+
+FORMAT = r"s01_01_sp.csv: is not in the official format \("
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda t: t[: t.rindex(",") - 4], FORMAT),
+    (lambda t: t[: t.rindex(",") + 3], "s01_01_sp.csv: label 'SE'; allowed are SEATED, STANDING"),
+    (lambda t: "", "first line is ''; expected 'x_acc,y_acc"),
+    (lambda t: t.splitlines()[0] + "\n", "s01_01_sp.csv: holds no sample, only the first line"),
+    (lambda t: t.split("\n", 1)[1], "first line is '.*'; expected 'x_acc"),
+    (lambda t: t.replace("x_acc", "acc_x", 1), "first line is 'acc_x,"),
+    (with_line(9, ",SEATED", ",FLYING"), "label 'FLYING'; allowed are SEATED"),
+    (with_line(9, ",SEATED", ",SEATED,1"), FORMAT),
+    (with_line(9, ",", ",a", ), FORMAT),
+    (with_line(9, "SEATED", "SEATÉD"), FORMAT),
+    (in_lines(lambda lines: lines.__setitem__(
+        slice(1, None), [line.strip() + ",1\n" for line in lines[1:]])), FORMAT),
+])  # fmt: skip
+def test_a_damaged_file_is_refused_in_one_sentence(copy, change, message):
+    path = copy / "DATA/s01/s01_01_sp.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError, match=message) as caught:
+        list(READER.read(copy))
+    assert "\n" not in str(caught.value)
+
+
+def test_infinite_values_are_refused(copy):
+    path = copy / "DATA/s01/s01_01_sp.csv"
+    lines = path.read_text().splitlines()
+    lines[300] = ",".join(["inf", *lines[300].split(",")[1:]])
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="signal 'phone_acc' holds infinite values"):
+        list(READER.read(copy))
+
+
+def test_devices_that_never_recorded_together_are_refused(copy):
+    path = copy / "DATA/s01/s01_01_sw.csv"
+    header, *lines = path.read_text().splitlines()
+    late = [line.split(",") for line in lines]
+    for parts in late:
+        parts[6] = str(int(parts[6]) + 10_000_000)
+    path.write_text("\n".join([header, *(",".join(parts) for parts in late)]))
+    with pytest.raises(DataError, match=r"s01_01_sp.csv: its devices never recorded at the same"):
+        list(READER.read(copy))
+
+
+def test_a_folder_without_recordings_is_refused(copy):
+    for path in (copy / "DATA").glob("s*/*.csv"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"DATA: holds no file s\*/s\*_sp.csv"):
+        list(READER.read(copy))

@@ -1,0 +1,160 @@
+"""Scores against scikit-learn, and their intervals."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
+
+from crossl.errors import DataError
+from crossl.evaluate.metrics import (
+    METRICS,
+    Interval,
+    balanced_accuracy,
+    bootstrap_score,
+    cohen_kappa,
+    confusion_by_subject,
+    macro_f1,
+    paired_difference,
+    resampled_scores,
+    subject_draws,
+)
+
+CLASSES = 5
+
+
+def draw(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make labels, predictions that are sometimes right, and subjects; some classes may lack."""
+    rng = np.random.default_rng(seed)
+    n, classes = int(rng.integers(2, 60)), int(rng.integers(2, CLASSES + 1))
+    label = rng.integers(0, classes, n)
+    predicted = np.where(rng.random(n) < rng.random(), label, rng.integers(0, CLASSES, n))
+    return label, predicted, np.array([f"S{i}" for i in rng.integers(0, 4, n)])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_scores_equal_those_of_scikit_learn(seed: int) -> None:
+    label, predicted, subject = draw(seed)
+    _, counts = confusion_by_subject(label, predicted, subject, classes=CLASSES)
+    pooled = counts.sum(axis=0)
+    with warnings.catch_warnings():
+        # classes that are predicted but never true, which scikit-learn mentions
+        warnings.simplefilter("ignore")
+        wanted = {
+            "macro_f1": f1_score(label, predicted, average="macro"),
+            "balanced_accuracy": balanced_accuracy_score(label, predicted),
+            "cohen_kappa": cohen_kappa_score(label, predicted),
+        }
+    assert set(METRICS) == set(wanted)
+    for name, metric in METRICS.items():
+        if np.isfinite(wanted[name]):
+            np.testing.assert_allclose(metric(pooled), wanted[name], atol=1e-12, err_msg=name)
+
+
+def test_scores_work_on_stacks_of_confusions() -> None:
+    counts = np.random.default_rng(0).integers(0, 9, (3, 4, CLASSES, CLASSES))
+    for metric in METRICS.values():
+        stacked = metric(counts)
+        assert stacked.shape == (3, 4)
+        np.testing.assert_allclose(stacked[2, 1], metric(counts[2, 1]))
+
+
+def test_perfect_and_hopeless_predictions_have_known_scores() -> None:
+    perfect, wrong = np.diag([3, 4]), np.array([[0, 3], [4, 0]])
+    np.testing.assert_allclose([m(perfect) for m in METRICS.values()], 1)
+    np.testing.assert_allclose([macro_f1(wrong), balanced_accuracy(wrong)], 0)
+    assert cohen_kappa(wrong) < 0
+
+
+def test_kappa_is_zero_where_chance_explains_everything() -> None:
+    np.testing.assert_allclose(cohen_kappa(np.array([[5, 0], [0, 0]])), 0)
+
+
+def test_confusions_leave_out_unlabelled_windows_and_sort_subjects() -> None:
+    names, counts = confusion_by_subject(
+        np.array([0, 1, -1, 1]),
+        np.array([0, 0, 0, 1]),
+        np.array(["b", "a", "c", "a"]),
+        classes=2,
+    )
+    np.testing.assert_array_equal(names, ["a", "b"])
+    np.testing.assert_array_equal(counts, [[[0, 0], [1, 1]], [[1, 0], [0, 0]]])
+
+
+def confusions(seed: int, *, seeds: int = 2, subjects: int = 9) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 4, (seeds, subjects, 3, 3))
+    return noise + rng.integers(2, 12, (seeds, subjects, 1, 1)) * np.eye(3, dtype=int)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_a_bootstrap_interval_holds_its_value_and_is_reproducible(name: str, seed: int) -> None:
+    counts, metric = confusions(seed), METRICS[name]
+    interval = bootstrap_score(counts, metric, seed=seed)
+    assert interval == bootstrap_score(counts, metric, seed=seed)
+    assert interval.low <= interval.value <= interval.high
+    assert interval.n == 9
+    wanted = np.mean([metric(one.sum(axis=0)) for one in counts])
+    np.testing.assert_allclose(interval.value, wanted)
+
+
+def test_another_seed_gives_another_interval_of_the_same_value() -> None:
+    one, two = (bootstrap_score(confusions(0), macro_f1, seed=seed) for seed in (0, 1))
+    assert one.value == two.value
+    assert (one.low, one.high) != (two.low, two.high)
+
+
+def test_one_subject_has_an_interval_of_no_width() -> None:
+    interval = bootstrap_score(confusions(0, subjects=1), macro_f1)
+    assert interval.low == interval.value == interval.high
+
+
+def test_scores_of_nobody_are_refused() -> None:
+    with pytest.raises(DataError, match="score: no labelled test window"):
+        bootstrap_score(np.zeros((1, 0, 3, 3), dtype=np.int64), macro_f1)
+
+
+def test_every_bootstrap_sample_draws_as_many_subjects_as_there_are() -> None:
+    draws = subject_draws(7, seed=0, draws=50)
+    assert draws.shape == (50, 7)
+    np.testing.assert_array_equal(draws.sum(axis=1), 7)
+
+
+def test_a_sample_that_counts_everyone_once_is_the_pooled_score() -> None:
+    counts = confusions(3)
+    samples = resampled_scores(counts, macro_f1, np.ones((1, 9), dtype=np.int64))
+    np.testing.assert_allclose(samples, bootstrap_score(counts, macro_f1).value)
+
+
+def test_paired_difference_of_a_known_case() -> None:
+    perfect = np.broadcast_to(np.diag([4, 4]), (1, 3, 2, 2))
+    worse = perfect.copy()
+    worse[0, 0] = [[0, 4], [4, 0]]  # the first subject is got all wrong
+    difference = paired_difference(perfect, worse)
+    np.testing.assert_allclose(difference.value, 1 / 3)
+    assert difference.n == 3
+    # shares of the first subject in samples of three subjects: 0, 1/3, 2/3 or 1
+    np.testing.assert_allclose([difference.low, difference.high], [0, 1])
+    back = paired_difference(worse, perfect)
+    np.testing.assert_allclose([back.value, back.low, back.high], [-1 / 3, -1, 0])
+
+
+def test_paired_difference_averages_label_draws_first_and_pairs_by_subject() -> None:
+    first, second = confusions(0, seeds=3), confusions(1, seeds=2)
+    wanted = (macro_f1(first).mean(axis=0) - macro_f1(second).mean(axis=0)).mean()
+    np.testing.assert_allclose(paired_difference(first, second).value, wanted)
+
+
+def test_a_method_does_not_differ_from_itself() -> None:
+    assert paired_difference(confusions(0), confusions(0)) == Interval(0.0, 0.0, 0.0, 9)
+
+
+def test_a_subject_who_is_hard_for_both_does_not_widen_the_difference() -> None:
+    easy, hard = np.diag([8, 8]), np.array([[4, 4], [4, 4]])
+    both = np.stack([easy, hard, easy, hard])[None]
+    difference = paired_difference(both, both.copy())
+    assert difference.high - difference.low == 0
+    assert bootstrap_score(both, macro_f1).high > bootstrap_score(both, macro_f1).low

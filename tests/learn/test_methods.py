@@ -1,0 +1,192 @@
+"""Methods: what their terms are, and what an absent modality cannot do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from crossl.config import RunConfig
+from crossl.data.batch import Batch, collate
+from crossl.data.splits import Fold
+from crossl.data.store import Store
+from crossl.learn.methods import CrosslMethod, Method, PaperMethod, VicregWeights
+from crossl.nn.encoders import TcnEncoder
+
+RECIPES = ("crossl", "paper")
+
+
+@pytest.fixture
+def batch(store: Store, fold: Fold) -> Batch:
+    """Windows some of which lack a modality."""
+    rows = fold.train[~store.present[fold.train].all(axis=1)][:8]
+    batch = collate(store, np.r_[rows, fold.train[store.present[fold.train].all(axis=1)][:8]])
+    assert not batch.present.all()
+    return batch
+
+
+def filled(batch: Batch, value: float) -> Batch:
+    """Put a value wherever a modality is absent."""
+    signals = {
+        name: torch.where(batch.present[:, i, None, None], x, value)
+        for i, (name, x) in enumerate(batch.signals.items())
+    }
+    return replace(batch, signals=signals)
+
+
+def learn(method: Method, batch: Batch) -> tuple[dict, dict]:
+    """Return terms and gradients on a batch, in training mode."""
+    torch.nn.Module.zero_grad(method)
+    method.train()
+    torch.manual_seed(0)
+    terms = method.terms(batch, torch.Generator().manual_seed(1))
+    torch.stack(list(terms.values())).sum().backward()
+    gradients = {
+        name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None
+    }
+    return {name: term.detach() for name, term in terms.items()}, gradients
+
+
+@pytest.mark.parametrize("value", [1e4, -3.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_an_absent_modality_holds_changes_no_term_and_no_gradient(
+    recipe: str,
+    value: float,
+    small: Callable[..., RunConfig],
+    method_of: Callable[..., Method],
+    batch: Batch,
+) -> None:
+    method = method_of(small(recipe))
+    terms, gradients = learn(method, batch)
+    other_terms, other_gradients = learn(method, filled(batch, value))
+    torch.testing.assert_close(other_terms, terms, rtol=0, atol=0)
+    torch.testing.assert_close(other_gradients, gradients, rtol=0, atol=0)
+    assert all(torch.isfinite(g).all() for g in gradients.values())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_parameter_of_a_method_gets_a_gradient(
+    recipe: str, small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of(small(recipe))
+    _, gradients = learn(method, batch)
+    assert set(gradients) == {name for name, _ in method.named_parameters()}
+    # the last bias of the projection before a normalisation over a batch of one kind may cancel
+    assert sum(bool(g.any()) for g in gradients.values()) > 0.8 * len(gradients)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_terms_depend_on_the_generator_alone(
+    recipe: str, small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of(small(recipe)).eval()
+    one, two, other = (
+        method.terms(batch, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    torch.testing.assert_close(dict(one), dict(two), rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(dict(one), dict(other))
+
+
+def test_crossl_has_global_modality_and_prediction_terms(
+    method_of: Callable[..., Method], batch: Batch
+) -> None:
+    parts = ("invariance", "variance", "covariance")
+    terms = method_of().terms(batch, torch.Generator().manual_seed(0))
+    wanted = {f"{kind}/{part}" for kind in ("global", "modality") for part in parts}
+    assert set(terms) == wanted | {"prediction"}
+
+
+def test_crossl_weighs_its_terms(method_of: Callable[..., Method], batch: Batch) -> None:
+    method = method_of().eval()
+    assert isinstance(method, CrosslMethod)
+    terms = method.terms(batch, torch.Generator().manual_seed(0))
+    method.modality_weight *= 2
+    method.prediction_weight *= 3
+    heavier = method.terms(batch, torch.Generator().manual_seed(0))
+    for name, term in terms.items():
+        factor = {"modality": 2, "prediction": 3, "global": 1}[name.split("/")[0]]
+        torch.testing.assert_close(heavier[name], factor * term)
+
+
+def test_no_gradient_reaches_the_latents_that_are_predicted(
+    method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of()
+    assert isinstance(method, CrosslMethod)
+    # one modality is hidden in every view or shown alone: its encoder then learns from targets only
+    only = replace(batch, present=torch.zeros_like(batch.present))
+    only.present[:, 0] = True
+    terms = method.terms(only, torch.Generator().manual_seed(0))
+    terms["prediction"].backward()
+    for name, parameter in method.model.encoders.named_parameters():
+        assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def test_a_modality_that_one_window_has_is_left_out_of_the_modality_terms(
+    method_of: Callable[..., Method], batch: Batch
+) -> None:
+    present = torch.ones_like(batch.present)
+    present[1:, 2] = False
+    method = method_of()
+    method.train()
+    terms = method.terms(replace(batch, present=present), torch.Generator().manual_seed(0))
+    assert torch.isfinite(torch.stack(list(terms.values()))).all()
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(p.grad is None for p in method.modality_expanders[2].parameters())
+
+
+@pytest.mark.parametrize("strategy", ["random", "spatial", "column"])
+def test_paper_compares_two_masks_of_one_encoder_pass(
+    strategy: str, small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of(small("paper", f"method.strategy={strategy}"))
+    terms = method.terms(batch, torch.Generator().manual_seed(0))
+    assert set(terms) == {"invariance", "variance", "covariance", "kernel_decay"}
+    method.keep_rate = 1.0
+    same = method.terms(batch, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(same["invariance"], torch.tensor(0.0))
+
+
+def test_paper_encoders_stay_without_dropout_while_pretraining(
+    small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of(small("paper", "encoder.dropout=0.5")).train()
+    assert method.training
+    assert method.model.aggregator.training
+    assert not any(module.training for module in method.model.encoders.modules())
+    one, two = (method.model.latent(batch) for _ in range(2))
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_paper_decays_the_squares_of_convolution_kernels(
+    small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of(small("paper"))
+    assert isinstance(method, PaperMethod)
+    wanted = sum(
+        float(convolution.weight.detach().double().square().sum())
+        for encoder in method.model.encoders.values()
+        if isinstance(encoder, TcnEncoder)
+        for convolution in encoder.convolutions
+    )
+    term = method.terms(batch, torch.Generator().manual_seed(0))["kernel_decay"]
+    np.testing.assert_allclose(term.item(), method.kernel_decay * wanted, rtol=1e-5)
+
+
+def test_paper_has_no_kernel_decay_for_other_encoders(
+    method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = PaperMethod(method_of().model)
+    term = method.terms(batch, torch.Generator().manual_seed(0))["kernel_decay"]
+    torch.testing.assert_close(term, torch.tensor(0.0))
+
+
+def test_vicreg_weights_multiply_the_terms() -> None:
+    a, b = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    one, weighed = VicregWeights(1, 1, 1)(a, b), VicregWeights(2, 3, 5)(a, b)
+    for factor, name in ((2, "invariance"), (3, "variance"), (5, "covariance")):
+        torch.testing.assert_close(weighed[name], factor * one[name])

@@ -1,0 +1,62 @@
+"""Small models of every encoder with every aggregator, and batches with holes."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from crossl.data.batch import Batch
+from crossl.data.recording import Modality
+from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
+from crossl.nn.encoders import StridedEncoder, TcnEncoder
+from crossl.nn.model import CrossModalModel
+
+MODALITIES = (
+    Modality("acc", ("x", "y", "z"), "m/s^2", 25.0, "wrist"),
+    Modality("ecg", ("lead",), "V", 50.0, "chest"),
+    Modality("skin", ("conductance", "temperature"), "S", 4.0, "wrist"),
+)
+ENCODERS = {
+    "tcn": partial(TcnEncoder, dim=8, dropout=0.3),
+    "strided": partial(StridedEncoder, dim=8, width=6),
+}
+AGGREGATORS = {
+    "mlp": partial(MlpAggregator, 3, latent_dim=8, dim=16, hidden=32),
+    "predictive": partial(PredictiveAggregator, 3, latent_dim=8, shared_dim=6),
+}
+
+
+def make_model(encoder="strided", aggregator="predictive", *, window_s=2.0, seed=0):
+    torch.manual_seed(seed)
+    return CrossModalModel(
+        MODALITIES,
+        window_s=window_s,
+        encoder=ENCODERS[encoder],
+        aggregator=AGGREGATORS[aggregator](),
+        latent_dim=8,
+    )
+
+
+def make_batch(present, *, seed=0):
+    """Make windows that hold noise where present and zeros elsewhere."""
+    present = torch.as_tensor(present, dtype=torch.bool)
+    rng = torch.Generator().manual_seed(seed)
+    signals = {}
+    for column, modality in enumerate(MODALITIES):
+        shape = (len(present), round(2.0 * modality.rate_hz), len(modality.channels))
+        noise = torch.randn(shape, generator=rng)
+        signals[modality.name] = torch.where(present[:, column, None, None], noise, 0.0)
+    return Batch(signals, present)
+
+
+@pytest.fixture(scope="session")
+def made():
+    return SimpleNamespace(model=make_model, batch=make_batch, modalities=MODALITIES)
+
+
+@pytest.fixture(params=[(e, a) for e in ENCODERS for a in AGGREGATORS], ids="-".join)
+def any_model(request):
+    return make_model(*request.param)

@@ -1,0 +1,96 @@
+"""House rules that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crossl
+from crossl import config
+from crossl.data.readers import READERS
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "src" / "crossl").rglob("*.py"))
+KINDS = sorted(
+    block.model_fields["kind"].default
+    for block in (
+        config.TcnConfig,
+        config.StridedConfig,
+        config.MlpConfig,
+        config.PredictiveConfig,
+        config.PaperMethodConfig,
+        config.CrosslMethodConfig,
+    )
+)
+
+
+def read(name: str) -> str:
+    """Read a file of the project, or skip where it is not written yet."""
+    path = ROOT / name
+    if not path.is_file():
+        pytest.skip(f"{name} is not here")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(p.relative_to(ROOT)) for p in MODULES])
+def test_every_module_has_a_docstring_and_prints_nothing(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = [call.func.id for call in calls if isinstance(call.func, ast.Name)]
+    assert "print" not in names
+
+
+def test_no_module_is_longer_than_the_house_allows() -> None:
+    lengths = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
+    assert {name: n for name, n in lengths.items() if n > 450} == {}
+
+
+def test_python_blocks_of_the_readme_run(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", read("README.md"), flags=re.M | re.S)
+    if not blocks:
+        pytest.skip("the README shows no Python")
+    script = "\n".join(["import torch", "torch.set_num_threads(1)", *blocks])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=280,
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_citation_names_this_version() -> None:
+    found = re.search(r"^version:\s*[\"']?([\w.]+)", read("CITATION.cff"), flags=re.M)
+    assert found is not None
+    assert found[1] == crossl.__version__
+
+
+@pytest.mark.parametrize("name", sorted({*READERS, *KINDS}))
+def test_every_registered_name_is_in_the_map_of_the_project(name: str) -> None:
+    text = read("ARCHITECTURE.md")
+    text += "".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "docs").rglob("*.md")))
+    assert re.search(rf"\b{re.escape(name)}\b", text)
+
+
+def test_every_public_name_loads() -> None:
+    for name in crossl.__all__:
+        assert getattr(crossl, name) is not None
+    with pytest.raises(AttributeError, match="module 'crossl' has no attribute 'Crossl'"):
+        _ = crossl.Crossl  # type: ignore[attr-defined]
+
+
+def test_importing_crossl_imports_nothing_slow() -> None:
+    slow = "('torch', 'numpy', 'lightning')"
+    code = f"import sys, crossl; print([m for m in {slow} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
