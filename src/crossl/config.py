@@ -171,6 +171,7 @@ class FineTuningConfig(_Config):
     steps: int = Field(400, gt=0)
     batch_size: int = Field(64, gt=0)
     lr: float = Field(1e-3, gt=0)
+    pretrained_lr: float = Field(3e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     keep_rate: float = Field(0.9, gt=0, le=1)

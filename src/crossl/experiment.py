@@ -159,14 +159,24 @@ class FoldRunner:
         self._score_fine_tuned(self.untrained(), book, "supervised")
 
     def _score_finetuned(self, model: CrossModalModel, book: ResultBook) -> None:
-        self._score_fine_tuned(model, book, "finetuned")
+        self._score_fine_tuned(model, book, "finetuned", self._tables(model))
 
-    def _score_fine_tuned(self, start: CrossModalModel, book: ResultBook, method: str) -> None:
+    def _score_fine_tuned(
+        self,
+        start: CrossModalModel,
+        book: ResultBook,
+        method: str,
+        tables: dict[str, LatentTable] | None = None,
+    ) -> None:
         only = self.config.evaluation.finetuned_fractions if method == "finetuned" else None
         for fraction, seed, rows in self.label_draws():
             if only is not None and fraction not in only:
                 continue
             self.progress(f"training {method}", 0.9)
+            probe = None
+            if tables is not None:
+                train = tables["train"].take(np.searchsorted(self.fold.train, rows))
+                probe = fit_probe(train, tables["validation"], seed=seed)
             model, head = fine_tune(
                 start,
                 self.store,
@@ -175,6 +185,7 @@ class FoldRunner:
                 validation=self.fold.validation,
                 settings=self.config.finetuning.build(),
                 seed=seed,
+                probe=probe,
             )
             self._add(book, (method, fraction, seed), head, self._table(model, self.fold.test))
 

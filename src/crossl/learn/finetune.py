@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
 from crossl.errors import SplitError, TrainingError
 from crossl.learn.augment import Augmentation
-from crossl.learn.probe import Array, Head, LatentTable
+from crossl.learn.probe import Array, Head, LatentTable, Probe
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel, encode_rows
 
@@ -41,6 +42,7 @@ class FineTuning:
     Attributes:
         steps: optimiser steps.
         batch_size: labelled windows a step.
+        pretrained_lr: peak learning rate where a probe on a pretrained model is the start.
         lr: peak learning rate, after a warm-up of a tenth of the steps, before a cosine decay.
         weight_decay: of matrices, decoupled.
         label_smoothing: share of the target spread over all classes.
@@ -55,6 +57,7 @@ class FineTuning:
     steps: int = 400
     batch_size: int = 64
     lr: float = 1e-3
+    pretrained_lr: float = 3e-4
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     keep_rate: float = 0.9
@@ -88,11 +91,14 @@ def fine_tune(
     validation: NDArray[np.int64],
     settings: FineTuning,
     seed: int,
+    probe: Probe | None = None,
 ) -> tuple[CrossModalModel, LinearHead]:
     """Train a copy of a model with a linear head on the aggregator's output.
 
-    A model with random weights makes the supervised twin. `keep_rate` below 1 trains it with
-    sensors missing.
+    A model with random weights makes the supervised twin. A pretrained one starts from a probe
+    fitted on it (linear probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054), with
+    `settings.pretrained_lr`; validation subjects may prefer the probe as it was. `keep_rate` below
+    1 trains it with sensors missing.
 
     Args:
         model: where to start; not changed. Its standardisation must be fitted.
@@ -102,6 +108,7 @@ def fine_tune(
         validation: rows of other subjects that choose the best moment; likewise.
         settings: how.
         seed: of batches, augmentations, dropout and the head.
+        probe: on the aggregator's output of `model`, from the same labels.
 
     Returns:
         The trained copy, in evaluation mode, and its head.
@@ -120,6 +127,9 @@ def fine_tune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _Network(copy.deepcopy(model), len(classes), settings.dropout)
+        if probe is not None:
+            network.start_from(probe, classes)
+            settings = dataclasses.replace(settings, lr=settings.pretrained_lr)
         trainer = _FineTuner(network, source, np.searchsorted(classes, label), settings, seed)
         best = trainer.run(train, validation, label, classes)
     head = best.classifier
@@ -137,6 +147,18 @@ class _Network(nn.Module):
             width = model.aggregate(latent, torch.ones_like(latent[:, :, 0]).bool()).shape[1]
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width, classes, device=latent.device)
+
+    def start_from(self, probe: Probe, classes: NDArray[np.int64]) -> None:
+        """Copy a probe into the classifier, its standardisation folded in."""
+        if probe.head != "aggregator" or not np.array_equal(probe.classes, classes):
+            raise SplitError(
+                f"fine-tuning: starts from a probe on '{probe.head}' with classes "
+                f"{probe.classes.tolist()}; it must read the aggregator and know {classes.tolist()}"
+            )
+        weight = probe.weight / probe.scale
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.from_numpy(weight))
+            self.classifier.bias.copy_(torch.from_numpy(probe.bias - weight @ probe.mean))
 
     def forward(self, signals: dict[str, Tensor], present: Tensor) -> Tensor:
         latent = self.model.encode(signals, present)
@@ -173,7 +195,8 @@ class _FineTuner:
         s = self.settings
         optimizer = self._optimizer()
         warmup, size = max(1, s.steps // 10), min(s.batch_size, len(train))
-        best, best_score, queue = self.averaged, -1.0, np.empty(0, dtype=np.int64)
+        queue = np.empty(0, dtype=np.int64)
+        best, best_score = copy.deepcopy(self.averaged), self._score(validation, label, classes)
         for step in range(s.steps):
             rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / s.steps))
             for group in optimizer.param_groups:
