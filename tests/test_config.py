@@ -316,20 +316,20 @@ def _blocks_of(model: BaseModel) -> Iterator[BaseModel]:
             yield from _blocks_of(value)
 
 
-SOURCES = {
-    path.name: path.read_text(encoding="utf-8")
-    for path in Path(run_files.__file__).parent.glob("*.py")
-}
+ROOT = Path(run_files.__file__).parents[1]
+EXPERIMENT, BUILD = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("experiment.py", "config/build.py")
+)
 
 
 @pytest.mark.parametrize("name", sorted(run_files.EvaluationConfig.model_fields))
 def test_every_leaf_of_the_evaluation_is_read_by_the_experiment(name: str) -> None:
-    assert re.search(rf"(evaluation|\be)\.{name}\b", SOURCES["experiment.py"])
+    assert re.search(rf"(evaluation|\be)\.{name}\b", EXPERIMENT)
 
 
 @pytest.mark.parametrize("name", sorted(set(RunConfig.model_fields) - {"evaluation"}))
 def test_every_block_of_a_run_file_is_read(name: str) -> None:
-    text = SOURCES["experiment.py"] + SOURCES["config.py"]
+    text = EXPERIMENT + BUILD
     assert re.search(rf"config\.{name}\b", text)
 
 

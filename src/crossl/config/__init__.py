@@ -1,0 +1,42 @@
+"""Run files: one YAML per run, checked key by key; the only place that turns names into objects.
+
+Defaults are those of the `crossl` recipe; `recipe("paper")` gives the published code's.
+"""
+
+from crossl.config.build import build_method, build_model, recipe
+from crossl.config.files import dump_config, load_config, validate
+from crossl.config.schema import (
+    AugmentationConfig,
+    CrosslMethodConfig,
+    EvaluationConfig,
+    FineTuningConfig,
+    MlpConfig,
+    PaperMethodConfig,
+    PredictiveConfig,
+    RunConfig,
+    ScheduleConfig,
+    StridedConfig,
+    TcnConfig,
+    VicregConfig,
+)
+
+__all__ = [
+    "AugmentationConfig",
+    "CrosslMethodConfig",
+    "EvaluationConfig",
+    "FineTuningConfig",
+    "MlpConfig",
+    "PaperMethodConfig",
+    "PredictiveConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "StridedConfig",
+    "TcnConfig",
+    "VicregConfig",
+    "build_method",
+    "build_model",
+    "dump_config",
+    "load_config",
+    "recipe",
+    "validate",
+]

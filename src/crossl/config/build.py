@@ -1,0 +1,110 @@
+"""From a config to a model and a method; the two recipes; what does not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from crossl.config.schema import (
+    CrosslMethodConfig,
+    EvaluationConfig,
+    MlpConfig,
+    PaperMethodConfig,
+    RunConfig,
+    ScheduleConfig,
+    TcnConfig,
+)
+from crossl.data.recording import Modality
+from crossl.errors import ConfigError, nearest
+from crossl.learn.methods import Method
+from crossl.nn.model import CrossModalModel
+
+
+def recipe(name: str) -> RunConfig:
+    """Return one of the two recipes.
+
+    `paper` is what the authors' code does (batch 8, 50 epochs, Adam at 1e-4 as Keras writes it,
+    the last weights or those of the best validation objective).
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name == "crossl":
+        return RunConfig()
+    if name != "paper":
+        raise ConfigError(f"recipe '{name}': unknown; {nearest(name, ('crossl', 'paper'))}")
+    return RunConfig(
+        recipe="paper",
+        encoder=TcnConfig(),
+        aggregator=MlpConfig(),
+        method=PaperMethodConfig(),
+        schedule=ScheduleConfig(
+            epochs=50,
+            batch_size=8,
+            optimizer="keras_adam",
+            lr=1e-4,
+            gradient_norm=None,
+            average_decay=0.0,
+            patience=5,
+            restore_best=True,
+        ),
+        evaluation=EvaluationConfig(heads=("aggregator", "encoders")),
+    )
+
+
+def build_model(
+    config: RunConfig, modalities: Sequence[Modality], *, window_s: float, seed: int
+) -> CrossModalModel:
+    """Make a model with random weights.
+
+    Raises:
+        ConfigError: encoder, aggregator and method do not fit together.
+    """
+    check_parts(config, where="run file")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CrossModalModel(
+            modalities,
+            window_s=window_s,
+            encoder=config.encoder.build,
+            aggregator=config.aggregator.build(len(modalities), config.encoder.dim),
+            latent_dim=config.encoder.dim,
+        )
+
+
+def check_parts(config: RunConfig, *, where: str) -> None:
+    """Refuse an aggregator that the method cannot use.
+
+    Raises:
+        ConfigError: they do not fit together.
+    """
+    if isinstance(config.method, CrosslMethodConfig) and isinstance(config.aggregator, MlpConfig):
+        raise ConfigError(
+            f"{where}: method.kind 'crossl' needs aggregator.kind 'predictive', got 'mlp'"
+        )
+
+
+def check_evaluation(config: RunConfig, *, where: str) -> None:
+    """Refuse now what could not be summarised after hours of training."""
+    e = config.evaluation
+    for name in ("label_fractions", "label_seeds", "methods", "heads"):
+        if not getattr(e, name):
+            raise ConfigError(f"{where}: evaluation.{name} is empty; at least one is needed")
+    if "crossl" not in e.methods:
+        raise ConfigError(
+            f"{where}: evaluation.methods is {list(e.methods)}; 'crossl', the method that the "
+            "others are compared with, must be among them"
+        )
+    if e.main_fraction not in e.label_fractions:
+        raise ConfigError(
+            f"{where}: evaluation.main_fraction is {e.main_fraction:g}; allowed are the "
+            f"evaluation.label_fractions, {list(e.label_fractions)}"
+        )
+
+
+def build_method(config: RunConfig, model: CrossModalModel, *, seed: int) -> Method:
+    """Wrap a model for pretraining; expanders get random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
+        return config.method.build(model)
