@@ -17,7 +17,7 @@ from crossl.errors import SplitError, TrainingError
 from crossl.learn import finetune
 from crossl.learn.augment import Augmentation
 from crossl.learn.finetune import FineTuning, LinearHead, fine_tune, fit_mlp_head
-from crossl.learn.probe import HEADS, LatentTable
+from crossl.learn.probe import HEADS, LatentTable, fit_probe
 from crossl.nn.model import CrossModalModel, encode_rows
 
 Tables = dict[str, LatentTable]
@@ -131,6 +131,14 @@ def tuned_once(tune: Tune) -> dict[str, torch.Tensor]:
     return tune(settings=replace(QUICK, steps=3))[0].state_dict()
 
 
+def test_training_that_only_harms_is_not_kept(
+    tune: Tune, model: CrossModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.9, 0.1, 0.2))
+    kept, _ = tune(settings=replace(QUICK, steps=2, evaluations=2))
+    torch.testing.assert_close(kept.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
 def scripted(*scores: float) -> Callable[..., float]:
     """Answer each evaluation with the next score."""
     left = iter(scores)
@@ -139,8 +147,8 @@ def scripted(*scores: float) -> Callable[..., float]:
 
 def test_the_best_evaluation_is_kept(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
-    for scores in ((0.1, 0.9, 0.5, 0.9), (0.0, 0.9, 0.1, 0.2), (0.1, 0.2, 0.3, 0.4)):
-        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(*scores))
+    for after in ((0.1, 0.9, 0.5, 0.9), (0.0, 0.9, 0.1, 0.2), (0.1, 0.2, 0.3, 0.4)):
+        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, *after))
         kept.append(tune(settings=replace(QUICK, steps=8, evaluations=4))[0].state_dict())
     torch.testing.assert_close(kept[0], kept[1], rtol=0, atol=0)
     with pytest.raises(AssertionError):
@@ -187,3 +195,18 @@ def test_an_mlp_head_of_one_class_or_without_validation_is_refused(tables: Table
     nobody = tables["validation"].take(tables["validation"].label < 0)
     with pytest.raises(SplitError, match=r"MLP head: 3 class\(es\); at least 2 and validation"):
         fit_mlp_head(tables["train"], nobody)
+
+
+def test_fine_tuning_starts_from_its_probe(tune: Tune, tables: Tables) -> None:
+    probe = fit_probe(tables["train"], tables["validation"])
+    still = replace(QUICK, steps=1, pretrained_lr=1e-12)
+    _, head = tune(settings=still, probe=probe)
+    shown = tables["test"].embed("aggregator")
+    np.testing.assert_array_equal(head.predict(shown), probe.predict(shown))
+
+
+def test_fine_tuning_from_a_probe_of_other_classes_is_refused(tune: Tune, tables: Tables) -> None:
+    two = tables["train"].take(tables["train"].label != 2)
+    probe = fit_probe(two, tables["validation"].take(tables["validation"].label != 2))
+    with pytest.raises(SplitError, match="starts from a probe on 'aggregator' with classes"):
+        tune(probe=probe)

@@ -153,7 +153,7 @@ def test_a_probe_trained_with_sensors_missing_survives_them_better(model: CrossM
     )
     train, other = table.take(np.arange(200)), table.take(np.arange(200, 300))
     with_missing, without = (
-        fit_probe(train, other, head="encoders", missing=missing, strengths=[1e-4])
+        fit_probe(train, other, head="encoders", missing=missing, strengths=[1e-2])
         for missing in (True, False)
     )
     left = other.embed("encoders", (1, 2))
