@@ -155,6 +155,20 @@ def test_the_best_evaluation_is_kept(tune: Tune, monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(kept[0], kept[2])
 
 
+def test_a_start_from_a_probe_learns_at_its_own_rate(
+    tune: Tune, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = fit_probe(tables["train"], tables["validation"], strengths=[1e-2])
+    weights = []
+    for rate in ({}, {"lr": 0.5}, {"pretrained_lr": 0.5}):
+        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, 0.1, 0.2))
+        settings = replace(QUICK, steps=2, evaluations=2, **rate)
+        weights.append(tune(settings=settings, probe=probe)[1].weight)
+    np.testing.assert_array_equal(weights[0], weights[1])
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(weights[0], weights[2])
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_an_mlp_head_learns_on_frozen_embeddings(
     head: str, tables: Tables, model: CrossModalModel, weights_of: Weights

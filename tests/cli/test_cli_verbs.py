@@ -1,0 +1,256 @@
+"""Every command on tiny data, from store to report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Crossl = Callable[..., Any]
+COMMANDS = ("demo", "prepare", "inspect", "pretrain", "probe", "evaluate", "report", "embed")
+COMMAND = (sys.executable, "-m", "crossl.cli.main")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def shell(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *(str(word) for word in words)],
+        check=False, capture_output=True, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in recordings, few windows of them."""
+    needs_seglearn()
+    out = tmp_path_factory.mktemp("watch") / "store"
+    done = shell("prepare", "seglearn_watch", "--out", out, "--stride-s", 20)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return out
+
+
+def needs_seglearn() -> None:
+    try:
+        version("seglearn")
+    except PackageNotFoundError:
+        pytest.skip("seglearn is not installed")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.endswith(".partial")]
+
+
+def test_help_lists_the_commands_and_imports_nothing_slow() -> None:
+    code = (
+        "import sys\nfrom crossl.cli.main import run\nsys.argv = ['crossl', '--help']\n"
+        "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "slow = {'torch', 'numpy', 'pydantic', 'lightning', 'sklearn'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, crossl: Crossl) -> None:
+    done = crossl(name, "--help")
+    assert done.code == 0
+    assert f"Example: crossl {name}" in " ".join(done.out.split())
+
+
+def test_every_command_is_listed_here() -> None:
+    from crossl.cli.main import app
+
+    assert [command.callback.__name__ for command in app.registered_commands] != []
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert names == set(COMMANDS)
+
+
+def test_the_version_is_shown(crossl: Crossl) -> None:
+    import crossl as package
+
+    done = crossl("--version")
+    assert (done.code, done.out.strip()) == (0, f"crossl {package.__version__}")
+
+
+def test_prepared_recordings_can_be_inspected(watch: Path) -> None:
+    done = shell("inspect", watch, "--verify")
+    assert done.returncode == 0
+    assert "10 subjects" in done.stdout
+    assert "watch_gyro" in done.stdout
+    assert not leftovers(watch.parent)
+
+
+def test_a_run_is_pretrained_probed_evaluated_reported_and_embeds(
+    watch: Path, tmp_path: Path, crossl: Crossl, settings: Sequence[str]
+) -> None:
+    run = tmp_path / "run"
+    done = crossl("pretrain", watch, "--out", run, *settings)
+    assert done.code == 0
+    assert f"next: crossl probe {run}" in done.out
+    done = crossl("probe", run, "--store", watch, "--label-fraction", 0.5)
+    assert done.code == 0
+    assert "macro-F1" in done.out
+    done = crossl("evaluate", run, "--store", watch)
+    assert done.code == 0
+    assert "crossl" in done.out
+    done = crossl("report", run)
+    assert done.code == 0
+    assert (run / "report.html").stat().st_size > 10_000
+    done = crossl("embed", run, "--store", watch, "--out", tmp_path / "z.npz")
+    assert done.code == 0
+    with np.load(tmp_path / "z.npz") as z:
+        n = len(z["embedding"])
+        assert z["embedding"].shape == (n, 32)
+        assert z["probability"].shape == (n, len(z["classes"]))
+        np.testing.assert_allclose(z["probability"].sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(z["predicted"], z["classes"][z["probability"].argmax(axis=1)])
+        for name in ("present", "subject", "session", "start_s"):
+            assert len(z[name]) == n
+    assert not leftovers(tmp_path)
+
+
+def test_a_demo_runs_and_started_again_is_done_at_once_with_the_same_results(
+    watch: Path, tmp_path: Path, crossl: Crossl, settings: Sequence[str]
+) -> None:
+    from crossl.cli import experiment
+    from crossl.config import load_config
+    from crossl.workflow import run_experiment
+
+    out = tmp_path / "demo"
+    settings = [*settings, "--set", "evaluation.methods=[crossl,untrained]"]
+    shutil.copytree(watch, out / "store")
+    asked = ("demo", "--out", out, "--workers", 1, "--folds", "0,1", *settings)
+    first = shell(*asked)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert "report: " in first.stdout
+    results, weights = out / "results.jsonl", out / "fold-1" / "weights.safetensors"
+    before = results.read_bytes(), results.stat().st_mtime_ns, weights.stat().st_mtime_ns
+    again = crossl(*asked)
+    assert again.code == 0
+    assert "training" not in again.out
+    assert (results.read_bytes(), results.stat().st_mtime_ns, weights.stat().st_mtime_ns) == before
+    # what a fold has finished is not computed again, and what is lost is computed alike
+    (out / "fold-0" / "scores-untrained.npz").unlink()
+    config = load_config(overrides=[*experiment.QUICK, *settings[1::2]])
+    run_experiment(out / "store", config, out, folds="0,1", workers=1)
+    assert results.read_bytes() == before[0]
+    assert weights.stat().st_mtime_ns == before[2]
+    # fewer folds are another summary
+    run_experiment(out / "store", config, out, folds="0", workers=1)
+    assert json.loads((out / "summary.json").read_text())["folds_run"] == [0]
+    assert not leftovers(out)
+
+
+def test_ctrl_c_while_pretraining_leaves_nothing_half_written_and_can_be_gone_on_with(
+    stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
+) -> None:
+    asked = ("pretrain", stores(), *settings, "--set", "schedule.steps=30")
+    words = [str(word) for word in (*asked, "--out", tmp_path / "cut")]
+    process = subprocess.Popen(
+        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+    metrics, patience = tmp_path / "cut" / "metrics.jsonl", time.monotonic() + 200
+    while not (metrics.is_file() and metrics.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert told == "crossl: interrupted; the same command goes on where it stopped\n"
+    assert not (tmp_path / "cut" / "model.json").exists()
+    assert not leftovers(tmp_path)
+    assert crossl(*words).code == 0
+    assert crossl(*asked, "--out", tmp_path / "whole").code == 0
+    for name in ("weights.safetensors", "config.yaml", "metrics.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_ctrl_c_in_any_command_ends_with_130_and_one_line(
+    crossl: Crossl, stores: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crossl.cli import data
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "_describe", interrupt)
+    done = crossl("inspect", stores())
+    assert done.code == 130
+    assert done.err == "crossl: interrupted; the same command goes on where it stopped\n"
+
+
+def test_a_finished_run_is_not_trained_again(
+    run: Path, stores: Callable[..., Path], crossl: Crossl, settings: Sequence[str]
+) -> None:
+    before = (run / "weights.safetensors").stat().st_mtime_ns
+    assert crossl("pretrain", stores(), "--out", run, *settings).code == 0
+    assert (run / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_new_probe_makes_old_scores_void(
+    run: Path, stores: Callable[..., Path], crossl: Crossl
+) -> None:
+    stale = run / "scores-crossl.npz"
+    stale.write_bytes(b"")
+    assert crossl("probe", run, "--store", stores(), "--head", "encoders").code == 0
+    assert not stale.exists()
+    assert json.loads((run / "probe.json").read_text())["head"] == "encoders"
+    done = crossl("embed", run, "--store", stores(), "--out", run / "z.npz")
+    assert done.code == 0
+
+
+def test_a_subject_who_lacks_a_sensor_does_not_stop_an_evaluation(
+    stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
+) -> None:
+    store = stores("lacking", subjects=5, lacking="ecg")
+    only = ("--set", "evaluation.methods=[crossl,untrained]")
+    for fold in range(5):
+        run = tmp_path / f"run-{fold}"
+        asked = ("pretrain", store, "--out", run, "--fold", fold, *settings, *only)
+        assert crossl(*asked).code == 0
+        if "S4" in json.loads((run / "model.json").read_text())["subjects"]["test"]:
+            break
+    else:
+        pytest.fail("nobody tested S4")
+    assert crossl("probe", run, "--store", store, "--label-fraction", 0.5).code == 0
+    done = crossl("evaluate", run, "--store", store)
+    assert (done.code, done.err) == (0, "")
+    records = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    assert not [record for record in records if record["present"] == ["ecg"]]
+    assert crossl("report", run).code == 0
+
+
+def test_quick_settings_of_the_demo_give_way_to_a_run_file(
+    tmp_path: Path, crossl: Crossl, monkeypatch: pytest.MonkeyPatch, stores: Callable[..., Path]
+) -> None:
+    from crossl import workflow
+    from crossl.cli import experiment
+
+    asked: list[Any] = []
+    monkeypatch.setattr(workflow, "run_experiment", lambda *a, **_: asked.append(a[1]))
+    monkeypatch.setattr(experiment, "_make_store", lambda *_: None)
+    monkeypatch.setattr(experiment, "report", lambda *_: None)
+    (tmp_path / "run.yaml").write_text("schedule: {steps: 7}\n")
+    assert crossl("demo", "--out", tmp_path, "--config", tmp_path / "run.yaml").code == 0
+    assert crossl("demo", "--out", tmp_path).code == 0
+    given, quick = asked
+    assert given.schedule.steps == 7
+    assert quick.schedule.steps < 600
