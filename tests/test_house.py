@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -50,23 +49,6 @@ def test_every_module_has_a_docstring_and_prints_nothing(path: Path) -> None:
 def test_no_module_is_longer_than_the_house_allows() -> None:
     lengths = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
     assert {name: n for name, n in lengths.items() if n > 450} == {}
-
-
-def test_python_blocks_of_the_readme_run(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", read("README.md"), flags=re.M | re.S)
-    if not blocks:
-        pytest.skip("the README shows no Python")
-    script = "\n".join(["import torch", "torch.set_num_threads(1)", *blocks])
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=280,
-        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_citation_names_this_version() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from crossl.cli.main import run as run_app
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
@@ -45,7 +46,8 @@ def one_thread() -> Iterator[None]:
     """Tiny networks on busy cores lose more to threads than they win."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with threadpool_limits(1):
+        yield
     torch.set_num_threads(before)
 
 

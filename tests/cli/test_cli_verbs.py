@@ -162,9 +162,12 @@ def test_ctrl_c_while_pretraining_leaves_nothing_half_written_and_can_be_gone_on
 ) -> None:
     asked = ("pretrain", stores(), *settings, "--set", "schedule.steps=30")
     words = [str(word) for word in (*asked, "--out", tmp_path / "cut")]
+    # a shell's background jobs, CI among them, ignore Ctrl-C and pass that on
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = f"{listen}; from crossl.cli.main import run; run()"
     process = subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=ENVIRONMENT,
+        [sys.executable, "-c", start, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
     )  # fmt: skip
     metrics, patience = tmp_path / "cut" / "metrics.jsonl", time.monotonic() + 200
     while not (metrics.is_file() and metrics.read_bytes().count(b"\n") >= 2):
