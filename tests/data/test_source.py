@@ -66,7 +66,7 @@ def test_an_array_of_another_shape_is_refused(shape):
 
 def test_infinite_values_are_refused(arrays):
     arrays[0][0, 0, 0] = -np.inf
-    with pytest.raises(DataError, match="'acc': array holds infinite values; use NaN"):
+    with pytest.raises(DataError, match="'acc': array holds infinite values, or too large"):
         source(*arrays)
 
 

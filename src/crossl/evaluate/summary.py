@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from crossl.data.store import Store
 from crossl.evaluate.metrics import bootstrap_score, macro_f1, paired_difference
@@ -74,11 +75,13 @@ def embedding_map(table: LatentTable, subjects: Sequence[str], *, seed: int) -> 
         return {}
     table = table.take(rows)
     z = table.embed("aggregator")
-    z = PCA(min(30, *z.shape), random_state=seed).fit_transform(z)
     layout = TSNE(perplexity=min(30.0, len(z) / 4), init="pca", random_state=seed, max_iter=500)
+    with threadpool_limits(1):  # few points: on busy cores threads wait for each other
+        z = PCA(min(30, *z.shape), random_state=seed).fit_transform(z)
+        xy = layout.fit_transform(z).astype(np.float32)
     index = {name: i for i, name in enumerate(subjects)}
     return {
-        "map_xy": layout.fit_transform(z).astype(np.float32),
+        "map_xy": xy,
         "map_label": table.label.astype(np.int64),
         "map_subject": np.array([index[name] for name in table.subject.tolist()]),
     }
