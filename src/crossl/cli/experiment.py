@@ -51,7 +51,11 @@ def demo(
     with show.progress("demo") as tell:
         workflow.run_experiment(store, settings, out, folds=chosen, workers=workers,
                                 command=command, progress=tell)  # fmt: skip
-    report(out)
+    page, summary = out / "report.html", out / "summary.json"
+    if page.is_file() and page.stat().st_mtime_ns >= summary.stat().st_mtime_ns:
+        _tell(out, page)  # nothing was computed since it was drawn
+    else:
+        report(out)
 
 
 def _make_store(data: Path | None, store: Path) -> None:
@@ -74,8 +78,13 @@ def report(
 
     Example: crossl report crossl-demo
     """
-    from crossl.report import build_report, summary_table
+    from crossl.report import build_report
 
-    page = build_report(folder)
+    _tell(folder, build_report(folder))
+
+
+def _tell(folder: Path, page: Path) -> None:
+    from crossl.report import summary_table
+
     show.table(summary_table(folder))
     typer.echo(f"\nreport: {page}")
