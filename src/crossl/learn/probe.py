@@ -6,7 +6,7 @@ Latents are computed once; a subset of modalities only re-runs the aggregator.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -288,7 +288,3 @@ def _validation_score(
         if usable.any()
     ]
     return float((scores[0] + np.mean(scores[1:])) / 2 if len(scores) > 1 else scores[0])
-
-
-ProbeFactory = Callable[[LatentTable, LatentTable], Probe]
-PredictionBySubset = Mapping[Subset, NDArray[np.int64]]
