@@ -15,8 +15,8 @@ import torch
 from crossl import run as run_folder
 from crossl.config import RunConfig, build_model, load_config
 from crossl.data.batch import Batch
+from crossl.data.manifest import file_sha256, json_sha256
 from crossl.data.recording import Modality
-from crossl.data.store import file_sha256, json_sha256
 from crossl.errors import ContractError, FormatError
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
@@ -134,8 +134,8 @@ def rewrite(path: Path, *, seal: bool = True, **changes: Any) -> None:
     ("text", "message"),
     [
         ("{", r"model.json: is damaged, not JSON \(.*\)"),
-        ("[]", "model.json: does not describe a run; expected format 'crossl-run'"),
-        ('{"format": "other"}', "model.json: does not describe a run; expected format"),
+        ("[]", "model.json: does not describe a run, expected format 'crossl-run'"),
+        ('{"format": "other"}', "model.json: does not describe a run, expected format"),
     ],
 )
 def test_a_contract_that_is_none_is_refused(text: str, message: str, saved: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_contract_that_is_none_is_refused(text: str, message: str, saved: Path
 
 def test_a_run_of_another_version_is_refused(saved: Path) -> None:
     rewrite(saved / "model.json", version=99)
-    with pytest.raises(FormatError, match="is of version 99; this crossl reads version 1"):
+    with pytest.raises(FormatError, match="of version 99; this crossl reads version 1"):
         load_run(saved)
 
 
@@ -235,7 +235,7 @@ def test_a_probe_of_other_weights_is_refused(saved: Path) -> None:
 
 def test_a_probe_of_another_version_is_refused(saved: Path) -> None:
     rewrite(saved / "probe.json", version=2)
-    with pytest.raises(FormatError, match="is of version 2; this crossl reads version 1"):
+    with pytest.raises(FormatError, match="of version 2; this crossl reads version 1"):
         load_probe(saved)
 
 

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
+from crossl.data.manifest import json_sha256
 from crossl.data.splits import Fold, draw_labels, subject_folds
-from crossl.data.store import Store, json_sha256
+from crossl.data.store import Store
 from crossl.errors import DataError, FormatError
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.results import Key, ResultBook, all_records, write_records

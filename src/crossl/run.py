@@ -23,8 +23,8 @@ import yaml
 from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
+from crossl.data.manifest import file_sha256, json_sha256, read_signed_json
 from crossl.data.recording import Modality
-from crossl.data.store import file_sha256, json_sha256
 from crossl.errors import ContractError, FormatError
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
@@ -103,7 +103,10 @@ def load_run(path: Path | str) -> Run:
         ContractError: weights and config do not fit together.
     """
     path = Path(path)
-    contract = read_json(path / "model.json", what="run", fmt=FORMAT, version_=VERSION)
+    contract = read_signed_json(
+        path / "model.json", what="run", fmt=FORMAT, version=VERSION,
+        cure="make one by `crossl pretrain`",
+    )  # fmt: skip
     for name, wanted in contract["files"].items():
         if not (path / name).is_file():
             raise FormatError(f"{path / name}: is missing; train the run again")
@@ -133,29 +136,6 @@ def _load_weights(model: CrossModalModel, path: Path) -> None:
                 f"{wanted.get(name)}"
             )
     model.load_state_dict(weights, strict=True)
-
-
-def read_json(path: Path, *, what: str, fmt: str, version_: int) -> dict[str, Any]:
-    """Read a JSON file that carries its format, version and hash.
-
-    Raises:
-        FormatError: missing, damaged, altered, or of another format or version.
-    """
-    if not path.is_file():
-        raise FormatError(f"{path.parent}: is no {what}, it has no {path.name}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: is damaged, not JSON ({error})") from error
-    if not isinstance(values, dict) or values.get("format") != fmt:
-        raise FormatError(f"{path}: does not describe a {what}; expected format '{fmt}'")
-    if values.get("version") != version_:
-        raise FormatError(
-            f"{path}: is of version {values.get('version')}; this crossl reads version {version_}"
-        )
-    if values.get("sha256") != json_sha256(values):
-        raise FormatError(f"{path}: was altered, its hash does not match")
-    return values
 
 
 PROBE_FORMAT = "crossl-probe"
@@ -194,7 +174,10 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
     Raises:
         FormatError: there is none, it was altered, or it belongs to other weights.
     """
-    head = read_json(path / "probe.json", what="probe", fmt=PROBE_FORMAT, version_=VERSION)
+    head = read_signed_json(
+        path / "probe.json", what="probe", fmt=PROBE_FORMAT, version=VERSION,
+        cure="run `crossl probe`",
+    )  # fmt: skip
     file = path / "probe.safetensors"
     if not file.is_file() or file_sha256(file) != head["arrays"]:
         raise FormatError(f"{file}: is missing or was altered; run `crossl probe` again")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from crossl.data.manifest import json_sha256
 from crossl.data.recording import Modality
-from crossl.data.store import json_sha256
 
 Crossl = Callable[..., Any]
 Stores = Callable[..., Path]
@@ -122,7 +122,10 @@ def test_one_subject_only(
     refused(done, r"folds: 5 folds of 1 subject\(s\)")
 
 
-@pytest.mark.parametrize("name", ["rows.npy", "offsets.npy", "signals/acc.npy", "manifest.json"])
+@pytest.mark.parametrize("name", [
+    "segments/00000/rows.npy", "segments/00000/offsets.npy", "segments/00000/signals/acc.npy",
+    "manifest.json",
+])  # fmt: skip
 def test_a_flipped_byte_in_a_store(
     name: str, crossl: Crossl, stores: Stores, tmp_path: Path, settings: Sequence[str]
 ) -> None:

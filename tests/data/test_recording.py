@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossl.data.recording import (
-    LabelInterval,
-    Modality,
-    Recording,
-    Signal,
-    check_rate,
-    resample_to_rate,
-)
+from crossl.data.recording import LabelInterval, Modality, Recording, Signal
+from crossl.data.timing import check_rate, resample_to_rate
 from crossl.errors import CrosslError, DataError
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0, "wrist")
@@ -122,6 +116,16 @@ def test_overlapping_labels_are_refused():
 def test_refusals_can_be_caught_as_one_kind():
     with pytest.raises(CrosslError, match="float32"):
         record(np.zeros((5, 3)))
+
+
+def test_a_modality_under_another_name_is_refused():
+    with pytest.raises(DataError, match="signal 'wrist' is declared under another name, 'acc'"):
+        Recording("S1", "a", {"wrist": ACC}, {})
+
+
+def test_a_signal_that_starts_nowhere_is_refused():
+    with pytest.raises(DataError, match="signal 'acc' starts at nan s; a number is needed"):
+        Recording("S1", "a", {"acc": ACC}, {"acc": Signal(zeros(10, 3), 50.0, np.nan)})
 
 
 # --- check_rate

@@ -13,20 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossl.data.manifest import VERSION, atomic_folder, file_sha256, json_sha256, read_manifest
 from crossl.data.recording import Modality, Recording, Signal
-from crossl.data.store import (
-    VERSION,
-    Store,
-    atomic_folder,
-    count_windows,
-    file_sha256,
-    json_sha256,
-    read_manifest,
-)
+from crossl.data.store import Store, count_windows
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, FormatError
 
-FILES = ("rows.npy", "offsets.npy", "signals/acc.npy", "signals/heart.npy")
+SEGMENT = "segments/00000"
+FILES = tuple(
+    f"{SEGMENT}/{name}"
+    for name in ("rows.npy", "offsets.npy", "signals/acc.npy", "signals/heart.npy")
+)
 
 
 @pytest.fixture
@@ -94,7 +91,7 @@ def test_a_modality_that_no_recording_has_is_absent_everywhere(tmp_path, made):
 def test_a_signal_that_the_store_does_not_keep_is_left_out(tmp_path, made):
     store = made.write(tmp_path / "store", modalities=[made.heart])
     assert list(store.gather(np.arange(2))) == ["heart"]
-    assert not (store.path / "signals/acc.npy").exists()
+    assert not (store.path / SEGMENT / "signals/acc.npy").exists()
 
 
 def test_counting_tells_what_a_store_holds(store):
@@ -112,7 +109,9 @@ def test_the_manifest_tells_how_the_store_was_made(store):
     assert manifest["dataset"] == "made up"
     assert manifest["window"]["stride_s"] == 1.0
     assert manifest["recordings"] == [
-        {"subject": "S1", "session": "a"}, {"subject": "S2", "session": "a"},
+        {"subject": subject, "session": "a", "seconds": 10.0, "timing": {}, "notes": [],
+         "interpolated": {"acc": 0, "heart": 0}}
+        for subject in ("S1", "S2")
     ]  # fmt: skip
     assert sorted(manifest["files"]) == sorted(FILES)
     for name, entry in manifest["files"].items():
@@ -137,7 +136,7 @@ def test_overlapping_windows_do_not_multiply_the_disk(tmp_path, made):
 
 
 def test_plain_numpy_reads_the_signals(store, made):
-    array = np.load(store.path / "signals/acc.npy")
+    array = np.load(store.path / f"{SEGMENT}/signals/acc.npy")
     two = [made.recording("S1"), made.recording("S2", seed=1)]
     np.testing.assert_array_equal(array, np.concatenate([r.signals["acc"].values for r in two]))
 
@@ -204,7 +203,7 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path, made):
     program = """
         import signal, os, sys
         from pathlib import Path
-        from crossl.data.store import atomic_folder
+        from crossl.data.manifest import atomic_folder
         with atomic_folder(Path(sys.argv[1])) as folder:
             (folder / "half").write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -310,10 +309,10 @@ def test_a_missing_file_is_refused(store, name):
 
 
 def test_a_large_store_is_hashed_on_request_only(store, monkeypatch):
-    monkeypatch.setattr("crossl.data.store.VERIFY_AT_OPEN_BYTES", 10)
-    data = bytearray((store.path / "signals/acc.npy").read_bytes())
+    monkeypatch.setattr("crossl.data.manifest.VERIFY_AT_OPEN_BYTES", 10)
+    data = bytearray((store.path / SEGMENT / "signals/acc.npy").read_bytes())
     data[-1] ^= 1
-    (store.path / "signals/acc.npy").write_bytes(data)
+    (store.path / SEGMENT / "signals/acc.npy").write_bytes(data)
     assert len(Store.open(store.path)) == 18
     with pytest.raises(FormatError, match="was altered"):
         Store.open(store.path, verify=True)
@@ -321,7 +320,7 @@ def test_a_large_store_is_hashed_on_request_only(store, monkeypatch):
 
 def test_another_version_is_refused(store):
     forge(store.path, version=VERSION + 1)
-    with pytest.raises(FormatError, match="is a store of version 2; this crossl reads version 1"):
+    with pytest.raises(FormatError, match="is a store of version 3; this crossl reads version 2"):
         Store.open(store.path)
 
 
@@ -335,7 +334,7 @@ def test_a_manifest_that_is_not_json_is_refused(store, text):
 @pytest.mark.parametrize("text", ["[]", "3", "{}", '{"format": "another"}'])
 def test_json_that_is_no_manifest_is_refused(store, text):
     (store.path / "manifest.json").write_text(text)
-    with pytest.raises(FormatError, match="is not the manifest of a store"):
+    with pytest.raises(FormatError, match="does not describe a store, expected format"):
         Store.open(store.path)
 
 

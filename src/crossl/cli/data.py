@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from crossl.cli import show
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossl.data.recording import Recording
-    from crossl.data.windows import WindowSpec
-
 
 def prepare(
-    reader: Annotated[str, typer.Argument(help="seglearn_watch, sp_sw_har or uci_har.")],
+    reader: Annotated[str, typer.Argument(help="Data set or format; see `crossl data list`.")],
     out: Annotated[Path, typer.Option(help="Folder to make; must not exist.")],
-    root: Annotated[
-        Path | None, typer.Option(help="Folder or archive of the official files.")
+    root: Annotated[Path | None, typer.Option(help="Folder or archive of the files.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Choice of the reader, KEY=VALUE; see `crossl data card`. Repeatable."),
+    ] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="Modality to keep; repeatable. Default: all.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Modality to leave out; repeatable.")
+    ] = None,
+    resample: Annotated[
+        list[str] | None, typer.Option(help="New rate, MODALITY=HZ, filtered; repeatable.")
     ] = None,
     window_s: Annotated[float | None, typer.Option(help="Length of a window, seconds.")] = None,
     stride_s: Annotated[float | None, typer.Option(help="Step between windows, seconds.")] = None,
@@ -34,43 +39,78 @@ def prepare(
     min_label_share: Annotated[
         float | None, typer.Option(help="Share of a window that its label must fill.")
     ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, or float16 or int16 (scaled) for half the disk.")
+    ] = "float32",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read; default: one per core.")
+    ] = None,
+    append: Annotated[
+        bool, typer.Option(help="Add new recordings to the store, rewriting nothing.")
+    ] = False,
 ) -> None:
-    """Read recordings, cut windows, write a store.
+    """Read recordings, cut windows, write a store. Killed, the same command goes on.
 
     Example: crossl prepare sp_sw_har --root downloads/sp_sw_har --out stores/sp_sw_har
     """
-    from crossl.data.readers import get_reader
-
-    spec = get_reader(reader).CARD.spec
-    asked = {"window_s": window_s, "stride_s": stride_s, "min_coverage": min_coverage,
-             "max_gap_s": max_gap_s, "min_label_share": min_label_share}  # fmt: skip
-    spec = dataclasses.replace(spec, **{k: v for k, v in asked.items() if v is not None})
-    make_store(reader, root, out, spec)
+    cutting = {"window_s": window_s, "stride_s": stride_s, "min_coverage": min_coverage,
+               "max_gap_s": max_gap_s, "min_label_share": min_label_share}  # fmt: skip
+    asked = {
+        "only": modality or (),
+        "without": without or (),
+        "resample": {k: _number(k, v) for k, v in _pairs("resample", resample).items()},
+        "dtype": dtype,
+        "cutting": {key: value for key, value in cutting.items() if value is not None},
+    }
+    make_store(reader, root, out, options=_pairs("option", option), workers=workers,
+               append=append, **asked)  # fmt: skip
     _describe(out)
 
 
-def make_store(reader: str, root: Path | None, out: Path, spec: WindowSpec | None = None) -> None:
-    """Write a store, showing each subject as it is read."""
-    from crossl.data.readers import get_reader
-    from crossl.data.store import write_store
+def _pairs(name: str, texts: list[str] | None) -> dict[str, str]:
+    """Split KEY=VALUE."""
+    from crossl.errors import ConfigError
 
-    module = get_reader(reader)
-    card = module.CARD
-    about = {
-        "dataset": card.name,
-        "reader": card.name,
-        "title": card.title,
-        "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
-    }
-    with show.progress("prepare") as tell:
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(f"--{name}: got '{text}'; allowed is KEY=VALUE")
+        pairs[key] = value
+    return pairs
 
-        def watched() -> Iterator[Recording]:
-            for recording in module.read(root):
-                tell(f"{card.name}: subject {recording.subject}", 0.5)
-                yield recording
 
-        write_store(watched(), out, modalities=card.modalities, classes=card.classes,
-                    spec=spec or card.spec, about=about)  # fmt: skip
+def _number(name: str, text: str) -> float:
+    from crossl.errors import ConfigError
+
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--resample {name}: got '{text}'; a rate in hertz is needed") from None
+
+
+def make_store(
+    reader: str,
+    root: Path | None,
+    out: Path,
+    *,
+    options: dict[str, str] | None = None,
+    cutting: dict[str, float] | None = None,
+    workers: int | None = None,
+    append: bool = False,
+    **plan: Any,
+) -> None:
+    """Write a store, showing each part as it is done."""
+    from crossl.data.prepare import plan_for, prepare_store
+    from crossl.data.readers import open_dataset
+    from crossl.data.store import refuse_existing
+
+    if not append:
+        refuse_existing(out)  # before an archive is unpacked for nothing
+    with show.progress("prepare") as tell, open_dataset(reader, root, options) as dataset:
+        spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
+        planned = plan_for(dataset, reader, spec=spec, **plan)
+        prepare_store(dataset, out, planned, workers=workers, append=append, progress=tell)
 
 
 def inspect(

@@ -60,8 +60,8 @@ def demo(
 
 def _make_store(data: Path | None, store: Path) -> None:
     from crossl.cli.data import make_store
+    from crossl.data.manifest import read_manifest
     from crossl.data.readers import detect_reader
-    from crossl.data.store import read_manifest
     from crossl.errors import DataError
 
     reader = detect_reader(data) if data else "seglearn_watch"

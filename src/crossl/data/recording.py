@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.errors import DataError
+from crossl.data.timing import (
+    RATE_TOLERANCE,
+    Float32,
+    Timing,
+    change_rate,
+    put_in_order,
+    ratio_of_rates,
+    refuse_rate,
+    resample_to_rate,
+)
+from crossl.errors import DataError, nearest
 
-Float32 = NDArray[np.float32]
-
-RATE_TOLERANCE = 0.01
-"""Relative difference between a declared rate and its timestamps that is still believed."""
+__all__ = ["Float32", "LabelInterval", "Modality", "Recording", "Signal", "Timing"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,13 @@ class Signal:
         values: (time, channel) float32; NaN where a sample was not recorded.
         rate_hz: samples per second.
         start_s: time of the first sample, on the recording's clock.
+        timing: what its timestamps told, where it had any.
     """
 
     values: Float32
     rate_hz: float
     start_s: float = 0.0
+    timing: Timing | None = None
 
     @property
     def end_s(self) -> float:
@@ -91,32 +101,58 @@ class Signal:
         values: NDArray[np.floating[Any]],
         *,
         rate_hz: float,
+        resample: bool = False,
         max_gap_s: float = 0.5,
         where: str = "signal",
     ) -> Signal:
-        """Put timestamped samples on a regular grid at the rate they were recorded at.
+        """Put timestamped samples on a regular grid.
+
+        Samples whose time does not increase are left out and counted. Then linear interpolation
+        between neighbours onto a grid at the recorded rate; where that is another rate than the
+        one asked for, a polyphase filter follows, so that nothing aliases.
 
         Args:
-            timestamps_s: (time,) seconds on the recording's clock, increasing.
+            timestamps_s: (time,) seconds on the recording's clock.
             values: (time, channel).
-            rate_hz: declared rate; timestamps must agree to 1%.
+            rate_hz: rate of the signal to make.
+            resample: allow timestamps that tell another rate; without, they must agree to 1%.
             max_gap_s: longer steps between samples become NaN.
             where: names the signal in a message.
 
         Raises:
-            DataError: the timestamps do not increase, or tell another rate.
+            DataError: the timestamps tell another rate, are not finite, or more than a fifth of
+                them do not increase.
 
         Examples:
             >>> Signal.from_timestamps(np.array([0.0, 0.1, 0.2]), np.eye(3), rate_hz=10).end_s
             0.3
         """
-        check_rate(where, timestamps_s, rate_hz)
-        start = float(timestamps_s[0])
-        stop = float(timestamps_s[-1]) + 1 / rate_hz
+        times, kept, timing = put_in_order(where, timestamps_s, values, declared_hz=rate_hz)
+        ratio = Fraction(1)
+        if resample and abs(timing.estimated_hz - rate_hz) > RATE_TOLERANCE * rate_hz:
+            ratio = ratio_of_rates(timing.estimated_hz, rate_hz)
+        else:
+            refuse_rate(where, timing.estimated_hz, rate_hz)
+        # the grid lies at the recorded rate, and at exactly `rate_hz` behind the filter
+        grid_hz = float(rate_hz / ratio)
+        start, stop = float(times[0]), float(times[-1]) + 1 / grid_hz
         grid = resample_to_rate(
-            timestamps_s, values, rate_hz=rate_hz, start_s=start, stop_s=stop, max_gap_s=max_gap_s
+            times, kept, rate_hz=grid_hz, start_s=start, stop_s=stop, max_gap_s=max_gap_s
         )
-        return cls(grid, rate_hz, start)
+        return cls(change_rate(grid, ratio), rate_hz, start, timing)
+
+    def resampled(self, rate_hz: float) -> Signal:
+        """Change the rate through an anti-alias filter; the first sample keeps its time.
+
+        The result's rate may differ from what was asked by a millionth or so, where the two
+        rates have no common fraction of small numbers.
+
+        Raises:
+            DataError: the rates differ more than 1000 times.
+        """
+        ratio = ratio_of_rates(self.rate_hz, rate_hz)
+        values = change_rate(self.values, ratio)
+        return replace(self, values=values, rate_hz=float(self.rate_hz * ratio))
 
 
 @dataclass(frozen=True)
@@ -138,6 +174,7 @@ class Recording:
         modalities: declared streams, by name; one that is not in `signals` was not recorded.
         signals: what was recorded, by modality name.
         labels: label intervals, sorted and without overlap; unlabelled time has none.
+        notes: what the reader saw or did that a user should know, a sentence each.
 
     Raises:
         DataError: shapes, rates or labels contradict the declaration.
@@ -148,11 +185,18 @@ class Recording:
     modalities: Mapping[str, Modality]
     signals: Mapping[str, Signal]
     labels: Sequence[LabelInterval] = field(default_factory=tuple)
+    notes: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
         """Check every signal and label interval against the declaration."""
         if not self.subject:
             raise DataError("recording: subject is empty; every recording needs a subject")
+        for name, modality in self.modalities.items():
+            if name != modality.name:
+                raise DataError(
+                    f"{self.where(name)} is declared under another name, '{modality.name}'; a "
+                    "modality stands under its own"
+                )
         for name, signal in self.signals.items():
             _check_signal(self.where(name), self.modalities.get(name), signal)
         _check_labels(f"subject {self.subject}, session {self.session}", self.labels)
@@ -171,11 +215,31 @@ class Recording:
         """Just after the latest sample of any modality, seconds on the recording's clock."""
         return max((s.end_s for s in self.signals.values()), default=0.0)
 
+    def resampled(self, rates_hz: Mapping[str, float]) -> Recording:
+        """Change the rates of some modalities, through an anti-alias filter.
+
+        Args:
+            rates_hz: new rate by modality name; the others stay as they are.
+
+        Raises:
+            DataError: a modality is not declared, or a rate is out of reach.
+        """
+        modalities, signals = dict(self.modalities), dict(self.signals)
+        for name, rate_hz in rates_hz.items():
+            if name not in modalities:
+                raise DataError(f"resample: modality '{name}'; {nearest(name, modalities)}")
+            modalities[name] = replace(modalities[name], rate_hz=rate_hz)
+            if name in signals:
+                signals[name] = signals[name].resampled(rate_hz)
+        return replace(self, modalities=modalities, signals=signals)
+
 
 def _check_signal(where: str, modality: Modality | None, signal: Signal) -> None:
     if modality is None:
         raise DataError(f"{where} is not declared; declare it among the modalities")
     values = signal.values
+    if not np.isfinite(signal.start_s):
+        raise DataError(f"{where} starts at {signal.start_s} s; a number is needed")
     if values.ndim != 2 or values.shape[1] != len(modality.channels):
         raise DataError(
             f"{where} has shape {values.shape} but declares {len(modality.channels)} channels "
@@ -211,79 +275,3 @@ def _check_labels(where: str, labels: Sequence[LabelInterval]) -> None:
                 f"one before it ended at {last_end:g} s; intervals are sorted and do not overlap"
             )
         last_end = interval.end_s
-
-
-def check_rate(where: str, timestamps_s: NDArray[np.float64], rate_hz: float) -> None:
-    """Refuse a declared rate that its own timestamps contradict by more than 1%.
-
-    The rate is the inverse of the mean step, leaving out steps over three times the median:
-    gaps do not count, and timestamps in whole milliseconds still tell 102.5 from 100 Hz.
-
-    Args:
-        where: names the signal in the message.
-        timestamps_s: time of each sample, seconds, increasing.
-        rate_hz: what was declared.
-
-    Raises:
-        DataError: the timestamps do not increase, or tell another rate.
-
-    Examples:
-        >>> check_rate("wrist_acc", np.arange(10) / 50, 50.0)
-    """
-    steps = np.diff(timestamps_s)
-    if len(steps) == 0:
-        raise DataError(f"{where}: has {len(timestamps_s)} samples; a rate needs at least 2")
-    increases = steps > 0
-    if not increases.all():
-        at = int(np.argmin(increases)) + 1
-        raise DataError(f"{where}: timestamp {at} does not increase; sort them, drop duplicates")
-    estimated = 1.0 / float(steps[steps <= 3 * np.median(steps)].mean())
-    if abs(estimated - rate_hz) > RATE_TOLERANCE * rate_hz:
-        raise DataError(
-            f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; "
-            "correct the declared rate or ask for resampling"
-        )
-
-
-def resample_to_rate(
-    timestamps_s: NDArray[np.float64],
-    values: NDArray[np.floating[Any]],
-    *,
-    rate_hz: float,
-    start_s: float,
-    stop_s: float,
-    max_gap_s: float,
-) -> Float32:
-    """Put irregular samples on a regular grid by linear interpolation between neighbours.
-
-    No anti-alias filter: meant for grids at about the recorded rate (a clock of 102.5 Hz
-    read at 100 Hz), not for downsampling.
-
-    Args:
-        timestamps_s: time of each sample, seconds, increasing.
-        values: (time, channel).
-        rate_hz: rate of the grid.
-        start_s: time of the first grid point.
-        stop_s: no grid point lies at or after this time.
-        max_gap_s: a grid point between samples further apart than this becomes NaN.
-
-    Returns:
-        (grid time, channel) float32, NaN where nothing was recorded.
-
-    Raises:
-        DataError: `values` has not a row per timestamp.
-    """
-    if values.ndim != 2 or len(values) != len(timestamps_s):
-        raise DataError(
-            f"resample: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
-            "allowed is (time, channel) with a row each"
-        )
-    grid = start_s + np.arange(int(np.floor((stop_s - start_s) * rate_hz + 1e-6))) / rate_hz
-    out = np.stack([np.interp(grid, timestamps_s, column) for column in values.T], axis=1)
-    after = np.clip(np.searchsorted(timestamps_s, grid), 1, len(timestamps_s) - 1)
-    left, right = timestamps_s[after - 1], timestamps_s[after]
-    # a grid point on a sample was recorded, whatever lies beside it
-    between = (grid > left + 1e-9) & (grid < right - 1e-9)
-    outside = (grid < timestamps_s[0] - 1e-9) | (grid > timestamps_s[-1] + 1e-9)
-    out[(between & (right - left > max_gap_s)) | outside] = np.nan
-    return out.astype(np.float32)

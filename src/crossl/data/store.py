@@ -1,34 +1,76 @@
 """Store: windows on disk, ready for training, memory-mapped.
 
 A folder of plain `.npy` files and a manifest. Each signal is stored once; windows are offsets
-into it, so that overlapping windows do not multiply the disk. It is written to a temporary
-sibling and renamed, so that a half-written store cannot be opened.
+into it, so that overlapping windows do not multiply the disk. It consists of segments, one per
+`prepare` that wrote into it. It is written to a temporary sibling and renamed, so that a
+half-written store cannot be opened.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.manifest import (
+    SEGMENT,
+    atomic_folder,
+    check_files,
+    read_manifest,
+    write_manifest,
+)
 from crossl.data.recording import Float32, Modality, Recording
-from crossl.data.windows import CutRecording, WindowSpec, cut_recording
-from crossl.errors import DataError, FormatError
+from crossl.data.segment import DType, SegmentSpec, SegmentWriter, scale_file, signal_file
+from crossl.data.windows import WindowSpec, cut_recording
+from crossl.errors import DataError
 
-FORMAT = "crossl-store"
-VERSION = 1
-VERIFY_AT_OPEN_BYTES = 256 * 1024 * 1024
-"""A store up to this size is hashed whole when it is opened; a larger one on request."""
+RELEASE_AFTER_BYTES = 128 * 1024 * 1024
+"""Windows read until the pages they came from are handed back to the system.
 
-ROW_DTYPE = np.dtype([("recording", "<i4"), ("label", "<i2"), ("start_s", "<f8")])
+The system keeps them in its cache as long as it has room; but as part of this process they would
+count as its memory, up to the size of the store.
+"""
+
+
+class _Segment:
+    """The memory-mapped files of one segment."""
+
+    def __init__(self, path: Path, modalities: Sequence[Modality], dtype: DType) -> None:
+        self.rows = np.load(path / "rows.npy")
+        self.offsets: NDArray[np.int64] = np.load(path / "offsets.npy")
+        self._signals = {m.name: np.load(path / signal_file(m), mmap_mode="r") for m in modalities}
+        self._scales: dict[str, Float32] = {}
+        if dtype != "float32":
+            self._scales = {m.name: np.load(path / scale_file(m)) for m in modalities}
+
+    def windows(
+        self, name: str, samples: int, first: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> Float32:
+        """Read windows of one modality: (B, samples, C) float32.
+
+        Args:
+            name: of the modality.
+            samples: of a window.
+            first: (B,) first sample of each window, none absent.
+            rows: (B,) row of each window in this segment.
+        """
+        packed = _every_window(self._signals[name], samples)[first]
+        if name not in self._scales:
+            return packed
+        scale = self._scales[name][self.rows["recording"][rows]][:, :, None, :]
+        return np.asarray(packed * scale[:, 0] + scale[:, 1], dtype=np.float32)
+
+    def release(self) -> None:
+        """Unmap the pages that were read; they stay in the system's cache."""
+        for signal in self._signals.values():
+            mapped = getattr(signal, "_mmap", None)
+            if mapped is not None and hasattr(mapped, "madvise"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Store:
@@ -47,6 +89,8 @@ class Store:
         subject: (W,) names.
         session: (W,) names.
         start_s: (W,) window start on its recording's clock, seconds.
+        recording: (W,) index into `manifest["recordings"]`.
+        dtype: how samples are kept on disk.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
@@ -56,17 +100,21 @@ class Store:
         self.classes = tuple(manifest["classes"])
         self.spec = WindowSpec(**manifest["window"])
         self.window_s = self.spec.window_s
-        rows = np.load(path / "rows.npy")
-        self._offsets: NDArray[np.int64] = np.load(path / "offsets.npy")
+        self.dtype: DType = manifest["dtype"]
+        self._segments = [
+            _Segment(path / name, self.modalities, self.dtype) for name in manifest["segments"]
+        ]
+        rows = np.concatenate([segment.rows for segment in self._segments])
+        self._first_row = np.cumsum([0, *(len(segment.rows) for segment in self._segments)])
+        self._unreleased = 0
+        self.recording = _number_recordings(self._segments, manifest["segments"].values())
+        self._offsets = np.concatenate([segment.offsets for segment in self._segments])
         self.present = self._offsets >= 0
         self.label = rows["label"].astype(np.int64)
         self.start_s = rows["start_s"].astype(np.float64)
         names = manifest["recordings"]
-        self.subject = np.array([r["subject"] for r in names])[rows["recording"]]
-        self.session = np.array([r["session"] for r in names])[rows["recording"]]
-        self._signals = {
-            m.name: np.load(path / _signal_file(m), mmap_mode="r") for m in self.modalities
-        }
+        self.subject = np.array([r["subject"] for r in names])[self.recording]
+        self.session = np.array([r["session"] for r in names])[self.recording]
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool | None = None) -> Store:
@@ -81,7 +129,7 @@ class Store:
         """
         path = Path(path)
         manifest = read_manifest(path)
-        _check_files(path, manifest["files"], verify=verify)
+        check_files(path, manifest["files"], verify=verify)
         return cls(path, manifest)
 
     @property
@@ -95,16 +143,40 @@ class Store:
 
     def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
-        out = {}
-        for column, modality in enumerate(self.modalities):
-            signal, samples = self._signals[modality.name], self.spec.samples(modality)
-            first = self._offsets[rows, column]
-            found = first >= 0
-            windows = np.zeros((len(rows), samples, signal.shape[1]), dtype=np.float32)
-            if found.any():
-                windows[found] = _every_window(signal, samples)[first[found]]
-            out[modality.name] = windows
+        rows = np.asarray(rows, dtype=np.int64)
+        rows = np.where(rows < 0, rows + len(self), rows)
+        out = {m.name: self._gather_modality(column, rows)
+               for column, m in enumerate(self.modalities)}  # fmt: skip
+        self._unreleased += sum(windows.nbytes for windows in out.values())
+        if self._unreleased > RELEASE_AFTER_BYTES:
+            self._unreleased = 0
+            for segment in self._segments:
+                segment.release()
         return out
+
+    def _gather_modality(self, column: int, rows: NDArray[np.int64]) -> Float32:
+        modality = self.modalities[column]
+        samples, first = self.spec.samples(modality), self._offsets[rows, column]
+        found = first >= 0
+        if found.all() and len(self._segments) == 1 and len(rows):
+            return self._segments[0].windows(modality.name, samples, first, rows)
+        windows = np.zeros((len(rows), samples, len(modality.channels)), dtype=np.float32)
+        home = np.searchsorted(self._first_row, rows, side="right") - 1
+        for number, segment in enumerate(self._segments):
+            here = found & (home == number)
+            if here.any():
+                local = rows[here] - self._first_row[number]
+                windows[here] = segment.windows(modality.name, samples, first[here], local)
+        return windows
+
+
+def _number_recordings(
+    segments: Sequence[_Segment], about: Iterable[Mapping[str, Any]]
+) -> NDArray[np.int64]:
+    """Number recordings through all segments; within its segment each starts at 0."""
+    before = np.cumsum([0, *(entry["recordings"] for entry in about)])
+    numbered = [s.rows["recording"] + b for s, b in zip(segments, before[:-1], strict=True)]
+    return np.concatenate(numbered).astype(np.int64)
 
 
 def _every_window(signal: Float32, samples: int) -> Float32:
@@ -112,113 +184,6 @@ def _every_window(signal: Float32, samples: int) -> Float32:
     shape = (len(signal) - samples + 1, samples, signal.shape[1])
     strides = (signal.strides[0], *signal.strides)
     return np.lib.stride_tricks.as_strided(signal, shape, strides, writeable=False)
-
-
-def _signal_file(modality: Modality) -> str:
-    return f"signals/{modality.name}.npy"
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file without reading it whole."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def json_sha256(values: Mapping[str, Any]) -> str:
-    """Hash JSON values in their one canonical spelling, leaving out a key `sha256`."""
-    rest = {key: value for key, value in values.items() if key != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read and check `manifest.json`.
-
-    Raises:
-        FormatError: not there, not readable, of another version, or altered.
-    """
-    file = path / "manifest.json"
-    if not file.is_file():
-        raise FormatError(f"{path}: is no store, it has no manifest.json; make one by `prepare`")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{file}: is damaged, not JSON ({error}); prepare it again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise FormatError(f"{file}: is not the manifest of a store; make one by `prepare`")
-    if manifest.get("version") != VERSION:
-        raise FormatError(
-            f"{file}: is a store of version {manifest.get('version')}; this crossl reads version "
-            f"{VERSION}, prepare it again"
-        )
-    if manifest.get("sha256") != json_sha256(manifest):
-        raise FormatError(f"{file}: was altered, its hash does not match; prepare it again")
-    return manifest
-
-
-def _check_files(path: Path, files: Mapping[str, Any], *, verify: bool | None) -> None:
-    if verify is None:
-        verify = sum(entry["bytes"] for entry in files.values()) <= VERIFY_AT_OPEN_BYTES
-    for name, entry in files.items():
-        file = path / name
-        size = file.stat().st_size if file.is_file() else None
-        if size != entry["bytes"]:
-            got = "is missing" if size is None else f"has {size} bytes"
-            raise FormatError(
-                f"{file}: {got}; the manifest says {entry['bytes']} bytes, prepare the store again"
-            )
-        if verify and file_sha256(file) != entry["sha256"]:
-            raise FormatError(f"{file}: was altered, its hash does not match; prepare it again")
-
-
-@dataclass
-class _Table:
-    """Rows of the store as they are collected."""
-
-    rows: list[NDArray[np.void]] = field(default_factory=list)
-    offsets: list[NDArray[np.int64]] = field(default_factory=list)
-    recordings: list[dict[str, Any]] = field(default_factory=list)
-    interpolated: dict[str, int] = field(default_factory=dict)
-
-    def add(self, recording: Recording, cut: CutRecording, base: NDArray[np.int64]) -> None:
-        """Add one cut recording whose signals start at `base` (M,) in the store's files."""
-        rows = np.empty(len(cut.label), dtype=ROW_DTYPE)
-        rows["recording"] = len(self.recordings)
-        rows["label"], rows["start_s"] = cut.label, cut.start_s
-        self.rows.append(rows)
-        self.offsets.append(np.where(cut.present, cut.offsets + base, -1))
-        self.recordings.append({"subject": recording.subject, "session": recording.session})
-        for name, count in cut.interpolated.items():
-            self.interpolated[name] = self.interpolated.get(name, 0) + count
-
-
-class _SignalWriter:
-    """Appends (time, channel) blocks to one `.npy` file."""
-
-    def __init__(self, path: Path, channels: int) -> None:
-        self._file: BinaryIO = path.open("wb")
-        self._channels = channels
-        self.length = 0
-        self._write_header()
-
-    def _write_header(self) -> None:
-        shape = (self.length, self._channels)
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        # numpy leaves room in the header for the first axis to grow
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def append(self, values: Float32) -> None:
-        """Write a block behind the ones before it."""
-        self._file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
-        self.length += len(values)
-
-    def close(self) -> None:
-        """Write the final shape into the header."""
-        try:
-            self._file.seek(0)
-            self._write_header()
-        finally:
-            self._file.close()
 
 
 def write_store(
@@ -229,8 +194,11 @@ def write_store(
     classes: Sequence[str],
     spec: WindowSpec,
     about: Mapping[str, Any],
+    dtype: DType = "float32",
 ) -> Store:
     """Cut recordings into windows and write them, whole or not at all.
+
+    `crossl.data.prepare` does the same from files, in parallel, and goes on after a kill.
 
     Args:
         recordings: read one at a time.
@@ -239,6 +207,7 @@ def write_store(
         classes: label names, in order.
         spec: how windows are cut.
         about: JSON values for the manifest: `dataset`, `reader`, `description`.
+        dtype: how samples are kept.
 
     Returns:
         The store, opened.
@@ -247,63 +216,55 @@ def write_store(
         DataError: `out` exists, a name stands twice, or no recording yields a window.
     """
     out = Path(out)
-    if out.exists():
-        raise DataError(f"{out}: exists already; name a new folder or delete it first")
-    for what, names in (("modalities", [m.name for m in modalities]), ("classes", list(classes))):
-        if len(set(names)) < len(names):
-            raise DataError(f"{what}: a name stands twice, got {names}; each may stand once")
+    refuse_existing(out)
+    check_names(modalities, classes)
     with atomic_folder(out) as folder:
-        table = _write_signals(recordings, folder, modalities, classes, spec)
-        np.save(folder / "rows.npy", np.concatenate(table.rows))
-        np.save(folder / "offsets.npy", np.concatenate(table.offsets))
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            **about,
-            "window": asdict(spec),
-            "modalities": [m.as_dict() for m in modalities],
-            "classes": list(classes),
-            "recordings": table.recordings,
-            "interpolated": table.interpolated,
-            "files": _describe_files(folder),
-        }
-        manifest["sha256"] = json_sha256(manifest)
-        text = json.dumps(manifest, indent=1) + "\n"
-        (folder / "manifest.json").write_text(text, encoding="utf-8")
+        writer = SegmentWriter(folder / SEGMENT.format(0), SegmentSpec(tuple(modalities), dtype))
+        try:
+            for recording in recordings:
+                writer.add(recording, cut_recording(recording, modalities, classes, spec))
+        finally:
+            writer.close(final=True)
+        refuse_empty(writer, spec)
+        settings = {**about, "window": asdict(spec), "dtype": dtype,
+                    "modalities": [m.as_dict() for m in modalities],
+                    "classes": list(classes)}  # fmt: skip
+        write_manifest(folder, settings, {SEGMENT.format(0): writer.recordings})
     return Store.open(out, verify=False)
 
 
-def _write_signals(
-    recordings: Iterable[Recording],
-    folder: Path,
-    modalities: Sequence[Modality],
-    classes: Sequence[str],
-    spec: WindowSpec,
-) -> _Table:
-    (folder / "signals").mkdir()
-    table, longest = _Table(), 0.0
-    with ExitStack() as opened:
-        writers = []
-        for modality in modalities:
-            writers.append(_SignalWriter(folder / _signal_file(modality), len(modality.channels)))
-            opened.callback(writers[-1].close)
-        for recording in recordings:
-            longest = max(longest, recording.end_s - recording.start_s)
-            cut = cut_recording(recording, modalities, classes, spec)
-            base = np.array([writer.length for writer in writers], dtype=np.int64)
-            table.add(recording, cut, base)
-            for modality, writer in zip(modalities, writers, strict=True):
-                if modality.name in cut.signals:
-                    writer.append(cut.signals[modality.name])
-    _refuse_empty(table, longest, spec)
-    return table
+def refuse_existing(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        DataError: it exists.
+    """
+    if out.exists():
+        raise DataError(f"{out}: exists already; name a new folder or delete it first")
 
 
-def _refuse_empty(table: _Table, longest_s: float, spec: WindowSpec) -> None:
-    if not table.recordings:
+def check_names(modalities: Sequence[Modality], classes: Sequence[str]) -> None:
+    """Refuse a modality or class that is named twice.
+
+    Raises:
+        DataError: a name stands twice.
+    """
+    for what, names in (("modalities", [m.name for m in modalities]), ("classes", list(classes))):
+        if len(set(names)) < len(names):
+            raise DataError(f"{what}: a name stands twice, got {names}; each may stand once")
+
+
+def refuse_empty(writer: SegmentWriter, spec: WindowSpec) -> None:
+    """Refuse a segment without windows, and say why there are none.
+
+    Raises:
+        DataError: no recording, or none with a window.
+    """
+    if not writer.recordings:
         raise DataError("recordings: none was found; at least one is needed")
-    if sum(len(rows) for rows in table.rows):
+    if writer.lengths["rows.npy"]:
         return
+    longest_s = max(recording["seconds"] for recording in writer.recordings)
     if longest_s < spec.window_s:
         raise DataError(
             f"windows: window_s is {spec.window_s:g} but the longest recording lasts "
@@ -313,32 +274,6 @@ def _refuse_empty(table: _Table, longest_s: float, spec: WindowSpec) -> None:
         f"windows: no modality is present in any window at min_coverage {spec.min_coverage:g} and "
         f"max_gap_s {spec.max_gap_s:g}; look at the gaps or loosen these"
     )
-
-
-def _describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {
-        p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)}
-        for p in files
-    }
-
-
-@contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
-    """Fill a temporary sibling folder, which becomes `out` only if nothing failed.
-
-    Leftovers of an earlier attempt that was killed are removed first.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        partial.rename(out)
-    except BaseException:  # Ctrl-C too: a store is whole or absent
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def count_windows(store: Store) -> dict[str, Any]:

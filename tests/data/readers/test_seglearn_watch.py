@@ -11,15 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crossl.data.readers import seglearn_watch
+from crossl.data.readers import read_recordings, seglearn_watch
 from crossl.data.readers.seglearn_watch import (
     FILE,
-    NumpyUnpickler,
     find_published,
     load_published,
-    read,
     recognises,
 )
+from crossl.data.readers.unpickle import NumpyUnpickler
 from crossl.data.store import count_windows, write_store
 from crossl.errors import DataError
 
@@ -34,7 +33,7 @@ def published():
 
 @pytest.fixture(scope="module")
 def recordings(published):
-    return list(read(None))
+    return list(read_recordings("seglearn_watch", None))
 
 
 def test_every_series_is_one_recording(recordings):
@@ -63,7 +62,7 @@ def test_the_recordings_make_a_store(recordings, tmp_path):
 def test_a_folder_that_holds_the_file_is_read_as_the_package_is(published, recordings):
     assert recognises(published.parent)
     assert not recognises(published.parent.parent)
-    first = next(read(published.parent))
+    first = next(read_recordings("seglearn_watch", published.parent))
     np.testing.assert_array_equal(
         first.signals["watch_acc"].values, recordings[0].signals["watch_acc"].values
     )
@@ -76,7 +75,7 @@ def test_another_file_is_refused_unread(tmp_path):
 
     np.save(tmp_path / FILE, np.array({"X": Trap()}, dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"has SHA-256 .*, not eb122f23.*; refused unread"):
-        next(read(tmp_path))
+        next(read_recordings("seglearn_watch", tmp_path))
 
 
 def test_one_flipped_bit_is_refused(published, tmp_path):
@@ -89,7 +88,7 @@ def test_one_flipped_bit_is_refused(published, tmp_path):
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"does not exist; it is part of seglearn==1\.2\.5"):
-        next(read(tmp_path))
+        next(read_recordings("seglearn_watch", tmp_path))
 
 
 def test_a_missing_package_is_refused_with_how_to_get_it(monkeypatch):
@@ -98,7 +97,7 @@ def test_a_missing_package_is_refused_with_how_to_get_it(monkeypatch):
 
     monkeypatch.setattr(seglearn_watch, "distribution", missing)
     with pytest.raises(DataError, match=r"package 'seglearn' is not installed; .*crossl\[demo\]"):
-        next(read(None))
+        next(read_recordings("seglearn_watch", None))
 
 
 def test_another_version_of_the_package_is_refused(monkeypatch):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from crossl.data.readers import get_reader
+from crossl.data.readers import get_reader, read_recordings
 from crossl.data.store import count_windows, write_store
 from crossl.errors import DataError
 
@@ -17,7 +17,7 @@ READER = get_reader("sp_sw_har")
 
 def write(root, out):
     card = READER.CARD
-    return write_store(READER.read(root), out, modalities=card.modalities, classes=card.classes,
+    return write_store(read_recordings("sp_sw_har", root), out, modalities=card.modalities, classes=card.classes,
                        spec=card.spec, about={})  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_all_published_recordings_give_the_known_windows(real_data, tmp_path):
 
 
 def test_both_devices_lie_on_one_grid_of_their_common_time(fixture_folder):
-    recordings = list(READER.read(fixture_folder))
+    recordings = list(read_recordings("sp_sw_har", fixture_folder))
     assert [(r.subject, r.session) for r in recordings] == [("s01", "01"), ("s14", "02")]
     for recording in recordings:
         files = {
@@ -69,7 +69,7 @@ def test_both_devices_lie_on_one_grid_of_their_common_time(fixture_folder):
 
 
 def test_values_are_plausible_physically(fixture_folder):
-    for recording in READER.read(fixture_folder):
+    for recording in read_recordings("sp_sw_har", fixture_folder):
         for device in ("phone", "watch"):
             size = np.linalg.norm(recording.signals[f"{device}_acc"].values, axis=1)
             assert 9 < np.median(size) < 11
@@ -77,7 +77,7 @@ def test_values_are_plausible_physically(fixture_folder):
 
 
 def test_labels_cover_the_recording_without_a_hole(fixture_folder):
-    for recording in READER.read(fixture_folder):
+    for recording in read_recordings("sp_sw_har", fixture_folder):
         edges = [(one.start_s, one.end_s) for one in recording.labels]
         assert edges[0][0] == 0
         assert abs(edges[-1][1] - recording.end_s) < 0.02
@@ -88,7 +88,7 @@ def test_labels_cover_the_recording_without_a_hole(fixture_folder):
 
 def test_a_phone_without_its_watch_is_read_with_the_watch_absent(copy, tmp_path):
     (copy / "DATA/s01/s01_01_sw.csv").unlink()
-    alone, both = READER.read(copy)
+    alone, both = read_recordings("sp_sw_har", copy)
     assert sorted(alone.signals) == ["phone_acc", "phone_gyro"]
     assert len(both.signals) == 4
     store = write(copy, tmp_path / "store")
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(copy, change, message):
     path = copy / "DATA/s01/s01_01_sp.csv"
     path.write_text(change(path.read_text()))
     with pytest.raises(DataError, match=message) as caught:
-        list(READER.read(copy))
+        list(read_recordings("sp_sw_har", copy))
     assert "\n" not in str(caught.value)
 
 
@@ -145,7 +145,7 @@ def test_infinite_values_are_refused(copy):
     lines[300] = ",".join(["inf", *lines[300].split(",")[1:]])
     path.write_text("\n".join(lines))
     with pytest.raises(DataError, match="signal 'phone_acc' holds infinite values"):
-        list(READER.read(copy))
+        list(read_recordings("sp_sw_har", copy))
 
 
 def test_devices_that_never_recorded_together_are_refused(copy):
@@ -156,11 +156,11 @@ def test_devices_that_never_recorded_together_are_refused(copy):
         parts[6] = str(int(parts[6]) + 10_000_000)
     path.write_text("\n".join([header, *(",".join(parts) for parts in late)]))
     with pytest.raises(DataError, match=r"s01_01_sp.csv: its devices never recorded at the same"):
-        list(READER.read(copy))
+        list(read_recordings("sp_sw_har", copy))
 
 
 def test_a_folder_without_recordings_is_refused(copy):
     for path in (copy / "DATA").glob("s*/*.csv"):
         path.unlink()
     with pytest.raises(DataError, match=r"DATA: holds no file s\*/s\*_sp.csv"):
-        list(READER.read(copy))
+        list(read_recordings("sp_sw_har", copy))

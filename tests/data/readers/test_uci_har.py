@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from crossl.data.readers import get_reader
+from crossl.data.readers import get_reader, read_recordings
 from crossl.data.store import count_windows, write_store
 from crossl.errors import DataError
 
@@ -17,7 +17,7 @@ GRAVITY = 9.80665
 
 def write(root, out):
     card = READER.CARD
-    return write_store(READER.read(root), out, modalities=card.modalities, classes=card.classes,
+    return write_store(read_recordings("uci_har", root), out, modalities=card.modalities, classes=card.classes,
                        spec=card.spec, about={})  # fmt: skip
 
 
@@ -113,7 +113,7 @@ SUBJECTS = "train/subject_train.txt"
 def test_a_damaged_file_is_refused_in_one_sentence(copy, name, change, message):
     replace(copy, name, change)
     with pytest.raises(DataError, match=message) as caught:
-        list(READER.read(copy))
+        list(read_recordings("uci_har", copy))
     assert "\n" not in str(caught.value)
 
 
@@ -121,13 +121,13 @@ def test_a_damaged_file_is_refused_in_one_sentence(copy, name, change, message):
 def test_a_missing_file_is_refused(copy, name):
     (copy / "UCI HAR Dataset" / name).unlink()
     with pytest.raises(DataError, match="does not exist; the official archive has it"):
-        list(READER.read(copy))
+        list(read_recordings("uci_har", copy))
 
 
 def test_windows_are_joined_only_within_one_subject_and_activity(copy):
-    whole = [r.session for r in READER.read(copy)]
+    whole = [r.session for r in read_recordings("uci_har", copy)]
     replace(copy, SUBJECTS, lambda t: "9\n" + t.split("\n", 1)[1])
-    apart = {r.session: r for r in READER.read(copy)}
+    apart = {r.session: r for r in read_recordings("uci_har", copy)}
     assert set(whole) < set(apart) or set(whole) == set(apart)
     assert apart["train-00000"].subject == "S09"
     assert len(apart["train-00000"].signals["gyro"].values) == 128

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from crossl.data.readers.card import Card
+from crossl.data.readers.dataset import Dataset
 from crossl.data.recording import Recording
 from crossl.errors import ConfigError, DataError, nearest
 
@@ -19,8 +22,11 @@ class Reader(Protocol):
 
     CARD: Card
 
-    def read(self, root: Path | None) -> Iterator[Recording]:
-        """Yield the recordings below a folder (or inside an archive), sorted by subject."""
+    def open_dataset(self, root: Path | None, **options: Any) -> AbstractContextManager[Dataset]:
+        """Find the recordings below a folder (or inside an archive).
+
+        What a reader lets the user choose are keyword arguments with defaults.
+        """
 
     def recognises(self, root: Path) -> bool:
         """Tell whether the folder or archive looks like this data set."""
@@ -39,6 +45,70 @@ def get_reader(name: str) -> Reader:
     if name not in READERS:
         raise ConfigError(f"reader '{name}': unknown; {nearest(name, READERS)}")
     return cast(Reader, import_module(f"crossl.data.readers.{name}"))
+
+
+@contextmanager
+def open_dataset(
+    name: str, root: Path | None, options: Mapping[str, str] | None = None
+) -> Iterator[Dataset]:
+    """Open a data set by its reader's name.
+
+    Args:
+        name: of the reader.
+        root: folder or archive; None for the place a reader knows itself.
+        options: what the reader lets the user choose, as text.
+
+    Raises:
+        ConfigError: no such reader or option, or a value that the option cannot take.
+        DataError: the folder does not hold the data set.
+    """
+    reader = get_reader(name)
+    with reader.open_dataset(root, **_parse_options(name, options or {})) as dataset:
+        yield dataset
+
+
+def read_recordings(
+    name: str, root: Path | None, options: Mapping[str, str] | None = None
+) -> Iterator[Recording]:
+    """Yield every recording of a data set, one after another."""
+    with open_dataset(name, root, options) as dataset:
+        yield from dataset.read()
+
+
+def reader_options(name: str) -> dict[str, Any]:
+    """Return what a reader lets the user choose, with defaults.
+
+    Examples:
+        >>> reader_options("uci_har")
+        {}
+    """
+    parameters = inspect.signature(get_reader(name).open_dataset).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _parse_options(name: str, options: Mapping[str, str]) -> dict[str, Any]:
+    defaults, out = reader_options(name), {}
+    for key, text in options.items():
+        if key not in defaults:
+            known = nearest(key, defaults) if defaults else f"{name} has no options"
+            raise ConfigError(f"option '{key}' of {name}: unknown; {known}")
+        out[key] = _parse_value(f"option '{key}' of {name}", text, defaults[key])
+    return out
+
+
+def _parse_value(where: str, text: str, default: Any) -> Any:
+    """Read text as the kind of value that the default is; a default of None takes text."""
+    if isinstance(default, bool):
+        words = {"yes": True, "true": True, "no": False, "false": False}
+        if text.lower() not in words:
+            raise ConfigError(f"{where}: got '{text}'; allowed are yes and no")
+        return words[text.lower()]
+    if isinstance(default, (int, float)):
+        try:
+            return type(default)(text)
+        except ValueError:
+            raise ConfigError(f"{where}: got '{text}'; a number is needed") from None
+    return text
 
 
 def detect_reader(root: Path) -> str:

@@ -29,11 +29,16 @@ def find_archive(root: Path, stem: str) -> Path | None:
 
 
 def find_folder(root: Path, marker: str) -> Path | None:
-    """Return the folder that holds `marker`: `root` itself or one directly below it."""
+    """Return the folder that holds `marker`, which may be a pattern: `root` or one below it."""
     if not root.is_dir():
         return None
     below = sorted(p for p in root.iterdir() if p.is_dir())
-    return next((p for p in [root, *below] if (p / marker).exists()), None)
+    return next((p for p in [root, *below] if next(p.glob(marker), None)), None)
+
+
+def holds(root: Path, marker: str, stem: str) -> bool:
+    """Tell whether `open_root` would find a folder or an archive."""
+    return find_folder(root, marker) is not None or find_archive(root, stem) is not None
 
 
 @contextmanager
@@ -42,7 +47,7 @@ def open_root(root: Path | None, *, marker: str, stem: str) -> Iterator[Path]:
 
     Args:
         root: the folder that the user named, or the archive.
-        marker: a path that the data set's folder always has.
+        marker: a path, or a pattern of paths, that the data set's folder always has.
         stem: how the name of the official archive begins.
 
     Raises:
@@ -62,6 +67,11 @@ def open_root(root: Path | None, *, marker: str, stem: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="crossl-") as scratch:
         _unpack(archive, Path(scratch))
         folder = find_folder(Path(scratch), marker)
+        inner = find_archive(Path(scratch), stem)
+        if folder is None and inner is not None:
+            # UCI wraps some original archives in one of its own
+            _unpack(inner, Path(scratch))
+            folder = find_folder(Path(scratch), marker)
         if folder is None:
             raise DataError(f"{archive}: holds no '{marker}'; is it the official archive?")
         yield folder

@@ -7,18 +7,20 @@ unpickler that knows numpy arrays and nothing else. The package itself is never 
 from __future__ import annotations
 
 import io
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core import multiarray
 
+from crossl.data.manifest import file_sha256
 from crossl.data.readers.card import STANDARD_GRAVITY, Card, motion_modality
+from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.unpickle import NumpyUnpickler
 from crossl.data.recording import LabelInterval, Recording, Signal
-from crossl.data.store import file_sha256
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
 
@@ -55,16 +57,27 @@ def recognises(root: Path) -> bool:
     return (root / FILE).is_file()
 
 
-def read(root: Path | None = None) -> Iterator[Recording]:
-    """Yield one recording per series; acceleration in m/s^2 (recorded in g), rotation in rad/s.
+@contextmanager
+def open_dataset(root: Path | None = None) -> Iterator[Dataset]:
+    """Find the file; one part, as there is one file.
 
     Args:
         root: folder that holds the file; None finds it in the installed package.
 
     Raises:
+        DataError: the package is missing, or of another version.
+    """
+    path = root / FILE if root else find_published()
+    yield Dataset(CARD, (Part("watch", partial(read_file, path), (path,)),))
+
+
+def read_file(path: Path) -> Iterator[Recording]:
+    """Yield one recording per series; acceleration in m/s^2 (recorded in g), rotation in rad/s.
+
+    Raises:
         DataError: the file is not there, or is not the one that was published.
     """
-    data = load_published(root / FILE if root else find_published())
+    data = load_published(path)
     modalities = {m.name: m for m in CARD.modalities}
     for number in np.lexsort((np.arange(len(data["X"])), data["subject"])):
         series = np.asarray(data["X"][number], dtype=np.float32)
@@ -116,32 +129,3 @@ def load_published(path: Path) -> dict[str, Any]:
         np.lib.format.read_array_header_1_0(file)
         array = NumpyUnpickler(io.BytesIO(file.read())).load()
     return dict(array.item())
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding}")
-    return text.encode("latin1")
-
-
-class NumpyUnpickler(pickle.Unpickler):
-    """Reads pickled numpy arrays and plain containers; any other name is refused."""
-
-    ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {  # noqa: RUF012 - never changed
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,  # type: ignore[attr-defined]
-        # how Python 2 compatible pickles spell bytes
-        ("_codecs", "encode"): _latin1,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return an allowed object.
-
-        Raises:
-            DataError: the pickle names anything else.
-        """
-        try:
-            return self.ALLOWED[module, name]
-        except KeyError:
-            raise DataError(f"pickle: names {module}.{name}; only numpy arrays are read") from None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.readers.archive import find_archive, find_folder, open_root
+from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, motion_modality
-from crossl.data.recording import LabelInterval, Recording, Signal, resample_to_rate
+from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.recording import LabelInterval, Recording, Signal
+from crossl.data.timing import Timing, put_in_order, resample_to_rate
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
 
@@ -54,33 +58,38 @@ class _DeviceFile:
     time_s: NDArray[np.float64]
     values: NDArray[np.float64]
     label: NDArray[np.str_]
+    timing: Timing
 
 
 def recognises(root: Path) -> bool:
     """Tell whether the folder or archive looks like this data set."""
-    if find_folder(root, MARKER) is not None:
-        return True
-    return find_archive(root, STEM) is not None
+    return holds(root, MARKER, STEM)
 
 
-def read(root: Path | None) -> Iterator[Recording]:
-    """Yield one recording per execution.
+@contextmanager
+def open_dataset(root: Path | None) -> Iterator[Dataset]:
+    """Find the executions; a part each.
 
     Args:
         root: folder that holds `DATA`, or the official archive, or the folder it lies in.
 
     Raises:
-        DataError: files are missing or not in the official format.
+        DataError: files are missing or not in the official layout.
     """
     with open_root(root, marker=MARKER, stem=STEM) as folder:
         phones = sorted((folder / "DATA").glob("s*/s*_sp.csv"))
         if not phones:
             raise DataError(f"{folder}/DATA: holds no file s*/s*_sp.csv")
-        for phone in phones:
-            yield _read_execution(phone)
+        yield Dataset(CARD, tuple(_part(phone) for phone in phones))
 
 
-def _read_execution(phone: Path) -> Recording:
+def _part(phone: Path) -> Part:
+    watch = phone.with_name(phone.name.replace("_sp.csv", "_sw.csv"))
+    files = tuple(path for path in (phone, watch) if path.is_file())
+    return Part(phone.stem.removesuffix("_sp"), partial(_read_execution, phone), files)
+
+
+def _read_execution(phone: Path) -> Iterator[Recording]:
     subject, session = phone.stem.split("_")[:2]
     files = {}
     for ending, device in DEVICES.items():
@@ -91,7 +100,7 @@ def _read_execution(phone: Path) -> Recording:
     stop = min(file.time_s[-1] for file in files.values())
     if stop - start < 1 / RATE_HZ:
         raise DataError(f"{phone}: its devices never recorded at the same time")
-    return Recording(
+    yield Recording(
         subject=subject,
         session=session,
         modalities={m.name: m for m in CARD.modalities},
@@ -122,8 +131,11 @@ def _read_csv(path: Path) -> _DeviceFile:
     unknown = sorted(set(label.tolist()) - set(CARD.classes))
     if unknown:
         raise DataError(f"{path}: label '{unknown[0]}'; allowed are {', '.join(CARD.classes)}")
-    time_ms, first = np.unique(milliseconds, return_index=True)
-    return _DeviceFile(time_ms / 1000.0, values[first], label[first])
+    numbered = np.c_[values, np.arange(len(values))]
+    times, kept, timing = put_in_order(
+        str(path), milliseconds / 1000.0, numbered, declared_hz=RATE_HZ
+    )
+    return _DeviceFile(times, kept[:, :6], label[kept[:, 6].astype(np.int64)], timing)
 
 
 def _signals(files: dict[str, _DeviceFile], start: float, stop: float) -> dict[str, Signal]:
@@ -137,8 +149,8 @@ def _signals(files: dict[str, _DeviceFile], start: float, stop: float) -> dict[s
             stop_s=stop,
             max_gap_s=MAX_GAP_S,
         )
-        signals[f"{device}_acc"] = Signal(grid[:, :3], RATE_HZ)
-        signals[f"{device}_gyro"] = Signal(grid[:, 3:], RATE_HZ)
+        signals[f"{device}_acc"] = Signal(grid[:, :3], RATE_HZ, timing=file.timing)
+        signals[f"{device}_gyro"] = Signal(grid[:, 3:], RATE_HZ, timing=file.timing)
     return signals
 
 

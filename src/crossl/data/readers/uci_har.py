@@ -8,13 +8,16 @@ and stride of the card then give back exactly the official windows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.readers.archive import find_archive, find_folder, open_root
+from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import STANDARD_GRAVITY, Card, motion_modality
+from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Float32, LabelInterval, Recording, Signal
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
@@ -49,23 +52,28 @@ CARD = Card(
 
 def recognises(root: Path) -> bool:
     """Tell whether the folder or archive looks like this data set."""
-    if find_folder(root, MARKER) is not None:
-        return True
-    return find_archive(root, STEM) is not None
+    return holds(root, MARKER, STEM)
 
 
-def read(root: Path | None) -> Iterator[Recording]:
-    """Yield one recording per stretch of overlapping windows with one subject and activity.
+@contextmanager
+def open_dataset(root: Path | None) -> Iterator[Dataset]:
+    """Find the official training and test part; within, stretches of overlapping windows.
 
     Args:
         root: folder that holds `train` and `test`, or the official archive.
 
     Raises:
-        DataError: files are missing or not in the official format.
+        DataError: the folder does not hold the data set.
     """
     with open_root(root, marker=MARKER, stem=STEM) as folder:
-        for part in ("train", "test"):
-            yield from _read_part(folder, part)
+        yield Dataset(CARD, tuple(_part(folder, part) for part in ("train", "test")))
+
+
+def _part(folder: Path, part: str) -> Part:
+    inertial = folder / part / "Inertial Signals"
+    files = [folder / part / f"{what}_{part}.txt" for what in ("subject", "y")]
+    files += [inertial / f"{s}_{a}_{part}.txt" for s in ("total_acc", "body_gyro") for a in "xyz"]
+    return Part(part, partial(_read_part, folder, part), tuple(files))
 
 
 def _read_part(folder: Path, part: str) -> Iterator[Recording]:

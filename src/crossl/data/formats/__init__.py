@@ -1,0 +1,145 @@
+"""File formats: any file to streams of named columns. One module per format, listed in FORMATS.
+
+What a column means (modality, unit, subject) is not known here: a mapping says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.recording import LabelInterval
+from crossl.errors import DataError, nearest
+
+FORMATS = {
+    "csv": (".csv", ".tsv", ".txt", ".dat", ".csv.gz"),
+    "parquet": (".parquet", ".pq"),
+    "npy": (".npy", ".npz"),
+    "mat": (".mat",),
+    "edf": (".edf", ".bdf"),
+    "wfdb": (".hea",),
+    "e4": (".zip",),
+    "xdf": (".xdf", ".xdfz"),
+}
+"""Module below this package, and the endings of the files it opens."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Columns of one file that were sampled together.
+
+    Attributes:
+        name: unlike that of the file's other streams; empty where a file holds one table.
+        columns: names of the columns.
+        units: as the file spells them, a name per column; empty where it says nothing.
+        length: samples.
+        load: reads columns by name: (length, number of columns) float64, NaN where the file has
+            no number. A column of text (labels) is returned as text by `load_text`.
+        rate_hz: samples per second; None where only timestamps can tell.
+        start_s: time of the first sample on the clock that the file's streams share, seconds;
+            Unix time where the file knows it.
+        timestamps_s: (length,) where the format carries a time per sample of its own.
+        load_text: reads one column as text; None where the format has only numbers.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    length: int
+    load: Callable[[Sequence[str]], NDArray[np.float64]]
+    rate_hz: float | None = None
+    start_s: float = 0.0
+    timestamps_s: NDArray[np.float64] | None = None
+    load_text: Callable[[str], NDArray[np.str_]] | None = None
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """One opened file.
+
+    Attributes:
+        path: the file, or the folder of an Empatica session.
+        streams: in the file's order.
+        labels: annotations that the file carries, on the clock of `start_s`; may overlap.
+        about: what else the header says (patient, device, start), for messages and `data init`.
+    """
+
+    path: Path
+    streams: tuple[Stream, ...]
+    labels: tuple[LabelInterval, ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def stream(self, name: str | None) -> Stream:
+        """Return a stream by name; without one, the only one.
+
+        Raises:
+            DataError: there is none of this name, or more than one and no name.
+        """
+        names = [stream.name for stream in self.streams]
+        if name is None:
+            if len(self.streams) == 1:
+                return self.streams[0]
+            raise DataError(f"{self.path}: holds streams {', '.join(names)}; name one of them")
+        if name not in names:
+            raise DataError(f"{self.path}: has no stream '{name}'; {nearest(name, names)}")
+        return self.streams[names.index(name)]
+
+
+class Format(Protocol):
+    """What a format module offers."""
+
+    def open_file(self, path: Path) -> FileContent:
+        """Read the header of a file; samples are read when a stream's `load` is called."""
+
+
+def format_of(path: Path) -> str | None:
+    """Name the format of a file by its ending; of a folder, if it is an Empatica session."""
+    if path.is_dir():
+        return "e4" if (path / "ACC.csv").is_file() and (path / "EDA.csv").is_file() else None
+    name = path.name.lower()
+    for format_name, endings in FORMATS.items():
+        if name.endswith(endings):
+            return format_name
+    return None
+
+
+def open_file(path: Path, format_name: str | None = None) -> FileContent:
+    """Open a file of any known format.
+
+    Args:
+        path: the file.
+        format_name: a key of FORMATS; None goes by the ending.
+
+    Raises:
+        DataError: missing, of no known format, or damaged.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: does not exist")
+    name = format_name or format_of(path)
+    if name is None or name not in FORMATS:
+        endings = ", ".join(e for group in FORMATS.values() for e in group)
+        raise DataError(f"{path}: is of no known format; known endings are {endings}")
+    return cast(Format, import_module(f"crossl.data.formats.{name}")).open_file(path)
+
+
+def needs(package: str) -> Any:
+    """Import a package of the extra `io`.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package.split(".")[0]:
+            raise
+        raise DataError(
+            f"package '{package}' is not installed, which reading these files needs; install it "
+            'with: pip install "crossl[io]"'
+        ) from error

@@ -1,0 +1,341 @@
+"""Prepare: from files to a store, in parallel, in little memory, going on where it was killed.
+
+Workers read and cut one part each (a few files) into small segments of their own; this process
+puts them behind each other, in the order of the data set. So the bytes are the same whatever the
+number of workers, and memory holds a few recordings at most. A journal says how long every file
+was after each part: work that was killed is cut back to its last line and goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from crossl.data.journal import Journal, is_of, locked
+from crossl.data.manifest import SEGMENT, check_files, json_sha256, read_manifest, write_manifest
+from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.recording import Modality
+from crossl.data.segment import DTYPES, DType, SegmentSpec, SegmentWriter
+from crossl.data.store import Store, check_names, refuse_empty, refuse_existing
+from crossl.data.windows import WindowSpec, cut_recording
+from crossl.errors import ConfigError, DataError, nearest
+
+Progress: TypeAlias = Callable[[str, float], None]
+
+ALONE_BELOW_BYTES = 20_000_000
+"""Files in all below which starting worker processes takes longer than it saves."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a data set becomes a store.
+
+    Attributes:
+        modalities: the streams to keep, in order, at the rates they are read at.
+        classes: label names, in order.
+        spec: how windows are cut.
+        dtype: how samples are kept on disk.
+        resample: new rate by modality name, hertz; through an anti-alias filter.
+        about: JSON values for the manifest.
+    """
+
+    modalities: tuple[Modality, ...]
+    classes: tuple[str, ...]
+    spec: WindowSpec
+    dtype: DType = "float32"
+    resample: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse names that stand twice or nowhere, and types that no store has."""
+        check_names(self.modalities, self.classes)
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype '{self.dtype}': unknown; {nearest(self.dtype, DTYPES)}")
+        known = [m.name for m in self.modalities]
+        for name in self.resample:
+            if name not in known:
+                raise ConfigError(f"resample: modality '{name}' is unknown; {nearest(name, known)}")
+
+    @property
+    def stored(self) -> tuple[Modality, ...]:
+        """The streams as the store has them, at their new rates."""
+        return tuple(
+            Modality.from_dict({**m.as_dict(), "rate_hz": self.resample.get(m.name, m.rate_hz)})
+            for m in self.modalities
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the manifest says of it."""
+        return {
+            **self.about,
+            "window": asdict(self.spec),
+            "dtype": self.dtype,
+            "modalities": [m.as_dict() for m in self.stored],
+            "classes": list(self.classes),
+        }
+
+
+def plan_for(
+    dataset: Dataset,
+    reader: str,
+    *,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
+    spec: WindowSpec | None = None,
+    dtype: DType = "float32",
+    resample: Mapping[str, float] | None = None,
+) -> Plan:
+    """Plan a store of a data set.
+
+    Args:
+        dataset: what a reader found.
+        reader: its name, for the manifest.
+        only: modalities to keep, in this order; none for all.
+        without: modalities to leave out.
+        spec: how windows are cut; None for what the card says.
+        dtype: how samples are kept on disk.
+        resample: new rate by modality name.
+
+    Raises:
+        ConfigError: no such modality, or none is left.
+    """
+    card = dataset.card
+    by_name = {m.name: m for m in card.modalities}
+    for name in (*only, *without):
+        if name not in by_name:
+            raise ConfigError(f"modality '{name}' of {card.name}: {nearest(name, by_name)}")
+    kept = tuple(by_name[name] for name in (only or by_name) if name not in without)
+    if not kept:
+        raise ConfigError(f"modalities of {card.name}: none is left; keep at least one")
+    about = {
+        "dataset": card.name,
+        "reader": reader,
+        "title": card.title,
+        "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
+    }
+    return Plan(kept, card.classes, spec or card.spec, dtype, dict(resample or {}), about)
+
+
+def prepare_store(
+    dataset: Dataset,
+    out: Path,
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    append: bool = False,
+    progress: Progress = lambda _what, _share: None,
+) -> Store:
+    """Write a store from a data set's files; killed, the same call goes on.
+
+    Args:
+        dataset: what a reader found.
+        out: the folder to make, or with `append` the store to add to.
+        plan: what to keep and how to cut.
+        workers: processes; default: one per core, or this one alone for little data.
+        append: add a segment of new recordings to an existing store; nothing is rewritten.
+        progress: told which part was done, and the share of all.
+
+    Returns:
+        The store, opened.
+
+    Raises:
+        DataError: `out` exists (or, appending, holds one of these recordings), a file cannot be
+            read, nothing yields a window, or another process is at it.
+        FormatError: appending to what is no store.
+    """
+    before = _appendable(out, plan) if append else None
+    if before is None:
+        refuse_existing(out)
+    work = out.parent / f".{out.name}.preparing"
+    name = SEGMENT.format(len(before["segments"]) if before else 0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with locked(work):
+        recordings = _write_segment(dataset.parts, plan, work, name, (workers, progress))
+        try:
+            _refuse_doubles(out, [*(before["recordings"] if before else ()), *recordings])
+        except DataError:
+            shutil.rmtree(work)
+            raise
+        if before is None:
+            write_manifest(work, plan.settings(), {name: recordings})
+            (work / "journal.jsonl").unlink()
+            (work / "lock").unlink()
+            work.rename(out)
+        else:
+            _append_segment(out, work, name, before, recordings)
+    return Store.open(out, verify=False)
+
+
+def _write_segment(
+    parts: Sequence[Part], plan: Plan, work: Path, name: str, how: tuple[int | None, Progress]
+) -> list[dict[str, Any]]:
+    """Write the segment to its end; what was done stays, if there was any, when this fails."""
+    settings = json_sha256(plan.settings())
+    if not is_of(work / "journal.jsonl", settings):  # of another plan: nothing of it may stay
+        (work / "journal.jsonl").unlink(missing_ok=True)
+        shutil.rmtree(work / "segments", ignore_errors=True)
+    writer = SegmentWriter(work / name, SegmentSpec(plan.stored, plan.dtype))
+    journal = Journal(work / "journal.jsonl", settings, writer)
+    read = False
+    try:
+        done = journal.resume(parts)
+        _write_parts(parts, done, plan, _Work(work, journal, writer, *how))
+        read = True
+        refuse_empty(writer, plan.spec)
+    except BaseException:
+        writer.close(final=False)
+        if read or not writer.recordings:  # nothing that the next attempt could go on with
+            shutil.rmtree(work)
+        raise
+    writer.close(final=True)
+    return writer.recordings
+
+
+def _refuse_doubles(out: Path, recordings: Sequence[Mapping[str, Any]]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for recording in recordings:
+        key = (recording["subject"], recording["session"])
+        if key in seen:
+            raise DataError(
+                f"{out}: subject {key[0]}, session {key[1]} would stand twice; every recording "
+                "needs a subject and session of its own"
+            )
+        seen.add(key)
+
+
+def _appendable(out: Path, plan: Plan) -> dict[str, Any]:
+    manifest = read_manifest(out)
+    check_files(out, manifest["files"], verify=False)
+    settings = json.loads(json.dumps(plan.settings()))
+    for key in ("modalities", "classes", "window", "dtype"):
+        if manifest[key] != settings[key]:
+            raise DataError(
+                f"{out}: has other {key} than what is to be added, got {_short(settings[key])}; "
+                f"needed are {_short(manifest[key])}"
+            )
+    return manifest
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def _append_segment(
+    out: Path, work: Path, name: str, before: Mapping[str, Any], added: list[dict[str, Any]]
+) -> None:
+    """Move a finished segment into a store, and only then let the manifest name it."""
+    shutil.rmtree(out / name, ignore_errors=True)  # of an append that was killed just here
+    (work / name).rename(out / name)
+    segments, first = {}, 0
+    for segment, entry in before["segments"].items():
+        segments[segment] = before["recordings"][first : first + entry["recordings"]]
+        first += entry["recordings"]
+    dropped = ("format", "version", "segments", "recordings", "interpolated", "files", "sha256")
+    settings = {key: value for key, value in before.items() if key not in dropped}
+    write_manifest(out, settings, {**segments, name: added}, before["files"])
+    shutil.rmtree(work)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What writing the parts needs."""
+
+    folder: Path
+    journal: Journal
+    writer: SegmentWriter
+    workers: int | None
+    progress: Progress
+
+
+def _write_parts(parts: Sequence[Part], done: int, plan: Plan, work: _Work) -> None:
+    sizes = [max(1, sum(path.stat().st_size for path in part.files)) for part in parts]
+    incoming = work.folder / "incoming"
+    shutil.rmtree(incoming, ignore_errors=True)
+    total, ready = sum(sizes), sum(sizes[:done])
+    try:
+        for number, recordings in _cut_parts(parts, done, sizes, plan, work):
+            folder = incoming / f"{number:05d}"
+            work.writer.merge(folder, recordings)
+            shutil.rmtree(folder)
+            work.journal.note(parts[number])
+            ready += sizes[number]
+            work.progress(f"{plan.about.get('dataset', 'store')}: {parts[number].name}",
+                          ready / total)  # fmt: skip
+    finally:
+        work.journal.commit()
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _cut_parts(
+    parts: Sequence[Part], done: int, sizes: Sequence[int], plan: Plan, work: _Work
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Yield the parts' numbers and recordings, in order, as they lie ready in `incoming`."""
+    left = range(done, len(parts))
+    count = work.workers or (os.cpu_count() or 1 if sum(sizes[done:]) > ALONE_BELOW_BYTES else 1)
+    count = min(count, len(left))
+    incoming = work.folder / "incoming"
+    if count <= 1:
+        for number in left:
+            yield number, cut_part(parts[number], plan, incoming / f"{number:05d}")
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        running: deque[tuple[int, Future[list[dict[str, Any]]]]] = deque()
+        try:
+            for number in left:
+                folder = incoming / f"{number:05d}"
+                running.append((number, pool.submit(cut_part, parts[number], plan, folder)))
+                if len(running) > count + 1:  # so many parts lie on disk at most
+                    yield _result(parts, *running.popleft())
+            while running:
+                yield _result(parts, *running.popleft())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _result(
+    parts: Sequence[Part], number: int, future: Future[list[dict[str, Any]]]
+) -> tuple[int, list[dict[str, Any]]]:
+    try:
+        return number, future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"part {parts[number].name}: a worker process died while reading, perhaps for want of "
+            "memory; the same command goes on, with --workers 1 in less memory"
+        ) from error
+
+
+def cut_part(part: Part, plan: Plan, folder: Path) -> list[dict[str, Any]]:
+    """Read one part and write its windows as a segment of its own.
+
+    Args:
+        part: what to read.
+        plan: what to keep and how to cut.
+        folder: the segment to make.
+
+    Returns:
+        What the manifest says of each recording.
+
+    Raises:
+        DataError: the files cannot be read, or a recording contradicts the plan.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    writer = SegmentWriter(folder, SegmentSpec(plan.stored, plan.dtype))
+    try:
+        for read in part.read():
+            recording = read.resampled(plan.resample) if plan.resample else read
+            writer.add(recording, cut_recording(recording, plan.stored, plan.classes, plan.spec))
+    finally:
+        writer.close(final=True)
+    return writer.recordings

@@ -1,0 +1,44 @@
+"""Dataset: what a reader makes of a folder; parts that can be read apart, in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossl.data.readers.card import Card
+from crossl.data.recording import Recording
+
+
+@dataclass(frozen=True)
+class Part:
+    """A few files that are read together, into one recording or a few.
+
+    Attributes:
+        name: unlike every other part's of the data set.
+        read: yields the part's recordings; called anew it yields the same again. Pickled into
+            other processes, so it is a module's function, or a `functools.partial` of one.
+        files: what it reads.
+    """
+
+    name: str
+    read: Callable[[], Iterable[Recording]]
+    files: tuple[Path, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The recordings below a folder, found but not yet read.
+
+    Attributes:
+        card: modalities, classes and windows of these recordings.
+        parts: in the order of the store: sorted by subject, then session.
+    """
+
+    card: Card
+    parts: tuple[Part, ...]
+
+    def read(self) -> Iterator[Recording]:
+        """Yield every recording, part after part."""
+        for part in self.parts:
+            yield from part.read()

@@ -1,0 +1,291 @@
+"""Timing: what timestamps tell about a clock, and how samples come to lie on a regular grid.
+
+Arrays in, arrays out. Two methods, each used once and only where timestamps or the user ask:
+linear interpolation between neighbours onto a grid at the recorded rate, and, to change the rate,
+a polyphase filter that removes what the new rate cannot carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.errors import DataError
+
+Float32 = NDArray[np.float32]
+
+RATE_TOLERANCE = 0.01
+"""Relative difference between a declared rate and its timestamps that is still believed."""
+
+MAX_DROPPED = 0.2
+"""Share of samples that may be lost to a clock that stands still or runs backwards.
+
+Phones stamp two samples with one time so often that a tenth of them are lost (sp-sw-har); stamps
+in whole seconds would lose nearly all.
+"""
+
+BLOCK_STEPS = 50
+"""Steps over which a rate is estimated."""
+
+MAX_RATIO = 1000
+"""Largest number in the fraction that a change of rate is made by."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the timestamps of one signal said before its samples were put on a grid.
+
+    Attributes:
+        declared_hz: the rate that was declared; 0 where none was.
+        estimated_hz: the rate that the timestamps tell, gaps left out.
+        jitter_s: standard deviation of the steps, gaps left out.
+        duplicates: samples with the time of the one before; the first is kept.
+        backwards: times at which the clock jumped back.
+        dropped: samples that were left out for either reason.
+        gaps: steps longer than three times the mean.
+        longest_gap_s: the longest step.
+    """
+
+    declared_hz: float
+    estimated_hz: float
+    jitter_s: float
+    duplicates: int
+    backwards: int
+    dropped: int
+    gaps: int
+    longest_gap_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def _mean_step(timestamps_s: NDArray[np.float64]) -> float:
+    """Estimate the time between samples, whatever gaps and bursts there are.
+
+    The mean length of stretches of 50 steps, of those near the median length: a gap spoils only
+    the stretches around it, samples that arrive in bursts even out within one, and stamps in
+    whole milliseconds still tell 102.5 from 100 Hz.
+    """
+    block = max(1, min(BLOCK_STEPS, len(timestamps_s) // 4))
+    lengths = timestamps_s[block:] - timestamps_s[:-block]
+    median = np.quantile(lengths[lengths > 0], 0.5, method="lower")  # one of them, never between
+    near = np.abs(lengths - median) <= 0.2 * median
+    return float(lengths[near].mean()) / block
+
+
+def estimate_rate(where: str, timestamps_s: NDArray[np.float64]) -> float:
+    """Tell the rate of a clock, gaps left out.
+
+    Args:
+        where: names the signal in the message.
+        timestamps_s: time of each sample, seconds, increasing.
+
+    Raises:
+        DataError: fewer than 2 samples, or timestamps that do not increase.
+
+    Examples:
+        >>> round(estimate_rate("wrist_acc", np.arange(10) / 50), 6)
+        50.0
+    """
+    if len(timestamps_s) < 2:
+        raise DataError(f"{where}: has {len(timestamps_s)} samples; a rate needs at least 2")
+    increases = np.diff(timestamps_s) > 0
+    if not increases.all():
+        at = int(np.argmin(increases)) + 1
+        raise DataError(f"{where}: timestamp {at} does not increase; sort them, drop duplicates")
+    return 1.0 / _mean_step(timestamps_s)
+
+
+def check_rate(where: str, timestamps_s: NDArray[np.float64], rate_hz: float) -> None:
+    """Refuse a declared rate that its own timestamps contradict by more than 1%.
+
+    Args:
+        where: names the signal in the message.
+        timestamps_s: time of each sample, seconds, increasing.
+        rate_hz: what was declared.
+
+    Raises:
+        DataError: the timestamps do not increase, or tell another rate.
+
+    Examples:
+        >>> check_rate("wrist_acc", np.arange(10) / 50, 50.0)
+    """
+    refuse_rate(where, estimate_rate(where, timestamps_s), rate_hz)
+
+
+def refuse_rate(where: str, estimated: float, rate_hz: float) -> None:
+    """Refuse a declared rate that is not the estimated one, to 1%.
+
+    Raises:
+        DataError: they differ.
+    """
+    if abs(estimated - rate_hz) > RATE_TOLERANCE * rate_hz:
+        raise DataError(
+            f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; "
+            "correct the declared rate or ask for resampling"
+        )
+
+
+def put_in_order(
+    where: str,
+    timestamps_s: NDArray[np.float64],
+    values: NDArray[np.floating[Any]],
+    *,
+    declared_hz: float = 0.0,
+) -> tuple[NDArray[np.float64], NDArray[np.floating[Any]], Timing]:
+    """Keep the samples whose time increases, and measure the clock.
+
+    Of samples with equal times the first is kept. Where the clock jumps back, the samples until
+    it has caught up are left out: when they were recorded cannot be known. Nothing is sorted.
+
+    Args:
+        where: names the signal in messages.
+        timestamps_s: (time,) seconds.
+        values: (time, channel).
+        declared_hz: for the report only.
+
+    Returns:
+        Increasing timestamps, their values, and what was seen.
+
+    Raises:
+        DataError: timestamps are not finite, fewer than 2, not one per row of values, or more
+            than a fifth of the samples would be lost.
+    """
+    if values.ndim != 2 or len(values) != len(timestamps_s):
+        raise DataError(
+            f"{where}: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
+            "allowed is (time, channel) with a row each"
+        )
+    if not np.isfinite(timestamps_s).all():
+        bad = int(np.argmin(np.isfinite(timestamps_s)))
+        raise DataError(f"{where}: timestamp {bad} is {timestamps_s[bad]}; a number is needed")
+    latest = np.maximum.accumulate(timestamps_s)
+    keep = np.r_[True, timestamps_s[1:] > latest[:-1]][: len(timestamps_s)]
+    dropped = int((~keep).sum())
+    if dropped > MAX_DROPPED * len(keep):
+        raise DataError(
+            f"{where}: {dropped} of {len(keep)} timestamps do not increase (the clock stands still "
+            f"or jumps back); at most {MAX_DROPPED:.0%} are left out, sort or correct them"
+        )
+    times = timestamps_s[keep]
+    if len(times) < 2:
+        raise DataError(f"{where}: has {len(times)} samples; a rate needs at least 2")
+    steps = np.diff(timestamps_s)
+    # a sample that shares its time was recorded all the same: it counts for the rate
+    mean_step = _mean_step(
+        timestamps_s[keep | (np.r_[False, steps == 0] & (timestamps_s == latest))]
+    )
+    forward = np.diff(times)
+    gap = forward > 3 * mean_step
+    timing = Timing(
+        declared_hz=float(declared_hz),
+        estimated_hz=1.0 / mean_step,
+        jitter_s=float(forward[~gap].std()) if not gap.all() else 0.0,
+        duplicates=int((steps == 0).sum()),
+        backwards=int((steps < 0).sum()),
+        dropped=dropped,
+        gaps=int(gap.sum()),
+        longest_gap_s=float(forward.max()),
+    )
+    return times, values[keep], timing
+
+
+def resample_to_rate(
+    timestamps_s: NDArray[np.float64],
+    values: NDArray[np.floating[Any]],
+    *,
+    rate_hz: float,
+    start_s: float,
+    stop_s: float,
+    max_gap_s: float,
+) -> Float32:
+    """Put irregular samples on a regular grid by linear interpolation between neighbours.
+
+    No anti-alias filter: meant for grids at about the recorded rate (a clock of 102.5 Hz
+    read at 100 Hz), not for downsampling; `change_rate` does that.
+
+    Args:
+        timestamps_s: time of each sample, seconds, increasing.
+        values: (time, channel).
+        rate_hz: rate of the grid.
+        start_s: time of the first grid point.
+        stop_s: no grid point lies at or after this time.
+        max_gap_s: a grid point between samples further apart than this becomes NaN.
+
+    Returns:
+        (grid time, channel) float32, NaN where nothing was recorded.
+
+    Raises:
+        DataError: `values` has not a row per timestamp.
+    """
+    if values.ndim != 2 or len(values) != len(timestamps_s):
+        raise DataError(
+            f"resample: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
+            "allowed is (time, channel) with a row each"
+        )
+    grid = start_s + np.arange(int(np.floor((stop_s - start_s) * rate_hz + 1e-6))) / rate_hz
+    out = np.stack([np.interp(grid, timestamps_s, column) for column in values.T], axis=1)
+    after = np.clip(np.searchsorted(timestamps_s, grid), 1, len(timestamps_s) - 1)
+    left, right = timestamps_s[after - 1], timestamps_s[after]
+    # a grid point on a sample was recorded, whatever lies beside it
+    between = (grid > left + 1e-9) & (grid < right - 1e-9)
+    outside = (grid < timestamps_s[0] - 1e-9) | (grid > timestamps_s[-1] + 1e-9)
+    out[(between & (right - left > max_gap_s)) | outside] = np.nan
+    return out.astype(np.float32)
+
+
+def ratio_of_rates(from_hz: float, to_hz: float) -> Fraction:
+    """Return `to_hz / from_hz` as a fraction of small numbers, exact to a millionth or so.
+
+    Raises:
+        DataError: the rates differ by more than a factor of 1000, or are not positive.
+
+    Examples:
+        >>> ratio_of_rates(200.0, 64.0)
+        Fraction(8, 25)
+    """
+    if not (from_hz > 0 and to_hz > 0 and 1 / MAX_RATIO <= to_hz / from_hz <= MAX_RATIO):
+        raise DataError(
+            f"resample: from {from_hz:g} Hz to {to_hz:g} Hz; allowed are positive rates that "
+            f"differ at most {MAX_RATIO} times"
+        )
+    return Fraction(to_hz / from_hz).limit_denominator(MAX_RATIO)
+
+
+def change_rate(values: Float32, ratio: Fraction) -> Float32:
+    """Change the rate of a regular signal, filtering out what the new rate cannot carry.
+
+    `scipy.signal.resample_poly`: a linear-phase FIR low-pass (Kaiser window) at the lower of the
+    two Nyquist frequencies. Missing samples are bridged for the filter; an output sample that
+    lies beside one is missing again.
+
+    Args:
+        values: (time, channel), NaN where missing.
+        ratio: new rate over old rate.
+
+    Returns:
+        (new time, channel) float32; the first sample keeps its time.
+    """
+    if ratio == 1 or not len(values):
+        return values
+    from scipy.signal import resample_poly  # slow to import, seldom needed
+
+    missing = np.isnan(values)
+    bridged = values.astype(np.float64)
+    index = np.arange(len(values))
+    for channel in np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0)):
+        gap = missing[:, channel]
+        bridged[gap, channel] = np.interp(index[gap], index[~gap], values[~gap, channel])
+    bridged[:, missing.all(axis=0)] = 0.0
+    up, down = ratio.numerator, ratio.denominator
+    out = resample_poly(bridged, up, down, axis=0, padtype="edge")
+    position = np.arange(len(out)) * (down / up)
+    before = np.clip(np.floor(position + 1e-9).astype(np.int64), 0, len(values) - 1)
+    after = np.clip(np.ceil(position - 1e-9).astype(np.int64), 0, len(values) - 1)
+    out[missing[before] | missing[after]] = np.nan
+    return np.asarray(out, dtype=np.float32)

@@ -1,0 +1,366 @@
+"""Prepare: the same bytes by any number of workers, through kills, and when subjects come later."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossl.data.manifest import read_manifest
+from crossl.data.prepare import Plan, plan_for, prepare_store
+from crossl.data.readers.card import Card
+from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.recording import LabelInterval, Modality, Recording, Signal
+from crossl.data.segment import pack
+from crossl.data.store import Store
+from crossl.data.windows import WindowSpec
+from crossl.errors import ConfigError, DataError, FormatError
+
+ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0, "wrist")
+ECG = Modality("ecg", ("lead",), "V", 100.0, "chest")
+CARD = Card(
+    name="made", title="Made up", description="Numbers.", licence="none", citation="none",
+    url="none", modalities=(ACC, ECG), classes=("rest", "run"),
+    spec=WindowSpec(window_s=1.0, stride_s=0.5),
+)  # fmt: skip
+
+
+def read_file(path):
+    """Read a recording that `make_files` wrote; module level, so that workers can."""
+    time.sleep(float(os.environ.get("TEST_PREPARE_DELAY_S", "0")))
+    try:
+        data = np.load(path)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: is damaged") from error
+    subject, session = path.stem.split("-")
+    signals = {"acc": Signal(data[::2, :3].copy(), 50.0), "ecg": Signal(data[:, 3:].copy(), 100.0)}
+    if subject == "s2":
+        del signals["ecg"]
+    seconds = len(data) / 100
+    labels = (LabelInterval(0.0, seconds / 2, "rest"), LabelInterval(seconds / 2, seconds, "run"))
+    yield Recording(subject, session, {"acc": ACC, "ecg": ECG}, signals, labels)
+
+
+def die(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield path
+
+
+def make_files(folder, count=6, seconds=20):
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        data = rng.normal(size=(seconds * 100, 4)).astype(np.float32)
+        data[300:340] = np.nan
+        np.save(folder / f"s{number // 2}-{number % 2}.npy", data)
+    return folder
+
+
+def open_files(folder):
+    paths = sorted(folder.glob("*.npy"))
+    return Dataset(CARD, tuple(Part(p.stem, partial(read_file, p), (p,)) for p in paths))
+
+
+@pytest.fixture
+def files(tmp_path):
+    return make_files(tmp_path / "files")
+
+
+def prepare(dataset, out, **options):
+    how = {key: options.pop(key) for key in ("workers", "append") if key in options}
+    return prepare_store(dataset, out, plan_for(dataset, "made", **options), **how)
+
+
+def bytes_of(store):
+    paths = sorted(p for p in store.path.rglob("*") if p.is_file())
+    return {p.relative_to(store.path).as_posix(): p.read_bytes() for p in paths}
+
+
+def test_bytes_are_the_same_whatever_the_number_of_workers(files, tmp_path):
+    dataset = open_files(files)
+    one, three = (prepare(dataset, tmp_path / f"w{n}", workers=n) for n in (1, 3))
+    assert bytes_of(one) == bytes_of(three)
+    assert sorted(bytes_of(one)) == [
+        "manifest.json", "segments/00000/offsets.npy", "segments/00000/rows.npy",
+        "segments/00000/signals/acc.npy", "segments/00000/signals/ecg.npy",
+    ]  # fmt: skip
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_windows_hold_what_the_files_hold(files, tmp_path):
+    store = prepare(open_files(files), tmp_path / "store")
+    assert sorted(set(store.subject)) == ["s0", "s1", "s2"]
+    row = int(np.flatnonzero((store.subject == "s1") & (store.session == "1"))[3])
+    data = np.load(files / "s1-1.npy")
+    begin = round(store.start_s[row] * 100)
+    windows = store.gather(np.array([row]))
+    np.testing.assert_array_equal(windows["ecg"][0], data[begin : begin + 100, 3:])
+    np.testing.assert_array_equal(windows["acc"][0], data[begin : begin + 100 : 2, :3])
+    assert not store.present[store.subject == "s2", 1].any()
+
+
+def test_work_that_failed_goes_on_from_there(files, tmp_path):
+    whole = bytes_of(prepare(open_files(files), tmp_path / "whole"))
+    broken = files / "s1-1.npy"
+    data = broken.read_bytes()
+    broken.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"s1-1.npy: is damaged"):
+        prepare(open_files(files), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    broken.write_bytes(data)
+    seen = []
+    dataset = open_files(files)
+    store = prepare_store(
+        dataset, tmp_path / "store", plan_for(dataset, "made"),
+        progress=lambda what, _share: seen.append(what),
+    )  # fmt: skip
+    assert [what.split(": ")[1] for what in seen] == ["s1-1", "s2-0", "s2-1"]
+    assert bytes_of(store) == whole
+
+
+def test_a_file_that_changed_since_is_read_again(files, tmp_path):
+    bad = files / "s2-1.npy"
+    data = bad.read_bytes()
+    bad.write_bytes(b"bad")
+    with pytest.raises(DataError, match="is damaged"):
+        prepare(open_files(files), tmp_path / "store")
+    changed = np.load(files / "s0-1.npy") + 1
+    np.save(files / "s0-1.npy", changed)
+    bad.write_bytes(data)
+    store = prepare(open_files(files), tmp_path / "store")
+    assert bytes_of(store) == bytes_of(prepare(open_files(files), tmp_path / "again"))
+
+
+def test_other_settings_do_not_go_on_with_what_was_begun(files, tmp_path):
+    bad = files / "s2-1.npy"
+    data = bad.read_bytes()
+    bad.write_bytes(b"bad")
+    with pytest.raises(DataError, match="is damaged"):
+        prepare(open_files(files), tmp_path / "store")
+    bad.write_bytes(data)
+    store = prepare(open_files(files), tmp_path / "store", only=("ecg",))
+    assert bytes_of(store) == bytes_of(
+        prepare(open_files(files), tmp_path / "again", only=("ecg",))
+    )
+
+
+PROGRAM = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[3])
+    from test_prepare import open_files, prepare
+    if __name__ == "__main__":
+        prepare(open_files(Path(sys.argv[1])), Path(sys.argv[2]), workers=int(sys.argv[4]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(files, tmp_path, workers):
+    whole = bytes_of(prepare(open_files(files), tmp_path / "whole"))
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    out = tmp_path / "store"
+    command = [sys.executable, str(program), str(files), str(out), str(Path(__file__).parent)]
+    slow = {**os.environ, "TEST_PREPARE_DELAY_S": "0.15"}
+    rng = np.random.default_rng(workers)
+    for wait_s in rng.uniform(0.3, 1.2, size=3):
+        child = subprocess.Popen([*command, str(workers)], env=slow, start_new_session=True)
+        work = tmp_path / ".store.preparing"
+        while child.poll() is None and not work.exists():
+            time.sleep(0.01)
+        time.sleep(wait_s)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        assert not out.exists() or bytes_of(Store.open(out, verify=True)) == whole
+    if not out.exists():
+        prepare(open_files(files), out, workers=1)
+    assert bytes_of(Store.open(out, verify=True)) == whole
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_journal_line_that_was_cut_off_is_forgotten(files, tmp_path):
+    bad = files / "s2-1.npy"
+    data = bad.read_bytes()
+    bad.write_bytes(b"bad")
+    with pytest.raises(DataError, match="is damaged"):
+        prepare(open_files(files), tmp_path / "store")
+    journal = tmp_path / ".store.preparing" / "journal.jsonl"
+    text = journal.read_bytes()
+    assert text.count(b"\n") == 6
+    journal.write_bytes(text[:-40])
+    bad.write_bytes(data)
+    store = prepare(open_files(files), tmp_path / "store")
+    assert bytes_of(store) == bytes_of(prepare(open_files(files), tmp_path / "again"))
+
+
+def test_a_worker_that_dies_is_told_of_and_loses_nothing(files, tmp_path):
+    dataset = open_files(files)
+    last = files / "s2-1.npy"
+    deadly = replace(
+        dataset, parts=(*dataset.parts[:-1], Part("s2-1", partial(die, last), (last,)))
+    )
+    with pytest.raises(DataError, match=r"part s2-1: a worker process died while reading"):
+        prepare(deadly, tmp_path / "store", workers=2)
+    seen = []
+    prepare_store(dataset, tmp_path / "store", plan_for(dataset, "made"),
+                  progress=lambda what, _share: seen.append(what))  # fmt: skip
+    assert 1 <= len(seen) < 6
+    assert bytes_of(Store.open(tmp_path / "store")) == bytes_of(
+        prepare(dataset, tmp_path / "again")
+    )
+
+
+def test_two_processes_do_not_prepare_one_store(files, tmp_path):
+    work = tmp_path / ".store.preparing"
+    work.mkdir()
+    with (work / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="another process is preparing this store"):
+            prepare(open_files(files), tmp_path / "store")
+
+
+def test_an_existing_store_is_refused_and_left_alone(files, tmp_path):
+    store = prepare(open_files(files), tmp_path / "store")
+    with pytest.raises(DataError, match="store: exists already; name a new folder"):
+        prepare(open_files(files), tmp_path / "store")
+    assert len(Store.open(store.path, verify=True)) == len(store)
+
+
+def test_a_recording_that_stands_twice_is_refused(files, tmp_path):
+    dataset = open_files(files)
+    first = dataset.parts[0]
+    doubled = replace(dataset, parts=(*dataset.parts, replace(first, name="again")))
+    with pytest.raises(DataError, match="subject s0, session 0 would stand twice"):
+        prepare(doubled, tmp_path / "store")
+
+
+# --- appending
+
+
+def test_subjects_that_come_later_are_appended_without_rewriting(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    whole = prepare(dataset, tmp_path / "whole")
+    prepare(early, tmp_path / "store")
+    before = bytes_of(Store.open(tmp_path / "store"))
+    store = prepare(late, tmp_path / "store", append=True)
+    after = bytes_of(store)
+    assert {k: v for k, v in after.items() if "00000" in k} == {
+        k: v for k, v in before.items() if "00000" in k
+    }
+    assert Store.open(store.path, verify=True).hash == store.hash
+    rows = np.random.default_rng(0).permutation(len(whole))
+    for attribute in ("subject", "session", "start_s", "label", "present", "recording"):
+        np.testing.assert_array_equal(getattr(store, attribute), getattr(whole, attribute))
+    for name, windows in whole.gather(rows).items():
+        np.testing.assert_array_equal(store.gather(rows)[name], windows)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_appending_what_is_there_already_is_refused(files, tmp_path):
+    dataset = open_files(files)
+    store = prepare(dataset, tmp_path / "store")
+    with pytest.raises(DataError, match="subject s0, session 0 would stand twice"):
+        prepare(dataset, tmp_path / "store", append=True)
+    assert Store.open(store.path, verify=True).hash == store.hash
+
+
+def test_appending_other_windows_or_modalities_is_refused(files, tmp_path):
+    dataset = open_files(files)
+    prepare(dataset, tmp_path / "store")
+    for options, what in (
+        ({"spec": WindowSpec(window_s=2.0, stride_s=1.0)}, "window"),
+        ({"only": ("acc",)}, "modalities"),
+        ({"dtype": "int16"}, "dtype"),
+    ):
+        with pytest.raises(DataError, match=f"has other {what} than what is to be added"):
+            prepare(dataset, tmp_path / "store", append=True, **options)
+    with pytest.raises(FormatError, match=r"none: is no store"):
+        prepare(dataset, tmp_path / "none", append=True)
+
+
+def test_an_append_killed_before_the_manifest_was_replaced_is_not_seen(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    store = prepare(early, tmp_path / "store")
+    orphan = store.path / "segments" / "00001"
+    orphan.mkdir()
+    (orphan / "rows.npy").write_bytes(b"half")
+    assert len(Store.open(store.path, verify=True)) == len(store)
+    whole = prepare(late, store.path, append=True)
+    assert len(Store.open(whole.path, verify=True)) == len(prepare(dataset, tmp_path / "whole"))
+
+
+# --- plans
+
+
+def test_a_plan_keeps_the_modalities_that_are_asked_for(files):
+    dataset = open_files(files)
+    assert plan_for(dataset, "made", only=("ecg",)).modalities == (ECG,)
+    assert plan_for(dataset, "made", without=("ecg",)).modalities == (ACC,)
+    with pytest.raises(ConfigError, match=r"modality 'eeg' of made: did you mean 'ecg'"):
+        plan_for(dataset, "made", only=("eeg",))
+    with pytest.raises(ConfigError, match="none is left; keep at least one"):
+        plan_for(dataset, "made", without=("acc", "ecg"))
+    with pytest.raises(ConfigError, match="dtype 'int61': unknown; did you mean 'int16'"):
+        plan_for(dataset, "made", dtype="int61")
+    with pytest.raises(ConfigError, match="resample: modality 'acg' is unknown"):
+        Plan((ACC, ECG), (), CARD.spec, resample={"acg": 3.0})
+
+
+def test_resampled_modalities_have_their_new_rate_in_the_store(files, tmp_path):
+    store = prepare(open_files(files), tmp_path / "store", resample={"ecg": 25.0})
+    assert [m.rate_hz for m in store.modalities] == [50.0, 25.0]
+    windows = store.gather(np.arange(4))
+    assert windows["ecg"].shape == (4, 25, 1)
+    assert windows["acc"].shape == (4, 50, 3)
+
+
+# --- half the disk
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("int16", 1 / 65534), ("float16", 1 / 2048)])
+def test_packed_samples_come_back_within_the_stated_error(files, tmp_path, dtype, tolerance):
+    exact = prepare(open_files(files), tmp_path / "exact")
+    packed = prepare(open_files(files), tmp_path / "packed", dtype=dtype)
+    rows = np.arange(len(exact))
+    for name, windows in exact.gather(rows).items():
+        got = packed.gather(rows)[name]
+        span = np.ptp(windows) if dtype == "int16" else np.abs(windows).max()
+        np.testing.assert_allclose(got, windows, atol=1.01 * tolerance * span, rtol=0)
+        large, small = (
+            (s.path / f"segments/00000/signals/{name}.npy").stat().st_size for s in (exact, packed)
+        )
+        assert small < 0.52 * large
+    manifest = json.loads((packed.path / "manifest.json").read_text())
+    assert manifest["dtype"] == dtype == read_manifest(packed.path)["dtype"]
+
+
+def test_packing_bears_tiny_constant_and_empty_channels():
+    values = np.stack([np.full(5, 7.5), np.linspace(-1e-6, 1e-6, 5), np.zeros(5)], axis=1)
+    for dtype in ("int16", "float16"):
+        packed, (factor, offset) = pack(values.astype(np.float32), dtype)
+        np.testing.assert_allclose(packed * factor + offset, values, atol=2e-9)
+        assert pack(np.zeros((0, 2), np.float32), dtype)[0].shape == (0, 2)
+
+
+def test_reading_many_windows_hands_pages_back(files, tmp_path, monkeypatch):
+    store = prepare(open_files(files), tmp_path / "store")
+    rows = np.arange(len(store))
+    before = store.gather(rows)
+    monkeypatch.setattr("crossl.data.store.RELEASE_AFTER_BYTES", 1000)
+    for name, windows in store.gather(rows).items():
+        np.testing.assert_array_equal(windows, before[name])
+    np.testing.assert_array_equal(store.gather(rows)["acc"], before["acc"])
