@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
-from crossl.data.manifest import json_sha256
 from crossl.data.splits import Fold, draw_labels, subject_folds
 from crossl.data.store import Store
-from crossl.errors import DataError, FormatError
+from crossl.errors import FormatError
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.results import Key, ResultBook, all_records, write_records
 from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
@@ -30,7 +28,14 @@ from crossl.learn.finetune import Classifier, fine_tune
 from crossl.learn.pretrain import pretrain
 from crossl.learn.probe import Head, LatentTable, Subset, fit_probe, subsets
 from crossl.nn.model import CrossModalModel, encode_rows
-from crossl.run import load_run, package_versions, save_probe, save_run, write_whole
+from crossl.run import (
+    load_run,
+    package_versions,
+    read_begun,
+    save_probe,
+    save_run,
+    write_whole,
+)
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of the fold is done."""
@@ -278,51 +283,6 @@ def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
     }
 
 
-def begin(
-    store: Store, config: RunConfig, out: Path, *, command: str, fold: int | None = None
-) -> None:
-    """Make the folder of an experiment, or accept the one that the same experiment began.
-
-    Args:
-        store: what is learned from.
-        config: settings of the experiment.
-        out: its folder.
-        command: how to remake it.
-        fold: the one fold of a run; None for an experiment of several.
-
-    Raises:
-        DataError: the folder holds another experiment, or a run of something else.
-        FormatError: its `experiment.json` is damaged.
-    """
-    facts: dict[str, Any] = {
-        "store_sha256": store.hash,
-        "config": config.model_dump(mode="json"),
-        **({} if fold is None else {"fold": fold}),
-    }
-    path = out / "experiment.json"
-    if path.is_file():
-        if _begun(path)["sha256"] != json_sha256(facts):
-            raise DataError(
-                f"{out}: holds another experiment (other data or settings); name a new folder"
-            )
-        return
-    for other in ("model.json", "manifest.json"):
-        if (out / other).exists():
-            raise DataError(f"{out}: holds something else, it has {other}; name a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    head = {**facts, "sha256": json_sha256(facts), "command": command, "started": started,
-            "began": time.time()}  # fmt: skip
-    write_whole(path, json.dumps(head).encode())
-
-
-def _begun(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise FormatError(f"{path}: is damaged ({error}); name a new folder") from error
-
-
 def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
     """Join the scores of folds into results.jsonl, summary.json and figures.npz.
 
@@ -367,7 +327,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
 def _experiment_facts(
     store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]
 ) -> dict[str, Any]:
-    head = _begun(out / "experiment.json")
+    head = read_begun(out / "experiment.json")
     weights = {
         f"weights, fold {t.fold}": load_run(t.folder).contract["files"]["weights.safetensors"]
         for t in tasks

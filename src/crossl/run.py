@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from safetensors import SafetensorError
 from crossl.config import RunConfig, build_model, dump_config, validate
 from crossl.data.manifest import file_sha256, json_sha256, read_signed_json
 from crossl.data.recording import Modality
-from crossl.errors import ContractError, FormatError
+from crossl.data.store import Store
+from crossl.errors import ContractError, DataError, FormatError
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
 
@@ -195,6 +198,56 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
     return probe, list(head["classes"])
 
 
+def begin(
+    store: Store, config: RunConfig, out: Path, *, command: str, fold: int | None = None
+) -> None:
+    """Make the folder of an experiment, or accept the one that the same experiment began.
+
+    Args:
+        store: what is learned from.
+        config: settings of the experiment.
+        out: its folder.
+        command: how to remake it.
+        fold: the one fold of a run; None for an experiment of several.
+
+    Raises:
+        DataError: the folder holds another experiment, or a run of something else.
+        FormatError: its `experiment.json` is damaged.
+    """
+    facts: dict[str, Any] = {
+        "store_sha256": store.hash,
+        "config": config.model_dump(mode="json"),
+        **({} if fold is None else {"fold": fold}),
+    }
+    path = out / "experiment.json"
+    if path.is_file():
+        if read_begun(path)["sha256"] != json_sha256(facts):
+            raise DataError(
+                f"{out}: holds another experiment (other data or settings); name a new folder"
+            )
+        return
+    for other in ("model.json", "manifest.json"):
+        if (out / other).exists():
+            raise DataError(f"{out}: holds something else, it has {other}; name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    head = {**facts, "sha256": json_sha256(facts), "command": command, "started": started,
+            "began": time.time()}  # fmt: skip
+    write_whole(path, json.dumps(head).encode())
+
+
+def read_begun(path: Path) -> dict[str, Any]:
+    """Read the `experiment.json` that `begin` wrote.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise FormatError(f"{path}: is damaged ({error}); name a new folder") from error
+
+
 def package_versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
@@ -203,9 +256,11 @@ def package_versions() -> dict[str, str]:
 def git_commit() -> str | None:
     """Return the commit of the source tree that is running, if it is one."""
     here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(here), "rev-parse", "--show-toplevel", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    top, commit = done.stdout.split("\n")[:2]
+    # an installed package may lie inside somebody else's repository
+    return commit if Path(top) / "src" / "crossl" == here else None

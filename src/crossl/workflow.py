@@ -24,7 +24,6 @@ from crossl.experiment import (
     FoldRunner,
     FoldTask,
     Progress,
-    begin,
     collect,
     folds_of,
     latent_table,
@@ -32,7 +31,7 @@ from crossl.experiment import (
 )
 from crossl.learn.probe import HEADS, Head, fit_probe
 from crossl.nn.model import check_contract
-from crossl.run import Run, load_probe, load_run, save_probe, write_whole
+from crossl.run import Run, begin, load_probe, load_run, save_probe, write_whole
 
 
 def run_experiment(

@@ -149,7 +149,7 @@ def test_a_flipped_byte_in_a_run(
 def test_a_run_of_another_version(crossl: Crossl, run: Path, stores: Stores) -> None:
     rewrite(run / "model.json", version=2)
     for command in ("probe", "evaluate"):
-        refused(crossl(command, run, "--store", stores()), "is of version 2; this crossl reads")
+        refused(crossl(command, run, "--store", stores()), "of version 2; this crossl reads")
 
 
 def test_a_folder_that_is_no_run(crossl: Crossl, stores: Stores, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import typer
 
 from crossl.cli import show
 
+MAX_NOTES = 5
+
 
 def prepare(
     reader: Annotated[str, typer.Argument(help="Data set or format; see `crossl data list`.")],
@@ -131,12 +133,36 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     counts, spec = count_windows(store), store.spec
     typer.echo(f"{path}: {store.manifest['dataset']}, {counts['windows']} windows of "
                f"{spec.window_s:g} s every {spec.stride_s:g} s, {counts['labelled']} labelled, "
-               f"{len(counts['subjects'])} subjects, sha256 {store.hash[:12]}")  # fmt: skip
+               f"{len(counts['subjects'])} subjects, "
+               f"{store.dtype}, sha256 {store.hash[:12]}")  # fmt: skip
     rows = [["modality", "device", "channels", "rate", "unit", "present", "interpolated"]]
     for m in store.modalities:
-        rows.append([m.name, m.device, " ".join(m.channels), f"{m.rate_hz:g} Hz", m.unit,
+        rows.append([m.name, m.device, _names(m.channels), f"{m.rate_hz:g} Hz", m.unit,
                      f"{counts['present'][m.name]:.1%}",
                      str(store.manifest["interpolated"].get(m.name, 0))])  # fmt: skip
     show.table(rows)
     typer.echo("")
     show.table([["class", "windows"], *([k, str(v)] for k, v in counts["classes"].items())])
+    _describe_notes(store.manifest["recordings"])
+
+
+def _names(channels: tuple[str, ...]) -> str:
+    return " ".join(channels) if len(channels) <= 4 else f"{channels[0]} ... {channels[-1]}"
+
+
+def _describe_notes(recordings: list[dict[str, Any]]) -> None:
+    """Show what clocks and readers told, each sentence once."""
+    dropped = [t["dropped"] for r in recordings for t in r["timing"].values() if t["dropped"]]
+    notes: dict[str, int] = {}
+    for recording in recordings:
+        for note in recording["notes"]:
+            notes[note] = notes.get(note, 0) + 1
+    if dropped or notes:
+        typer.echo("")
+    if dropped:
+        typer.echo(f"clocks: {sum(dropped)} samples whose time did not increase were left out, "
+                   f"in {len(dropped)} signals")  # fmt: skip
+    for note, count in list(notes.items())[:MAX_NOTES]:
+        typer.echo(f"note, in {count} of {len(recordings)} recordings: {note}")
+    if len(notes) > MAX_NOTES:
+        typer.echo(f"and {len(notes) - MAX_NOTES} other notes; `crossl data doctor` lists them")
