@@ -356,11 +356,20 @@ def test_packing_bears_tiny_constant_and_empty_channels():
         assert pack(np.zeros((0, 2), np.float32), dtype)[0].shape == (0, 2)
 
 
-def test_reading_many_windows_hands_pages_back(files, tmp_path, monkeypatch):
+def test_reading_by_memory_map_where_the_system_has_no_pread_gives_the_same(
+    files, tmp_path, monkeypatch
+):
     store = prepare(open_files(files), tmp_path / "store")
-    rows = np.arange(len(store))
-    before = store.gather(rows)
-    monkeypatch.setattr("crossl.data.store.RELEASE_AFTER_BYTES", 1000)
-    for name, windows in store.gather(rows).items():
-        np.testing.assert_array_equal(windows, before[name])
-    np.testing.assert_array_equal(store.gather(rows)["acc"], before["acc"])
+    rows = np.random.default_rng(0).permutation(len(store))
+    wanted = store.gather(rows)
+    monkeypatch.delattr(os, "preadv")
+    for name, windows in Store.open(store.path).gather(rows).items():
+        np.testing.assert_array_equal(windows, wanted[name])
+
+
+def test_a_file_cut_short_under_an_open_store_is_told_of(files, tmp_path):
+    store = prepare(open_files(files), tmp_path / "store")
+    path = store.path / "segments/00000/signals/acc.npy"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(FormatError, match=r"acc.npy: was cut short while it was read"):
+        store.gather(np.arange(len(store)))

@@ -8,7 +8,8 @@ half-written store cannot be opened.
 
 from __future__ import annotations
 
-import mmap
+import os
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,23 +28,45 @@ from crossl.data.manifest import (
 from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.segment import DType, SegmentSpec, SegmentWriter, scale_file, signal_file
 from crossl.data.windows import WindowSpec, cut_recording
-from crossl.errors import DataError
+from crossl.errors import DataError, FormatError
 
-RELEASE_AFTER_BYTES = 128 * 1024 * 1024
-"""Windows read until the pages they came from are handed back to the system.
 
-The system keeps them in its cache as long as it has room; but as part of this process they would
-count as its memory, up to the size of the store.
-"""
+class _SignalFile:
+    """The samples of one modality, read window by window at their place in the file.
+
+    By `pread` where the system has it: pages of a memory map that were touched count as memory of
+    this process, and with random windows that comes to many times what was asked for. The
+    system's cache serves both alike.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._map = np.load(path, mmap_mode="r")
+        self._descriptor: int | None = None
+        if hasattr(os, "preadv"):
+            self._descriptor = os.open(path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+
+    def windows(self, first: NDArray[np.int64], samples: int) -> NDArray[Any]:
+        """Read (B, samples, C) from the first sample of each."""
+        if self._descriptor is None:
+            return _every_window(self._map, samples)[first]
+        out = np.empty((len(first), samples, self._map.shape[1]), dtype=self._map.dtype)
+        buffer, size = out.reshape(-1).view(np.uint8).data, out[:1].nbytes
+        begins = first * self._map.strides[0] + self._map.offset
+        for place, begin in enumerate(begins.tolist()):
+            target = buffer[place * size : (place + 1) * size]
+            if os.preadv(self._descriptor, [target], begin) != size:
+                raise FormatError(f"{self._map.filename}: was cut short while it was read")
+        return out
 
 
 class _Segment:
-    """The memory-mapped files of one segment."""
+    """The files of one segment."""
 
     def __init__(self, path: Path, modalities: Sequence[Modality], dtype: DType) -> None:
         self.rows = np.load(path / "rows.npy")
         self.offsets: NDArray[np.int64] = np.load(path / "offsets.npy")
-        self._signals = {m.name: np.load(path / signal_file(m), mmap_mode="r") for m in modalities}
+        self._signals = {m.name: _SignalFile(path / signal_file(m)) for m in modalities}
         self._scales: dict[str, Float32] = {}
         if dtype != "float32":
             self._scales = {m.name: np.load(path / scale_file(m)) for m in modalities}
@@ -59,18 +82,11 @@ class _Segment:
             first: (B,) first sample of each window, none absent.
             rows: (B,) row of each window in this segment.
         """
-        packed = _every_window(self._signals[name], samples)[first]
+        packed = self._signals[name].windows(first, samples)
         if name not in self._scales:
             return packed
         scale = self._scales[name][self.rows["recording"][rows]][:, :, None, :]
         return np.asarray(packed * scale[:, 0] + scale[:, 1], dtype=np.float32)
-
-    def release(self) -> None:
-        """Unmap the pages that were read; they stay in the system's cache."""
-        for signal in self._signals.values():
-            mapped = getattr(signal, "_mmap", None)
-            if mapped is not None and hasattr(mapped, "madvise"):
-                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Store:
@@ -106,7 +122,6 @@ class Store:
         ]
         rows = np.concatenate([segment.rows for segment in self._segments])
         self._first_row = np.cumsum([0, *(len(segment.rows) for segment in self._segments)])
-        self._unreleased = 0
         self.recording = _number_recordings(self._segments, manifest["segments"].values())
         self._offsets = np.concatenate([segment.offsets for segment in self._segments])
         self.present = self._offsets >= 0
@@ -145,14 +160,7 @@ class Store:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
         rows = np.asarray(rows, dtype=np.int64)
         rows = np.where(rows < 0, rows + len(self), rows)
-        out = {m.name: self._gather_modality(column, rows)
-               for column, m in enumerate(self.modalities)}  # fmt: skip
-        self._unreleased += sum(windows.nbytes for windows in out.values())
-        if self._unreleased > RELEASE_AFTER_BYTES:
-            self._unreleased = 0
-            for segment in self._segments:
-                segment.release()
-        return out
+        return {m.name: self._gather_modality(i, rows) for i, m in enumerate(self.modalities)}
 
     def _gather_modality(self, column: int, rows: NDArray[np.int64]) -> Float32:
         modality = self.modalities[column]
