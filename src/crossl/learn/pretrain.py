@@ -8,6 +8,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,17 +253,24 @@ class _Pretraining(lightning.LightningModule):
 
 
 class _Batches(Dataset[Batch]):
-    """Batches of rows; reading one reads all its windows at once."""
+    """Batches of rows, read in order; the next one is read while the last one is worked on."""
 
     def __init__(self, source: WindowSource, batches: list[NDArray[np.int64]]) -> None:
         self.source = source
         self.batches = batches
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="crossl-read")
+        self._ahead: dict[int, Future[Batch]] = {}
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
-        return collate(self.source, self.batches[index])
+        ready = self._ahead.pop(index, None)
+        self._ahead.clear()
+        if index + 1 < len(self.batches):
+            read = self._reader.submit(collate, self.source, self.batches[index + 1])
+            self._ahead[index + 1] = read
+        return collate(self.source, self.batches[index]) if ready is None else ready.result()
 
 
 class _Windows(lightning.LightningDataModule):
