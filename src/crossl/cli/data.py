@@ -57,19 +57,19 @@ def prepare(
     """
     cutting = {"window_s": window_s, "stride_s": stride_s, "min_coverage": min_coverage,
                "max_gap_s": max_gap_s, "min_label_share": min_label_share}  # fmt: skip
-    asked = {
+    asked: dict[str, Any] = {
         "only": modality or (),
         "without": without or (),
-        "resample": {k: _number(k, v) for k, v in _pairs("resample", resample).items()},
+        "resample": {k: _number(k, v) for k, v in split_pairs("resample", resample).items()},
         "dtype": dtype,
         "cutting": {key: value for key, value in cutting.items() if value is not None},
     }
-    make_store(reader, root, out, options=_pairs("option", option), workers=workers,
+    make_store(reader, root, out, options=split_pairs("option", option), workers=workers,
                append=append, **asked)  # fmt: skip
     _describe(out)
 
 
-def _pairs(name: str, texts: list[str] | None) -> dict[str, str]:
+def split_pairs(name: str, texts: list[str] | None) -> dict[str, str]:
     """Split KEY=VALUE."""
     from crossl.errors import ConfigError
 

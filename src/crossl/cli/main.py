@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import data, experiment, train
+from crossl.cli import data, datasets, experiment, train
 from crossl.errors import CrosslError
 
 INTERRUPTED = 130
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command()(experiment.demo)
 app.command()(data.prepare)
 app.command()(data.inspect)
+app.add_typer(datasets.app, name="data")
 app.command()(train.pretrain)
 app.command()(train.probe)
 app.command()(train.evaluate)

@@ -17,8 +17,14 @@ READER = get_reader("sp_sw_har")
 
 def write(root, out):
     card = READER.CARD
-    return write_store(read_recordings("sp_sw_har", root), out, modalities=card.modalities, classes=card.classes,
-                       spec=card.spec, about={})  # fmt: skip
+    return write_store(
+        read_recordings("sp_sw_har", root),
+        out,
+        modalities=card.modalities,
+        classes=card.classes,
+        spec=card.spec,
+        about={},
+    )
 
 
 @pytest.fixture(scope="module")

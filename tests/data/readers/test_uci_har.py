@@ -17,8 +17,14 @@ GRAVITY = 9.80665
 
 def write(root, out):
     card = READER.CARD
-    return write_store(read_recordings("uci_har", root), out, modalities=card.modalities, classes=card.classes,
-                       spec=card.spec, about={})  # fmt: skip
+    return write_store(
+        read_recordings("uci_har", root),
+        out,
+        modalities=card.modalities,
+        classes=card.classes,
+        spec=card.spec,
+        about={},
+    )
 
 
 def official(folder, part, name):

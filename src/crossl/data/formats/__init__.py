@@ -18,7 +18,7 @@ from crossl.data.recording import LabelInterval
 from crossl.errors import DataError, nearest
 
 FORMATS = {
-    "csv": (".csv", ".tsv", ".txt", ".dat", ".csv.gz"),
+    "csv": (".csv", ".tsv", ".txt", ".dat", ".csv.gz", ".tsv.gz", ".csv.zip"),
     "parquet": (".parquet", ".pq"),
     "npy": (".npy", ".npz"),
     "mat": (".mat",),

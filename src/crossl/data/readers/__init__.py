@@ -14,7 +14,13 @@ from crossl.data.readers.dataset import Dataset
 from crossl.data.recording import Recording
 from crossl.errors import ConfigError, DataError, nearest
 
-READERS = ("seglearn_watch", "sp_sw_har", "uci_har")
+DATASETS = (
+    "seglearn_watch", "sp_sw_har", "uci_har", "hapt", "pamap2", "mhealth", "motion_sense",
+    "opportunity", "wesad", "noneeg", "eegmat", "sleep_edf",
+)  # fmt: skip
+OWN = ("folder", "edf", "wfdb", "e4", "xdf")
+READERS = (*DATASETS, *OWN)
+"""Data sets by name, and one's own recordings: a mapping, or files of one format."""
 
 
 class Reader(Protocol):

@@ -49,6 +49,12 @@ CARD = Card(
     ),
     classes=("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW"),
     spec=WindowSpec(window_s=4.0, stride_s=2.0),
+    traps=(
+        "Each series holds one exercise, so the windows of a series share one label.",
+        'The recordings come with a Python package: pip install "crossl[demo]", then no folder has '
+        "to be named.",
+    ),
+    subjects=10,
 )
 
 

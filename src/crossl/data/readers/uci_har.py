@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.readers.archive import holds, open_root
-from crossl.data.readers.card import STANDARD_GRAVITY, Card, motion_modality
+from crossl.data.readers.card import STANDARD_GRAVITY, Card, RemoteFile, motion_modality
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.table import read_table
 from crossl.data.recording import Float32, LabelInterval, Recording, Signal
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
@@ -47,6 +48,21 @@ CARD = Card(
     ),
     classes=("WALKING", "UPSTAIRS", "DOWNSTAIRS", "SITTING", "STANDING", "LAYING"),
     spec=WindowSpec(window_s=WINDOW / RATE_HZ, stride_s=HOP / RATE_HZ),
+    traps=(
+        "Official windows overlap by half: split them by subject, never by window.",
+        "The acceleration is in g in the files; it includes gravity.",
+        "Text columns are fixed at 16 characters with a 3-digit exponent; lines end in CRLF.",
+        "Its README forbids commercial use, whatever the licence on its page says.",
+    ),
+    size="190 MB unpacked, without the hand-made features",
+    subjects=30,
+    commercial_use=False,
+    files=(
+        RemoteFile(
+            "https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+"
+            "smartphones.zip"
+        ),
+    ),
 )
 
 
@@ -103,7 +119,7 @@ def _read_part(folder: Path, part: str) -> Iterator[Recording]:
 
 def _read_signal(folder: Path, part: str, name: str, factor: float) -> Float32:
     root = folder / part / "Inertial Signals"
-    axes = [_read_text(root / f"{name}_{axis}_{part}.txt") for axis in "xyz"]
+    axes = [read_table(root / f"{name}_{axis}_{part}.txt") for axis in "xyz"]
     if any(axis.shape != axes[0].shape or axis.shape[1] != WINDOW for axis in axes):
         shapes = ", ".join(str(axis.shape) for axis in axes)
         raise DataError(f"{root}: {name} has shapes {shapes}; expected three of (n, {WINDOW})")
@@ -111,21 +127,10 @@ def _read_signal(folder: Path, part: str, name: str, factor: float) -> Float32:
 
 
 def _read_numbers(path: Path) -> NDArray[np.int64]:
-    values = _read_text(path)
+    values = read_table(path)
     if values.shape[1] != 1 or not (values == np.round(values)).all():
         raise DataError(f"{path}: is not in the official format; one whole number per line")
     return values[:, 0].astype(np.int64)
-
-
-def _read_text(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    if not path.is_file():
-        raise DataError(f"{path}: does not exist; the official archive has it")
-    if not path.stat().st_size:
-        raise DataError(f"{path}: is empty; the official archive has it whole")
-    try:
-        return np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise DataError(f"{path}: is not in the official format ({error})") from error
 
 
 def _stitch(windows: Float32, subject: str, session: str, label: str) -> Recording:

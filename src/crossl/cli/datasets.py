@@ -1,0 +1,162 @@
+"""`crossl data`: data sets, downloads, first mappings, and what is wrong with recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crossl.cli import show
+
+if TYPE_CHECKING:
+    from crossl.data.doctor import Diagnosis
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Know data sets, fetch them, describe your own files, and examine recordings.",
+)
+
+
+@app.command("list")
+def list_datasets() -> None:
+    """List the data sets and file formats that crossl reads.
+
+    Example: crossl data list
+    """
+    from crossl.cli import cards
+
+    show.table(cards.dataset_rows())
+    typer.echo("\nYour own recordings:\n")
+    show.table(cards.format_rows())
+    typer.echo("\nMore about one: crossl data card NAME")
+
+
+@app.command()
+def card(
+    name: Annotated[str, typer.Argument(help="Data set, as `crossl data list` names it.")],
+) -> None:
+    """Show what a data set is, whose, on which terms, and its traps.
+
+    Example: crossl data card pamap2
+    """
+    from crossl.cli import cards
+    from crossl.data.readers import get_reader
+
+    typer.echo(cards.as_text(get_reader(name).CARD))
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Data set, as `crossl data list` names it.")],
+    to: Annotated[Path | None, typer.Option(help="Folder; default: ./NAME.")] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CROSSL_MIRROR", help="Address that replaces scheme and host of every download."
+        ),
+    ] = None,
+) -> None:
+    """Download a data set from its official place, check it, and unpack it.
+
+    Interrupted, the same command goes on.
+
+    Example: crossl data fetch pamap2 --to downloads/pamap2
+    """
+    from crossl.cli import cards
+    from crossl.data.fetch import fetch_dataset
+    from crossl.data.readers import get_reader
+
+    known, folder = get_reader(name).CARD, to or Path(name)
+    if known.files:
+        typer.echo(cards.terms(known))
+    with show.progress("fetch") as tell:
+        files = fetch_dataset(known, folder, mirror=mirror, tell=tell)
+    typer.echo(f"{folder}: {len(files)} file{'s' * (len(files) != 1)}, complete")
+    root = f"'{folder}'" if " " in str(folder) else folder
+    typer.echo(f"crossl prepare {name} --root {root} --out stores/{name}")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of your recordings.")],
+    force: Annotated[bool, typer.Option(help="Overwrite a mapping that exists.")] = False,
+) -> None:
+    """Look at your files and write a first recordings.yaml, for you to correct.
+
+    Example: crossl data init my-recordings
+    """
+    from crossl.data.init import init_mapping
+    from crossl.data.mapping import load_mapping
+    from crossl.errors import DataError
+
+    path = init_mapping(folder, force=force)
+    typer.echo(f"{path}: written; every guess in it says so, correct them")
+    try:
+        mapped = load_mapping(path)
+    except DataError as error:
+        typer.echo(f"still to do: {error}")
+        return
+    subjects = {plan.subject for plan in mapped.plans}
+    classes = ", ".join(mapped.classes) or "none"
+    typer.echo(f"{len(mapped.plans)} recordings of {len(subjects)} subjects; classes: {classes}\n")
+    rows = [["modality", "channels", "unit in files", "rate", "files"]]
+    for name, entry in mapped.mapping.modalities.items():
+        held = sum(any(name in s.entry.signals for s in plan.sources) for plan in mapped.plans)
+        rows.append([name, str(len(entry.channels)), entry.unit, f"{entry.rate_hz:g} Hz",
+                     str(held)])  # fmt: skip
+    show.table(rows)
+    root = f"'{folder}'" if " " in str(folder) else folder
+    typer.echo(f"\ncrossl data doctor {root}")
+    typer.echo(f"crossl prepare folder --root {root} --out stores/{mapped.mapping.name}")
+
+
+@app.command()
+def doctor(
+    path: Annotated[Path, typer.Argument(help="Store, or folder of recordings.")],
+    reader: Annotated[
+        str | None, typer.Option(help="Reader of the folder; default: the one that fits.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Choice of the reader, KEY=VALUE; see `crossl data card`. Repeatable."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Page to write, .html.")] = None,
+) -> None:
+    """Say what is wrong with recordings or a store, where, how much, and what to do.
+
+    Ends with code 1 where there is an error, 0 where there are at most warnings.
+
+    Example: crossl data doctor my-recordings --out doctor.html
+    """
+    from crossl.data.doctor import as_text
+    from crossl.errors import ConfigError
+
+    if out is not None and out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out: got '{out}'; a page ends in .html")
+    diagnosis = _diagnose(path, reader, option or [])
+    for line in as_text(diagnosis, name=str(path)):
+        typer.echo(line)
+    if out is not None:
+        from crossl.report.doctor_page import build_doctor_page
+
+        typer.echo(f"page: {build_doctor_page(diagnosis, out, name=path.resolve().name)}")
+    if not diagnosis.sound:
+        raise typer.Exit(1)
+
+
+def _diagnose(path: Path, reader: str | None, options: list[str]) -> Diagnosis:
+    from crossl.data.doctor import examine_recordings, examine_store
+
+    with show.progress("doctor") as tell:
+        if (path / "manifest.json").is_file() and reader is None:
+            from crossl.data.store import Store
+
+            return examine_store(Store.open(path), tell)
+        from crossl.cli.data import split_pairs
+        from crossl.data.readers import detect_reader, open_dataset
+
+        name = reader or detect_reader(path)
+        with open_dataset(name, path, split_pairs("option", options)) as dataset:
+            return examine_recordings(dataset, tell)

@@ -1,0 +1,96 @@
+"""Parquet tables, read by polars.
+
+Columns of numbers and truth values are numbers, times seconds since 1970 (without a time zone: as
+if in UTC), durations seconds; anything else is text only. Nested columns are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.formats import FileContent, Stream, needs
+from crossl.errors import DataError
+
+
+def open_file(path: Path) -> FileContent:
+    """Read the names and types of the columns.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: damaged, or without samples.
+    """
+    polars = needs("polars")
+    with _as_data_error(path):
+        table = polars.scan_parquet(path, glob=False)
+        schema = table.collect_schema()
+        length = int(table.select(polars.len()).collect().item())
+    columns = tuple(name for name, kind in schema.items() if not kind.is_nested())
+    if not columns or not length:
+        raise DataError(f"{path}: has {length} rows and {len(columns)} columns; some are needed")
+    stream = Stream(
+        name="",
+        columns=columns,
+        units=(),
+        length=length,
+        load=partial(_load, path),
+        load_text=partial(_load_text, path),
+    )
+    left_out = [name for name in schema if name not in columns]
+    return FileContent(path, streams=(stream,), about={"left_out": left_out} if left_out else {})
+
+
+@contextmanager
+def _as_data_error(path: Path) -> Iterator[None]:
+    errors = needs("polars").exceptions
+    try:
+        yield
+    except (errors.PolarsError, errors.PanicException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        why = " ".join(str(error).split())[:160]
+        raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
+
+
+def _columns(path: Path, names: Sequence[str]) -> Any:
+    polars = needs("polars")
+    with _as_data_error(path):
+        return polars.read_parquet(path, columns=list(names), glob=False)
+
+
+def _load(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
+    polars = needs("polars")
+    frame = _columns(path, names)
+    out = []
+    for name in names:
+        column = frame[name]
+        if column.dtype in (polars.Datetime, polars.Duration, polars.Date):
+            kind = polars.Duration("ns") if column.dtype == polars.Duration else "ns"
+            whole = column.cast(kind if kind != "ns" else polars.Datetime("ns")).cast(polars.Int64)
+            column = whole.cast(polars.Float64) / 1e9
+        elif not (column.dtype.is_numeric() or column.dtype == polars.Boolean):
+            raise DataError(f"{path}: column '{name}' holds {column.dtype}; numbers are needed")
+        out.append(column.cast(polars.Float64).fill_null(float("nan")).to_numpy())
+    return np.stack(out, axis=1)
+
+
+def _load_text(path: Path, name: str) -> NDArray[np.str_]:
+    polars = needs("polars")
+    column = _columns(path, [name])[name]
+    if column.dtype == polars.Datetime:
+        if column.dtype.time_zone is not None:
+            column = column.dt.convert_time_zone("UTC")
+        column = column.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
+    if column.dtype.is_float():  # 3.0 is the label 3
+        column = polars.Series(name, [None if v is None or v != v else f"{v:g}" for v in column],
+                               dtype=polars.String)  # fmt: skip
+    text = column.cast(polars.String).fill_null("").to_list()
+    return np.array(text, dtype=np.str_)

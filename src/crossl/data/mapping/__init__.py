@@ -1,0 +1,33 @@
+"""Mapping: a file that says which files and columns are whose, of what, in which unit and rate."""
+
+from __future__ import annotations
+
+from crossl.data.mapping.load import MAPPING_NAMES, Mapped, find_mapping, load_mapping
+from crossl.data.mapping.plan import RecordingPlan, Source
+from crossl.data.mapping.read import read_recording
+from crossl.data.mapping.schema import (
+    FileEntry,
+    IntervalsEntry,
+    Mapping,
+    ModalityEntry,
+    RecordingEntry,
+    SignalEntry,
+    WindowsEntry,
+)
+
+__all__ = [
+    "MAPPING_NAMES",
+    "FileEntry",
+    "IntervalsEntry",
+    "Mapped",
+    "Mapping",
+    "ModalityEntry",
+    "RecordingEntry",
+    "RecordingPlan",
+    "SignalEntry",
+    "Source",
+    "WindowsEntry",
+    "find_mapping",
+    "load_mapping",
+    "read_recording",
+]

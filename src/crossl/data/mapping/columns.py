@@ -1,0 +1,178 @@
+"""Find the columns that a mapping names in an opened file, and their times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.formats import FileContent, Stream
+from crossl.data.mapping.plan import Source
+from crossl.data.mapping.schema import SECONDS, ClockUnit, SignalEntry
+from crossl.data.units import parse_unit
+from crossl.errors import DataError, nearest
+
+Place: TypeAlias = tuple[tuple[Stream, str], ...]
+"""Stream and column, per channel."""
+
+
+def locate(content: FileContent, name: str, stream: str | None = None) -> tuple[Stream, str]:
+    """Find a column by its name; a stream of one column is found by the stream's name too.
+
+    Args:
+        content: of the file.
+        name: of the column.
+        stream: where to look; None for everywhere.
+
+    Raises:
+        DataError: there is none, or several streams have one.
+    """
+    if stream is not None:
+        chosen = content.stream(stream)
+        if name not in chosen.columns:
+            raise DataError(
+                f"{content.path}: stream '{stream}' has no column '{name}'; "
+                f"{nearest(name, chosen.columns)}"
+            )
+        return chosen, name
+    holders = [one for one in content.streams if name in one.columns]
+    if len(holders) == 1:
+        return holders[0], name
+    for one in content.streams:
+        if one.name == name and len(one.columns) == 1:
+            return one, one.columns[0]
+    if holders:
+        raise DataError(
+            f"{content.path}: column '{name}' is in the streams "
+            f"{', '.join(one.name for one in holders)}; say which by `stream:`"
+        )
+    known = {c for one in content.streams for c in one.columns}
+    known |= {one.name for one in content.streams if len(content.streams) > 1}
+    raise DataError(f"{content.path}: has no column '{name}'; {_short(nearest(name, known))}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def locate_signal(
+    where: str, content: FileContent, entry: SignalEntry, channels: tuple[str, ...]
+) -> Place:
+    """Find the columns of a modality.
+
+    Args:
+        where: names the signal in messages.
+        content: of the file.
+        entry: what the mapping says.
+        channels: of the modality.
+
+    Raises:
+        DataError: a column does not exist, or there are more or fewer than channels.
+    """
+    streams = {one.name: one for one in content.streams}
+    lone = entry.columns[0] if len(entry.columns) == 1 and entry.stream is None else None
+    place: Place
+    if not entry.columns:
+        stream = content.stream(entry.stream)
+        place = tuple((stream, column) for column in stream.columns)
+    elif lone in streams and not any(lone in one.columns for one in content.streams):
+        place = tuple((streams[lone], column) for column in streams[lone].columns)
+    else:
+        place = tuple(locate(content, column, entry.stream) for column in entry.columns)
+    if len(place) != len(channels):
+        got = ", ".join(column for _, column in place[:8])
+        raise DataError(
+            f"{where} finds {len(place)} columns ({got}); the modality has {len(channels)} "
+            f"channels ({', '.join(channels)})"
+        )
+    if len({(s.length, s.rate_hz, s.start_s) for s, _ in place}) > 1:
+        got = ", ".join({f"{s.name} ({s.length} samples)": None for s, _ in place})
+        raise DataError(
+            f"{where} lies in streams of several lengths, rates or starts, {got}; those of one "
+            "modality must agree"
+        )
+    return place
+
+
+def check_unit(where: str, stream: Stream, column: str, unit: str) -> None:
+    """Refuse a unit that the file itself contradicts.
+
+    Raises:
+        DataError: the file names another unit that crossl knows.
+    """
+    told = stream.units[stream.columns.index(column)] if stream.units else ""
+    if not told:
+        return
+    try:
+        known = parse_unit(told)
+    except DataError:
+        return
+    if known != parse_unit(unit):
+        raise DataError(
+            f"{where}: column '{column}' is in '{told}' by its file, the mapping says '{unit}'; "
+            "correct the mapping"
+        )
+
+
+def locate_clock(content: FileContent, name: str, stream: Stream) -> tuple[Stream, str]:
+    """Find the timestamps of a stream: in itself, or elsewhere in the file."""
+    if name in stream.columns:
+        return stream, name
+    return locate(content, name)
+
+
+def clock_seconds(
+    source: Source, content: FileContent, stream: Stream
+) -> NDArray[np.float64] | None:
+    """Return the time of each sample of a stream, without the offset; None where a rate counts.
+
+    Raises:
+        DataError: no such column, or something that is no time.
+    """
+    if source.entry.clock is None:
+        return stream.timestamps_s
+    holder, column = locate_clock(content, source.entry.clock, stream)
+    return seconds(content, holder, column, source.entry.clock_unit)
+
+
+def seconds(
+    content: FileContent, stream: Stream, column: str, unit: ClockUnit
+) -> NDArray[np.float64]:
+    """Read a column of times.
+
+    Raises:
+        DataError: a cell is no time.
+    """
+    if unit != "datetime":
+        return stream.load([column])[:, 0] * SECONDS[unit]
+    if stream.load_text is None:
+        raise DataError(
+            f"{content.path}: column '{column}' holds numbers; `datetime` needs text, name s, ms, "
+            "us or ns"
+        )
+    return parse_datetimes(f"{content.path}: column '{column}'", stream.load_text(column))
+
+
+def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Read dates with times (ISO 8601) as seconds since 1970; without a zone they are UTC.
+
+    Raises:
+        DataError: a cell is none.
+
+    Examples:
+        >>> parse_datetimes("t", np.array(["1970-01-02 00:00:01,5"])).tolist()
+        [86401.5]
+    """
+    out = np.empty(len(text))
+    for row, cell in enumerate(text.tolist()):
+        try:
+            time = datetime.fromisoformat(cell.strip())
+        except ValueError:
+            raise DataError(
+                f"{where}, sample {row + 1}: {cell[:40]!a} is no date with a time; ISO 8601 is "
+                "read, such as 2024-05-31T09:30:00.250+02:00"
+            ) from None
+        out[row] = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return out

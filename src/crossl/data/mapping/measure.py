@@ -1,0 +1,156 @@
+"""Guess from values: which column is the clock, its unit, its rate, what unit a signal has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.formats import Stream
+from crossl.data.mapping.columns import parse_datetimes
+from crossl.data.mapping.guess import clean
+from crossl.data.mapping.schema import SECONDS, ClockUnit
+from crossl.data.timing import estimate_rate, put_in_order
+from crossl.data.units import parse_unit
+from crossl.errors import DataError
+
+CLOCK = re.compile(
+    r"t|ts|time.*|.*timestamp.*|datetime|date|unix.*|epoch.*|sec|seconds|millis.*|elapsed.*|.*_time"
+)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A column of times.
+
+    Attributes:
+        column: its name.
+        unit: of its numbers, or `datetime`.
+        times_s: seconds.
+    """
+
+    column: str
+    unit: ClockUnit
+    times_s: NDArray[np.float64]
+
+
+def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
+    """Find the column of times: by its name, if it increases.
+
+    Args:
+        stream: of the file.
+        texts: columns that hold text.
+    """
+    for column in stream.columns:
+        name = clean(column)
+        if not CLOCK.fullmatch(name):
+            continue
+        if column in texts:
+            try:
+                times = parse_datetimes(column, stream.load_text(column))  # type: ignore[misc]
+            except DataError:
+                continue
+            unit: ClockUnit = "datetime"
+        else:
+            raw = stream.load([column])[:, 0]
+            unit = _clock_unit(name, raw)
+            times = raw * SECONDS[unit]
+        if len(times) > 1 and np.isfinite(times).all() and (np.diff(times) > 0).mean() >= 0.8:
+            return Clock(column, unit, times)
+    return None
+
+
+def _clock_unit(name: str, raw: NDArray[np.float64]) -> ClockUnit:
+    """Guess by the name, then by the size of times since 1970, then by steps."""
+    hints: tuple[tuple[str, ClockUnit], ...] = (
+        (r".*_ms|.*milli.*|ms", "ms"), (r".*_us|.*micro.*|us", "us"),
+        (r".*_ns|.*nano.*|ns", "ns"), (r".*_s|.*_sec|.*seconds?", "s"),
+    )  # fmt: skip
+    for pattern, unit in hints:
+        if re.fullmatch(pattern, name):
+            return unit
+    finite = raw[np.isfinite(raw)]
+    if not len(finite):
+        return "s"
+    sizes: tuple[tuple[float, ClockUnit], ...] = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))
+    for size, unit in sizes:
+        if finite[0] >= size:
+            return unit
+    step = float(np.median(np.diff(finite))) if len(finite) > 1 else 1.0
+    if finite[0] >= 1e8 or step <= 1:
+        return "s"
+    return "ms" if step < 2e3 else "us" if step < 2e6 else "ns"
+
+
+def guess_rate(times_s: NDArray[np.float64]) -> float | None:
+    """Tell the rate of a clock, as a round number if one is within a percent."""
+    try:
+        times, _, _ = put_in_order("clock", times_s, times_s[:, None])
+        rate = estimate_rate("clock", times)
+    except DataError:
+        return None
+    for round_to in (10, 5, 1, 0.5):
+        near = round(rate / round_to) * round_to
+        if near and abs(near - rate) <= 0.002 * near:
+            return float(near)
+    whole = round(rate)
+    return float(whole) if whole and abs(whole - rate) <= 0.005 * whole else float(f"{rate:.4g}")
+
+
+def rate_in_name(path: Path) -> float | None:
+    """Return the rate that a name tells, as in `resting_100hz.csv`."""
+    match = re.search(r"(\d+)[ _-]?hz", path.name, re.IGNORECASE)
+    return float(match[1]) if match else None
+
+
+def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) -> tuple[str, str]:
+    """Guess the unit of a signal, and say by what.
+
+    Args:
+        group: what its columns have in common, such as `acc`.
+        columns: their names.
+        values: (time, channel).
+
+    Examples:
+        >>> guess_unit("acc", ["x"], np.full((9, 1), 0.98))[0]
+        'g'
+    """
+    for column in columns:
+        match = re.search(r"[(\[]([^()\[\]]+)[)\]]\s*$", column)
+        if match:
+            try:
+                parse_unit(match[1])
+            except DataError:
+                continue
+            return match[1], "by the column's name"
+    kept = values[np.isfinite(values).all(axis=1)]
+    if not len(kept):
+        return "1", "no values to go by"
+    norm = float(np.median(np.linalg.norm(kept, axis=1)))
+    spread = float(np.median(np.abs(kept - np.median(kept, axis=0))))
+    for pattern, size, ranges in _RANGES:
+        if re.search(pattern, group):
+            measured = {"norm": norm, "spread": spread}[size]
+            for low, high, unit in ranges:
+                if low <= measured < high:
+                    return unit, f"{'median size' if size == 'norm' else 'spread'} {measured:.3g}"
+            return "1", f"median size {norm:.3g} fits no unit of such a signal"
+    return "1", "nothing tells its unit"
+
+
+_RANGES: tuple[tuple[str, str, tuple[tuple[float, float, str], ...]], ...] = (
+    ("acc", "norm", ((0.5, 2, "g"), (6, 14, "m/s^2"), (45, 90, "g/64"), (600, 1500, "mg"))),
+    ("gyr", "norm", ((0, 6, "rad/s"), (6, 2000, "deg/s"))),
+    ("mag", "norm", ((0.15, 1.5, "G"), (15, 150, "uT"), (150, 1500, "mG"))),
+    ("ecg|ekg", "spread", ((1e-6, 5e-3, "V"), (5e-3, 5, "mV"), (5, 5e3, "uV"))),
+    ("eeg|eog", "spread", ((1e-7, 1e-3, "V"), (1e-3, 0.2, "mV"), (0.2, 1e3, "uV"))),
+    ("emg", "spread", ((1e-7, 1e-4, "V"), (1e-4, 0.5, "mV"), (0.5, 5e3, "uV"))),
+    ("eda|gsr|skin_cond", "norm", ((1e-8, 1e-4, "S"), (0.01, 100, "uS"))),
+    ("temp", "norm", ((10, 50, "degC"), (50, 115, "degF"), (270, 330, "K"))),
+    ("hr|heart|pulse_rate", "norm", ((0.4, 4, "Hz"), (25, 250, "bpm"))),
+)
+"""What a signal is, by its name; how large it is in which unit, on a living body."""

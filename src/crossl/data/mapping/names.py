@@ -1,0 +1,121 @@
+"""Guess patterns from the names of files of one kind: which part is the person, the session."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crossl.data.mapping.guess import clean
+
+DEVICES = re.compile(
+    r"(smart)?(watch|phone|band|glass)e?s?|wrist|chest|hip|waist|ankle|thigh|arm|forearm|head|ear|"
+    r"pocket|foot|leg|belt|left|right|acc|accel.*|gyr|gyro.*|mag|magn.*|imu|ecg|eeg|emg|eda|gsr|ppg|bvp|temp.*|hr|"
+    r"resp.*|polar|empatica|e4|shimmer|labels?|events?|intervals?|annotations?"
+)
+LABELS = re.compile(
+    r"walk.*|sit.*|stand.*|run.*|jog.*|rest.*|stress.*|baseline|task|relax.*|lying.*|stairs?.*|"
+    r"up(stairs)?|down(stairs)?|cycl.*|sleep.*|wake|amusement|meditation"
+)
+DULL = re.compile(r"data|raw|csv|recording|record|export|signals?|sensors?|file|bio|\d+hz|\d*")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files that are alike, and the pattern that finds them.
+
+    Attributes:
+        pattern: with `{subject}`, `{session}`, `{label}`.
+        paths: of the files, below the folder.
+        device: what the name says that they are of; empty where it says nothing.
+        subject: of all, where the names tell none apart.
+    """
+
+    pattern: str
+    paths: tuple[str, ...]
+    device: str = ""
+    subject: str = ""
+
+
+def guess_kinds(paths: Sequence[str]) -> list[Kind]:
+    """Sort files of equal columns into kinds.
+
+    Examples:
+        >>> [k.pattern for k in guess_kinds(["S1/a_watch.csv", "S2/a_watch.csv"])]
+        ['{subject}/a_watch.csv']
+        >>> [k.pattern for k in guess_kinds(["S1_hip.csv", "S2_hip.csv", "S1_ear.csv"])]
+        ['{subject}_hip.csv', '{subject}_ear.csv']
+    """
+    shapes: dict[str, list[list[str]]] = {}
+    for path in paths:
+        stem, ending = _split(path)
+        tokens = re.findall(r"[^\W_]+|[\W_]", stem)
+        shape = "".join("w" if token.isalnum() else token for token in tokens) + ending
+        shapes.setdefault(shape, []).append([*tokens, ending])
+    return [kind for rows in shapes.values() for kind in _kinds(rows)]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Split off the ending, which may have several dots behind a name without any."""
+    match = re.fullmatch(r"(.*?)((\.[A-Za-z][A-Za-z0-9]{0,7}){1,2})", path, re.DOTALL)
+    return (match[1], match[2]) if match else (path, "")
+
+
+def _kinds(rows: list[list[str]]) -> list[Kind]:
+    """Make a kind of each device that names tell apart; other parts mean the same in all."""
+    varying = _varying(rows)
+    devices = [at for at in varying if all(DEVICES.fullmatch(row[at].lower()) for row in rows)]
+    fields = _fields(rows, [at for at in varying if at not in devices])
+    parts: dict[tuple[str, ...], list[list[str]]] = {}
+    for row in rows:
+        parts.setdefault(tuple(row[at] for at in devices), []).append(row)
+    return [_kind(part, fields) for part in parts.values()]
+
+
+def _varying(rows: list[list[str]]) -> list[int]:
+    return [at for at in range(len(rows[0])) if len({row[at] for row in rows}) > 1]
+
+
+def _fields(rows: list[list[str]], varying: list[int]) -> dict[int, str]:
+    """Say what each varying token is; `*` where another tells as much."""
+    fields: dict[int, str] = {}
+    for at in varying:
+        words = {row[at].lower() for row in rows}
+        if "label" not in fields.values() and all(LABELS.fullmatch(word) for word in words):
+            fields[at] = "label"
+    left = [at for at in varying if at not in fields]
+    if left:
+        fields[left[0]] = "subject"
+    tokens = [tuple(row[at] for row in rows) for at in left]
+    for number, at in enumerate(left[1:], start=1):
+        if tokens[number] in tokens[:number]:  # the same again, such as S1/S1_watch.csv
+            fields[at] = fields.get(left[tokens.index(tokens[number])], "*")
+        elif "session" not in fields.values():
+            fields[at] = "session"
+        else:
+            fields[at] = "more"
+    return fields
+
+
+def _kind(rows: list[list[str]], fields: Mapping[int, str]) -> Kind:
+    row = rows[0]
+    sessions = [at for at, name in fields.items() if name in ("session", "more")]
+    out, at = "", 0
+    while at < len(row):
+        if at in sessions:
+            # up to the last of them, as long as no folder ends in between
+            last = max(s for s in sessions if "/" not in row[at:s])
+            out += "{session}" if "{session}" not in out else "*"
+            at = last
+        elif at in fields:
+            out += "*" if fields[at] == "*" else "{" + fields[at] + "}"
+        else:
+            out += row[at]
+        at += 1
+    start = max((i for i, word in enumerate(row) if word == "/"), default=-1)
+    words = [row[i] for i in range(start + 1, len(row) - 1) if i not in fields and row[i].isalnum()]
+    words = [word for word in words if not DULL.fullmatch(word.lower())]
+    subject = "" if "subject" in fields.values() else clean("".join(rows[0][start + 1 : -1]))
+    # without folders or several files nothing but the name is left to go by
+    device = words[-1].lower() if words and not subject else ""
+    return Kind(out, tuple("".join(row) for row in rows), device, subject)

@@ -1,0 +1,239 @@
+"""From the files of one recording to a Recording: on one clock, in SI, with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.formats import FileContent, Stream, open_file
+from crossl.data.mapping.columns import (
+    Place,
+    check_unit,
+    clock_seconds,
+    locate_signal,
+)
+from crossl.data.mapping.labels import source_labels
+from crossl.data.mapping.plan import RecordingPlan, Source
+from crossl.data.mapping.schema import ModalityEntry
+from crossl.data.recording import LabelInterval, Modality, Recording, Signal
+from crossl.data.timing import RATE_TOLERANCE
+from crossl.data.units import parse_unit
+from crossl.errors import DataError
+
+ABSOLUTE_S = 1e8
+"""Times from here on count from 1970: this is 1973, and no recording lasts three years."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What reading a recording needs to know of its mapping.
+
+    Attributes:
+        modalities: how the files hold them, by name.
+        declared: what recordings declare, in SI; may be more than the files of one have.
+        classes: labels to keep; none keeps no label.
+        label_names: what a label in the files is called instead.
+        max_gap_s: longer steps between samples are gaps.
+    """
+
+    modalities: Mapping[str, ModalityEntry]
+    declared: tuple[Modality, ...]
+    classes: tuple[str, ...] = ()
+    label_names: Mapping[str, str] = field(default_factory=dict)
+    max_gap_s: float = 0.2
+
+
+def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
+    """Read the files of one recording.
+
+    Args:
+        plan: which files.
+        rules: what they hold.
+
+    Raises:
+        DataError: damaged files, columns that do not exist, rates or clocks that contradict each
+            other, labels that overlap or lie outside of the signals.
+    """
+    signals: dict[str, Signal] = {}
+    labels: list[LabelInterval] = []
+    from_start: list[LabelInterval] = []
+    notes: list[str] = []
+    for source in plan.sources:
+        content = open_file(source.path, source.entry.format)
+        found = _read_signals(source, content, rules, notes)
+        signals.update(found)
+        notes += content.about.get("notes", ())
+        counted = source.entry.intervals and source.entry.intervals.count_from == "start"
+        more = source_labels(source, content, rules.modalities, found)
+        (from_start if counted else labels).extend(more)
+    where = f"subject {plan.subject}, session {plan.session}"
+    if not signals:
+        names = ", ".join(source.path.name for source in plan.sources)
+        raise DataError(f"{where}: none of its files has a sample ({names}); leave it out")
+    start_s = min(signal.start_s for signal in signals.values())
+    labels += [_moved(label, start_s) for label in from_start]
+    _one_clock(where, plan, signals, labels)
+    if start_s >= ABSOLUTE_S:
+        notes.append("times in the files count from 1970, here from the recording's first sample")
+        signals = {k: replace(s, start_s=s.start_s - start_s) for k, s in signals.items()}
+        labels = [_moved(label, -start_s) for label in labels]
+    end_s = max(signal.end_s for signal in signals.values())
+    begin_s = min(signal.start_s for signal in signals.values())
+    return Recording(
+        subject=plan.subject,
+        session=plan.session,
+        modalities={m.name: m for m in rules.declared},
+        signals={m.name: signals[m.name] for m in rules.declared if m.name in signals},
+        labels=_kept_labels(where, labels, rules, (begin_s, end_s), notes),
+        notes=tuple(notes),
+    )
+
+
+def _moved(label: LabelInterval, by_s: float) -> LabelInterval:
+    return replace(label, start_s=label.start_s + by_s, end_s=label.end_s + by_s)
+
+
+def _one_clock(
+    where: str,
+    plan: RecordingPlan,
+    signals: Mapping[str, Signal],
+    labels: Sequence[LabelInterval],
+) -> None:
+    """Refuse times since 1970 beside times that count from elsewhere."""
+    starts = {f"signal '{name}'": signal.start_s for name, signal in signals.items()}
+    if labels:
+        starts["the first label"] = min(label.start_s for label in labels)
+    absolute = {name for name, start_s in starts.items() if start_s >= ABSOLUTE_S}
+    if absolute and len(absolute) < len(starts):
+        one = sorted(absolute)[0]
+        other = next(name for name in starts if name not in absolute)
+        files = ", ".join(source.path.name for source in plan.sources)
+        raise DataError(
+            f"{where} ({files}): {one} starts at {starts[one]:.3f} s, which counts from 1970, and "
+            f"{other} at {starts[other]:g} s; all must lie on one clock, correct `clock_unit`, add "
+            "`offset_s`, or let labels `count_from: start`"
+        )
+
+
+def _read_signals(
+    source: Source, content: FileContent, rules: Rules, notes: list[str]
+) -> dict[str, Signal]:
+    places = {}
+    for name, entry in source.entry.signals.items():
+        where = f"{source.path}: signal '{name}'"
+        places[name] = locate_signal(where, content, entry, rules.modalities[name].channels)
+        for stream, column in places[name]:
+            check_unit(where, stream, column, rules.modalities[name].unit)
+    tables = _load(places)
+    signals = {}
+    for name, place in places.items():
+        modality = rules.modalities[name]
+        where = f"{source.path}: signal '{name}'"
+        raw = np.stack([tables[stream.name, column] for stream, column in place], axis=1)
+        values = parse_unit(modality.unit, where=where).to_si(raw)
+        if not np.isfinite(values).all(axis=1).any():
+            notes.append(
+                f"{source.path.name}: '{name}' holds no sample that every channel recorded; it "
+                "counts as not recorded"
+            )
+            continue
+        times = clock_seconds(source, content, place[0][0])
+        if times is not None:
+            signals[name] = _by_clock(where, source, times, values, (modality, rules.max_gap_s))
+        else:
+            signals[name] = _by_rate(where, source, place[0][0], values, modality)
+    return signals
+
+
+def _load(places: Mapping[str, Place]) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Load each stream's columns in one go."""
+    wanted: dict[str, tuple[Stream, dict[str, None]]] = {}
+    for place in places.values():
+        for stream, column in place:
+            wanted.setdefault(stream.name, (stream, {}))[1][column] = None
+    tables = {}
+    for name, (stream, columns) in wanted.items():
+        table = stream.load(list(columns))
+        for number, column in enumerate(columns):
+            tables[name, column] = table[:, number]
+    return tables
+
+
+def _by_clock(
+    where: str,
+    source: Source,
+    times: NDArray[np.float64],
+    values: NDArray[np.floating[Any]],
+    how: tuple[ModalityEntry, float],
+) -> Signal:
+    modality, max_gap_s = how
+    if len(times) != len(values):
+        raise DataError(
+            f"{where} has {len(values)} samples and its clock {len(times)}; one time a sample is "
+            "needed"
+        )
+    if source.entry.sparse:
+        held = np.isfinite(values).any(axis=1)
+        times, values = times[held], values[held]
+    return Signal.from_timestamps(
+        times + source.offset_s,
+        values,
+        rate_hz=modality.rate_hz,
+        resample=modality.resample,
+        # at low rates neighbours lie further apart than a gap is long
+        max_gap_s=max(max_gap_s, 1.5 / modality.rate_hz),
+        where=where,
+    )
+
+
+def _by_rate(
+    where: str,
+    source: Source,
+    stream: Stream,
+    values: NDArray[np.float32],
+    modality: ModalityEntry,
+) -> Signal:
+    rate_hz = stream.rate_hz or modality.rate_hz
+    signal = Signal(values, rate_hz, stream.start_s + source.offset_s)
+    if abs(rate_hz - modality.rate_hz) <= RATE_TOLERANCE * modality.rate_hz:
+        return signal
+    if not modality.resample:
+        raise DataError(
+            f"{where} has {rate_hz:g} Hz by its file but its modality declares "
+            f"{modality.rate_hz:g} Hz; correct `rate_hz` or say `resample: true`"
+        )
+    return signal.resampled(modality.rate_hz)
+
+
+def _kept_labels(
+    where: str,
+    labels: Sequence[LabelInterval],
+    rules: Rules,
+    span: tuple[float, float],
+    notes: list[str],
+) -> tuple[LabelInterval, ...]:
+    """Rename, sort, cut to the signals, keep the classes."""
+    renamed = [replace(one, label=rules.label_names.get(one.label, one.label)) for one in labels]
+    renamed.sort(key=lambda one: one.start_s)
+    cut = [
+        replace(one, start_s=max(one.start_s, span[0]), end_s=min(one.end_s, span[1]))
+        for one in renamed
+    ]
+    inside = [one for one in cut if one.end_s > one.start_s]
+    if renamed and not inside:
+        raise DataError(
+            f"{where}: its labels lie from {renamed[0].start_s:g} to {renamed[-1].end_s:g} s and "
+            f"its signals from {span[0]:g} to {span[1]:g} s; they must overlap, is it one clock?"
+        )
+    if any(one.start_s < span[0] - 0.1 or one.end_s > span[1] + 0.1 for one in renamed):
+        notes.append("labels reach beyond the signals and were cut to them or left out")
+    other = sorted({one.label for one in inside} - set(rules.classes))
+    if other:
+        notes.append(
+            f"labels that are not among the classes leave their time unlabelled: {', '.join(other)}"
+        )
+    return tuple(one for one in inside if one.label in rules.classes)
