@@ -8,7 +8,7 @@ import torch
 
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
-from crossl.nn.layers import ChannelNorm, pad_same
+from crossl.nn.layers import pad_same, pool_time
 
 
 def count(module):
@@ -37,7 +37,7 @@ def test_the_paper_encoder_starts_as_the_original_does():
         assert abs(convolution.weight.std().item() - 0.05) < 0.005
         for value in (convolution.bias, norm.bias, activation.weight):
             torch.testing.assert_close(value.detach(), torch.zeros_like(value))
-        assert norm.epsilon == 1e-3
+        assert norm.eps == 1e-3
     assert [k.shape for k in encoder.kernels()] == [(24, 3, 24), (48, 24, 16), (96, 48, 8)]
 
 
@@ -79,15 +79,28 @@ def test_padding_keeps_the_length_and_puts_the_odd_sample_right(kernel):
     np.testing.assert_allclose(got[0, 0].numpy(), wanted, atol=1e-12)
 
 
-def test_channel_norm_equals_layer_norm_over_channels():
-    norm = ChannelNorm(5, epsilon=1e-3)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    x = torch.randn(2, 5, 7)
-    wanted = torch.nn.functional.layer_norm(
-        x.transpose(1, 2), (5,), norm.weight, norm.bias, 1e-3
-    ).transpose(1, 2)
-    torch.testing.assert_close(norm(x), wanted)
+def test_pooling_over_time_equals_three_reductions_and_so_does_its_gradient():
+    x = torch.randn(3, 9, 4, dtype=torch.float64, requires_grad=True)
+    same = x.detach().clone().requires_grad_()
+    got = pool_time(x)
+    wanted = (same.mean(1), same.var(1, correction=0), same.amax(1))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+    weights = [torch.randn(3, 4, dtype=torch.float64) for _ in range(3)]
+    for statistics in (got, wanted):
+        sum((w * s).sum() for w, s in zip(weights, statistics, strict=True)).backward()
+    torch.testing.assert_close(x.grad, same.grad)
+    assert torch.autograd.gradcheck(pool_time, (x,))
+
+
+@pytest.mark.parametrize("length", [1, 7, 100, 129])
+def test_the_default_encoder_convolves_as_plain_convolutions_do(length):
+    encoder = StridedEncoder(3, dim=8, width=6).double()
+    x = torch.randn(2, length, 3, dtype=torch.float64)
+    for level, convolution in enumerate(encoder.convolutions):
+        wanted = convolution(x.transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(encoder._convolve(level, x), wanted)
+        x = wanted
 
 
 # --- aggregators
