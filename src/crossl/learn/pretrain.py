@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 
 import lightning
 import numpy as np
@@ -24,10 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
-from crossl.errors import DataError, TrainingError
+from crossl.errors import DataError
 from crossl.learn.adam import KerasAdam
 from crossl.learn.collapse import collapse_measures, collapse_warning
 from crossl.learn.methods import Method
+from crossl.learn.nonfinite import stop_nonfinite
 from crossl.nn.model import CrossModalModel
 
 logger = logging.getLogger(__name__)
@@ -107,11 +108,11 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
 
     Raises:
         DataError: too few windows.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss or a gradient is not finite; `out/nonfinite` keeps the step.
     """
     _check_rows(train, validation)
     method.model.standardiser.fit(source, train)
-    pretraining = _Pretraining(method, schedule, seed=seed, n_train=len(train))
+    pretraining = _Pretraining(method, schedule, seed=seed, n_train=len(train), out=out)
     data = _Windows(source, train, validation, min(schedule.batch_size, len(train)), seed)
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = _KeepCheckpoints(out / "checkpoints")
@@ -156,8 +157,12 @@ def _check_rows(train: NDArray[np.int64], validation: NDArray[np.int64]) -> None
 class _Pretraining(lightning.LightningModule):
     """A method under Lightning: steps, moving average, validation objective."""
 
-    def __init__(self, method: Method, schedule: Schedule, *, seed: int, n_train: int) -> None:
+    def __init__(
+        self, method: Method, schedule: Schedule, *, seed: int, n_train: int, out: Path
+    ) -> None:
         super().__init__()
+        self.out = out
+        self._last: tuple[Batch, int]
         self.method = cast("nn.Module", method)
         self.schedule = schedule
         self.seed = seed
@@ -189,14 +194,29 @@ class _Pretraining(lightning.LightningModule):
         torch.manual_seed(self._generator(2, self.global_step).initial_seed())  # dropout
         terms = self._method.terms(batch, self._generator(0, self.global_step))
         loss = torch.stack(list(terms.values())).sum()
+        self._last = (batch, batch_idx)
         if not torch.isfinite(loss):
-            told = ", ".join(f"{name} {term.item():.3g}" for name, term in terms.items())
-            raise TrainingError(
-                f"step {self.global_step}: the loss is not finite ({told}); lower the learning "
-                "rate or look for extreme values in the recordings"
-            )
+            told = ", ".join(f"{name} {x.item():.3g}" for name, x in terms.items())
+            self._stop(f"the loss is not finite ({told})")
         self._log("train", {"loss": loss, **terms}, len(batch))
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before a gradient that is not finite reaches the weights."""
+        named = self.method.named_parameters()
+        gradients = [(name, p.grad) for name, p in named if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm([g for _, g in gradients]))
+        if not torch.isfinite(norms.sum()):
+            bad = next(n for (n, _), x in zip(gradients, norms, strict=True) if not x.isfinite())
+            self._stop(f"the gradient of {bad} is not finite")
+
+    def _stop(self, what: str) -> NoReturn:
+        batch, index = self._last
+        windows = cast(_Windows, self.trainer.datamodule)  # type: ignore[attr-defined]
+        stop_nonfinite(
+            what, step=self.global_step, method=self._method, batch=batch,
+            rows=windows.batches()[index], out=self.out,
+        )  # fmt: skip
 
     def _log(self, stage: str, values: Mapping[str, Any], size: int) -> None:
         named = {f"{stage}/{k}": v.detach() if isinstance(v, Tensor) else v
@@ -293,11 +313,14 @@ class _Windows(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffle by seed and epoch."""
+        return DataLoader(_Batches(self.source, self.batches()), batch_size=None)
+
+    def batches(self) -> list[NDArray[np.int64]]:
+        """Return the rows of each batch of the current epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         rows = np.random.default_rng([self.seed, epoch]).permutation(self.train_rows)
         whole = len(rows) // self.size
-        batches = [rows[i * self.size : (i + 1) * self.size] for i in range(whole)]
-        return DataLoader(_Batches(self.source, batches), batch_size=None)
+        return [rows[i * self.size : (i + 1) * self.size] for i in range(whole)]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Mix subjects the same way every time: a batch of one subject has little variance."""

@@ -1,0 +1,93 @@
+"""What to tell and keep when a loss or a gradient is not finite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crossl.data.batch import Batch
+from crossl.errors import TrainingError
+from crossl.learn.methods import Method
+
+FOLDER = "nonfinite"
+MAX_ROWS = 5
+
+
+def stop_nonfinite(
+    what: str, *, step: int, method: Method, batch: Batch, rows: NDArray[np.int64], out: Path
+) -> NoReturn:
+    """Stop training, and keep what the step can be repeated with.
+
+    `out/nonfinite/` gets the batch (`batch.npz`: `signal_NAME`, `present`, `rows`), the
+    method's weights before the step (`weights.safetensors`) and `about.json`.
+
+    Args:
+        what: is not finite, with numbers, such as `the loss is not finite (global/variance nan)`.
+        step: number of the step.
+        method: as it was before the step.
+        batch: that it was given.
+        rows: the batch's rows of the store.
+        out: folder of the run.
+
+    Raises:
+        TrainingError: always; names the step, the modality and the rows.
+    """
+    folder = out / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {f"signal_{n}": x.cpu().numpy() for n, x in batch.signals.items()}
+    np.savez(folder / "batch.npz", **arrays, present=batch.present.cpu().numpy(), rows=rows)
+    state = cast("nn.Module", method).state_dict()
+    safetensors.torch.save_file(
+        {name: value.detach().cpu().contiguous().clone() for name, value in state.items()},
+        folder / "weights.safetensors",
+    )
+    culprit = find_culprit(method, batch, rows)
+    about = {"step": step, "what": what, "culprit": culprit}
+    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    raise TrainingError(
+        f"step {step}: {what}; {culprit}; the batch and the weights are kept in {folder}, look at "
+        "these windows or lower the learning rate"
+    )
+
+
+@torch.no_grad()
+def find_culprit(method: Method, batch: Batch, rows: NDArray[np.int64]) -> str:
+    """Name the modality and the rows that are most likely to blame.
+
+    In this order: signals that are not finite, latents that are not, and else the largest values
+    measured in standard deviations of the training windows.
+    """
+    names = [m.name for m in method.model.modalities]
+    for place, found in (
+        ("signals", _by_window([~torch.isfinite(batch.signals[n]) for n in names])),
+        ("latents", _by_window(list((~torch.isfinite(method.model.latent(batch))).unbind(dim=1)))),
+    ):
+        bad = found & batch.present.cpu()
+        if bad.any():
+            column = int(bad.any(dim=0).float().argmax())
+            return f"{place} of '{names[column]}' are not finite in {_told(rows, bad[:, column])}"
+    standardised = method.model.standardise(batch)
+    sizes = torch.stack([standardised[n].abs().amax(dim=(1, 2)).cpu() for n in names], dim=1)
+    sizes = torch.where(batch.present.cpu(), sizes, 0.0)
+    row, column = divmod(int(sizes.argmax()), len(names))
+    return (
+        f"the largest value is {sizes[row, column]:.3g} standard deviations, of "
+        f"'{names[column]}' in row {rows[row]} of the store"
+    )
+
+
+def _by_window(flags: list[Tensor]) -> Tensor:
+    return torch.stack([flag.flatten(1).any(dim=1).cpu() for flag in flags], dim=1)
+
+
+def _told(rows: NDArray[np.int64], bad: Tensor) -> str:
+    found = [str(row) for row in rows[bad.numpy()]]
+    more = f" and {len(found) - MAX_ROWS} more" if len(found) > MAX_ROWS else ""
+    return f"row {', '.join(found[:MAX_ROWS])}{more} of the store"
