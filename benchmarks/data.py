@@ -265,7 +265,39 @@ def measure_prepare(work: Path, megabytes: int) -> dict[str, Any]:
     for _ in range(3):
         for name, job in jobs.items():
             rates[name].append(round(size / seconds(job), 1))
-    return {"megabytes": round(size, 1), "mb_per_s": rates}
+    peaks = {count: peak_of_prepare(work, paths, count) for count in (len(paths), 4 * len(paths))}
+    return {"megabytes": round(size, 1), "mb_per_s": rates, "peak_mb": peaks}
+
+
+PEAK = """
+import resource, sys
+from crossl.cli.main import run
+if __name__ == "__main__":
+    try:
+        run()
+    except SystemExit:
+        pass
+    # not getrusage: it counts what the parent held when it forked
+    own = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(int(own.split()[1]) // 1000, worker // 1000)
+"""
+
+
+def peak_of_prepare(work: Path, paths: list[Path], count: int) -> list[int]:
+    """Peak megabytes of the process and of its largest worker, for so many equal files."""
+    folder, out, program = work / f"pamap2-{count}", work / "prepared", work / "peak.py"
+    for old in (folder, out):
+        shutil.rmtree(old, ignore_errors=True)
+    (folder / "Protocol").mkdir(parents=True)
+    for number in range(count):
+        link = folder / "Protocol" / f"subject10{number + 1}.dat"
+        link.symlink_to(paths[number % len(paths)].resolve())
+    program.write_text(PEAK, encoding="utf-8")
+    words = ["prepare", "pamap2", "--root", folder, "--out", out, "--workers", 2]
+    command = [sys.executable, str(program), *map(str, words)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [int(word) for word in done.stdout.splitlines()[-1].split()]
 
 
 # --- the page
@@ -319,6 +351,10 @@ def write_page(found: dict[str, Any]) -> None:
                  "polars": "`polars.read_csv`, parsing only, both cores"}  # fmt: skip
         lines += [f"| {told} | {middle(prepare['mb_per_s'][name]):.0f} |"
                   for name, told in names.items()]  # fmt: skip
+        lines += ["", "Peak memory with two workers, whatever the number of files:", "",
+                  "| files | this process | largest worker |", "|---|---|---|"]  # fmt: skip
+        lines += [f"| {count} | {own} MB | {worker} MB |"
+                  for count, (own, worker) in prepare["peak_mb"].items()]  # fmt: skip
         lines.append("")
     PAGE.write_text("\n".join(lines), encoding="utf-8")
 
