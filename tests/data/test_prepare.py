@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -303,6 +305,77 @@ def test_an_append_killed_before_the_manifest_was_replaced_is_not_seen(files, tm
     assert len(Store.open(whole.path, verify=True)) == len(prepare(dataset, tmp_path / "whole"))
 
 
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[3])
+    from dataclasses import replace
+    from crossl.data import prepare as module
+    from test_prepare import open_files, prepare
+    calls = {"left": int(sys.argv[4])}
+    def dying(name):
+        inner = getattr(module, name)
+        def run(*args, **options):
+            calls["left"] -= 1
+            if not calls["left"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return inner(*args, **options)
+        return run
+    for name in ("describe_files", "_append_segment", "write_manifest"):
+        setattr(module, name, dying(name))
+    dataset = open_files(Path(sys.argv[1]))
+    prepare(replace(dataset, parts=dataset.parts[4:]), Path(sys.argv[2]), append=True)
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_append_killed_at_any_of_its_last_steps_is_done_by_the_next_call(files, tmp_path, step):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    store = prepare(early, tmp_path / "store")
+    whole = prepare(dataset, tmp_path / "whole")
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), files, store.path,
+               Path(__file__).parent, str(step)]  # fmt: skip
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert Store.open(store.path, verify=True).hash == store.hash
+    again = prepare(late, store.path, append=True)
+    rows = np.arange(len(whole))
+    for name, windows in whole.gather(rows).items():
+        np.testing.assert_array_equal(again.gather(rows)[name], windows)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_work_begun_for_an_append_is_not_gone_on_with_for_another_store(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    prepare(early, tmp_path / "store")
+    bad = files / "s2-1.npy"
+    data = bad.read_bytes()
+    bad.write_bytes(b"bad")
+    with pytest.raises(DataError, match="is damaged"):
+        prepare(late, tmp_path / "store", append=True)
+    bad.write_bytes(data)
+    shutil.rmtree(tmp_path / "store")
+    late = replace(late, parts=open_files(files).parts[4:])
+    fresh = prepare(late, tmp_path / "store")
+    assert bytes_of(fresh) == bytes_of(prepare(late, tmp_path / "again"))
+
+
+def test_other_options_of_the_reader_are_other_work(files, tmp_path):
+    bad = files / "s2-1.npy"
+    data = bad.read_bytes()
+    bad.write_bytes(b"bad")
+    with pytest.raises(DataError, match="is damaged"):
+        prepare(open_files(files), tmp_path / "store", options={"margin": "inf"})
+    bad.write_bytes(data)
+    seen = []
+    dataset = open_files(files)
+    store = prepare_store(dataset, tmp_path / "store", plan_for(dataset, "made"),
+                          progress=lambda what, _share: seen.append(what))  # fmt: skip
+    assert len(seen) == 6
+    assert store.manifest["options"] == {}
+
+
 # --- plans
 
 
@@ -329,6 +402,37 @@ def test_resampled_modalities_have_their_new_rate_in_the_store(files, tmp_path):
 
 
 # --- half the disk
+
+
+def test_float16_is_fine_where_the_signal_dwells():
+    warm = (306 + 0.3 * np.sin(np.arange(5000) / 50)).astype(np.float32)
+    spiked = (2e-5 * np.sin(np.arange(5000) / 9)).astype(np.float32)
+    spiked[7] = 5.0
+    values = np.stack([warm, spiked], axis=1)
+    packed, (factor, offset) = pack(values, "float16")
+    back = packed.astype(np.float32) * factor + offset
+    assert np.abs(back - values)[:, 0].max() < 2e-4
+    assert np.median(np.abs(back - values)[:, 1]) < 3e-8 * 5
+
+
+def test_a_store_can_be_pickled_and_read_by_another_process(files, tmp_path):
+    store = prepare(open_files(files), tmp_path / "store")
+    again = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own
+    rows = np.array([3, 0, 7])
+    for name, windows in store.gather(rows).items():
+        np.testing.assert_array_equal(again.gather(rows)[name], windows)
+
+
+def test_rows_may_be_counted_from_the_end_or_masked_but_must_exist(files, tmp_path):
+    store = prepare(open_files(files), tmp_path / "store")
+    last = store.gather(np.array([-1]))["acc"]
+    mask = np.zeros(len(store), dtype=np.bool_)
+    mask[-1] = True
+    np.testing.assert_array_equal(last, store.gather(np.array([len(store) - 1]))["acc"])
+    np.testing.assert_array_equal(last, store.gather(mask)["acc"])
+    for wrong in (len(store), -len(store) - 1):
+        with pytest.raises(IndexError):
+            store.gather(np.array([wrong]))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("int16", 1 / 65534), ("float16", 1 / 2048)])

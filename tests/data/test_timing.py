@@ -69,6 +69,24 @@ def test_a_clean_clock_loses_nothing_and_says_so():
     assert len(kept_time) == len(kept) == 500
 
 
+def test_one_wrong_time_costs_one_sample():
+    time = np.arange(1000) / 100
+    time[400] += 30
+    kept_time, kept, timing = put_in_order("acc", time, np.arange(1000.0)[:, None])
+    assert timing.dropped == 1
+    assert 400.0 not in kept
+    assert len(kept_time) == 999
+    assert timing.estimated_hz == pytest.approx(100.0, rel=2e-3)
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_damaged_time_at_either_end_does_not_fill_the_memory(wrong):
+    time = 1.7e9 + np.arange(1000) / 100
+    time[wrong] = 0.0 if wrong == 0 else 9e12
+    with pytest.raises(DataError, match=r"samples at 100 Hz span .* a timestamp is damaged"):
+        Signal.from_timestamps(time, np.zeros((1000, 1)), rate_hz=100.0)
+
+
 @pytest.mark.parametrize(("time", "message"), [
     (np.floor(np.arange(500) / 50), r"acc: 490 of 500 timestamps do not increase .* at most 20%"),
     (np.r_[0.0, np.nan, 2.0], "acc: timestamp 1 is nan; a number is needed"),
@@ -185,6 +203,22 @@ def test_a_level_such_as_gravity_stays_level_to_both_ends():
     out = Signal(np.full((700, 3), 9.80665, np.float32), 100.0).resampled(32.0)
     np.testing.assert_allclose(out.values, 9.80665, rtol=1e-3)
     assert len(out.values) == 224
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(50.0, 64.0), (51.2, 50.0), (512.0, 200.0)])
+def test_a_high_level_gets_no_ripple(from_hz, to_hz):
+    values = np.full((4000, 1), 306.0, np.float32)
+    values[1000:1100] = np.nan
+    out = Signal(values, from_hz).resampled(to_hz).values
+    assert np.nanmax(np.abs(out - 306.0)) < 1e-4
+
+
+def test_a_new_sample_stands_for_what_is_nearest_to_it():
+    values = np.ones((7000, 1), np.float32)
+    values[1400] = np.nan
+    assert not np.isnan(change_rate(values, Fraction(1, 700))).any()
+    values[1051:1750] = np.nan
+    assert np.flatnonzero(np.isnan(change_rate(values, Fraction(1, 700))[:, 0])).tolist() == [2]
 
 
 def test_missing_samples_stay_missing_and_spoil_no_others():

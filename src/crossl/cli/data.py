@@ -111,7 +111,7 @@ def make_store(
         refuse_existing(out)  # before an archive is unpacked for nothing
     with show.progress("prepare") as tell, open_dataset(reader, root, options) as dataset:
         spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
-        planned = plan_for(dataset, reader, spec=spec, **plan)
+        planned = plan_for(dataset, reader, spec=spec, options=options, **plan)
         prepare_store(dataset, out, planned, workers=workers, append=append, progress=tell)
 
 

@@ -71,6 +71,9 @@ class Journal:
                 LOG.info("prepare: %s has changed since; going on from there", part.name)
                 break
             done.append(line)
+        if done and not self._writer.holds(done[-1]["lengths"]):
+            LOG.info("prepare: what the journal tells of is not there; anew")
+            done = []
         recordings = [recording for line in done for recording in line["recordings"]]
         self._writer.cut(done[-1]["lengths"] if done else {}, recordings)
         self._recordings = len(recordings)

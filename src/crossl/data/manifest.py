@@ -102,11 +102,20 @@ def check_files(path: Path, files: Mapping[str, Any], *, verify: bool | None) ->
             raise FormatError(f"{file}: was altered, its hash does not match; prepare it again")
 
 
+def describe_files(folder: Path, segment: str) -> dict[str, Any]:
+    """Return size and hash of every file of a segment, by name below the folder."""
+    paths = sorted(p for p in (folder / segment).rglob("*") if p.is_file())
+    return {
+        p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)}
+        for p in paths
+    }
+
+
 def write_manifest(
     folder: Path,
     settings: Mapping[str, Any],
     segments: Mapping[str, Sequence[Mapping[str, Any]]],
-    known_files: Mapping[str, Any] | None = None,
+    files: Mapping[str, Any],
 ) -> None:
     """Write `manifest.json` beside its segments, replacing an older one in one step.
 
@@ -114,14 +123,8 @@ def write_manifest(
         folder: the store.
         settings: what holds for every segment.
         segments: the recordings of each, by folder name.
-        known_files: sizes and hashes that are known already; the other files are hashed.
+        files: their files, as `describe_files` returns them.
     """
-    files = dict(known_files or {})
-    for name in segments:
-        for path in sorted(p for p in (folder / name).rglob("*") if p.is_file()):
-            key = path.relative_to(folder).as_posix()
-            if key not in files:
-                files[key] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     recordings = [recording for part in segments.values() for recording in part]
     interpolated: dict[str, int] = {}
     for recording in recordings:
@@ -134,7 +137,7 @@ def write_manifest(
         "segments": {name: {"recordings": len(part)} for name, part in segments.items()},
         "recordings": recordings,
         "interpolated": interpolated,
-        "files": files,
+        "files": dict(files),
     }
     manifest["sha256"] = json_sha256(manifest)
     fresh = folder / "manifest.json.new"

@@ -17,17 +17,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from crossl.data.journal import Journal, is_of, locked
-from crossl.data.manifest import SEGMENT, check_files, json_sha256, read_manifest, write_manifest
+from crossl.data.manifest import (
+    SEGMENT,
+    check_files,
+    describe_files,
+    json_sha256,
+    read_manifest,
+    write_manifest,
+)
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Modality
 from crossl.data.segment import DTYPES, DType, SegmentSpec, SegmentWriter
 from crossl.data.store import Store, check_names, refuse_empty, refuse_existing
 from crossl.data.windows import WindowSpec, cut_recording
-from crossl.errors import ConfigError, DataError, nearest
+from crossl.errors import ConfigError, CrosslError, DataError, nearest
 
 Progress: TypeAlias = Callable[[str, float], None]
 
@@ -93,6 +101,7 @@ def plan_for(
     spec: WindowSpec | None = None,
     dtype: DType = "float32",
     resample: Mapping[str, float] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan a store of a data set.
 
@@ -104,6 +113,7 @@ def plan_for(
         spec: how windows are cut; None for what the card says.
         dtype: how samples are kept on disk.
         resample: new rate by modality name.
+        options: what the reader was asked for; other options are other work.
 
     Raises:
         ConfigError: no such modality, or none is left.
@@ -119,6 +129,8 @@ def plan_for(
     about = {
         "dataset": card.name,
         "reader": reader,
+        "options": dict(options or {}),
+        "crossl": version("crossl"),
         "title": card.title,
         "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
     }
@@ -152,26 +164,36 @@ def prepare_store(
             read, nothing yields a window, or another process is at it.
         FormatError: appending to what is no store.
     """
-    before = _appendable(out, plan) if append else None
-    if before is None:
-        refuse_existing(out)
     work = out.parent / f".{out.name}.preparing"
-    name = SEGMENT.format(len(before["segments"]) if before else 0)
     out.parent.mkdir(parents=True, exist_ok=True)
+    if not append:
+        refuse_existing(out)
     with locked(work):
+        try:
+            before = _appendable(out, plan) if append else None
+            if before is None:
+                refuse_existing(out)  # it may have come while another process was at it
+            name = SEGMENT.format(len(before["segments"]) if before else 0)
+        except CrosslError:
+            shutil.rmtree(work)
+            raise
         recordings = _write_segment(dataset.parts, plan, work, name, (workers, progress))
         try:
             _refuse_doubles(out, [*(before["recordings"] if before else ()), *recordings])
         except DataError:
             shutil.rmtree(work)
             raise
+        files = describe_files(work, name)
         if before is None:
-            write_manifest(work, plan.settings(), {name: recordings})
-            (work / "journal.jsonl").unlink()
+            write_manifest(work, plan.settings(), {name: recordings}, files)
+        # from here on the work is not gone on with: a kill makes the next call begin anew
+        (work / "journal.jsonl").unlink()
+        if before is None:
             (work / "lock").unlink()
             work.rename(out)
         else:
-            _append_segment(out, work, name, before, recordings)
+            _append_segment(out, work / name, name, before, (recordings, files))
+            shutil.rmtree(work)
     return Store.open(out, verify=False)
 
 
@@ -179,7 +201,7 @@ def _write_segment(
     parts: Sequence[Part], plan: Plan, work: Path, name: str, how: tuple[int | None, Progress]
 ) -> list[dict[str, Any]]:
     """Write the segment to its end; what was done stays, if there was any, when this fails."""
-    settings = json_sha256(plan.settings())
+    settings = json_sha256({**plan.settings(), "segment": name})
     if not is_of(work / "journal.jsonl", settings):  # of another plan: nothing of it may stay
         (work / "journal.jsonl").unlink(missing_ok=True)
         shutil.rmtree(work / "segments", ignore_errors=True)
@@ -231,19 +253,23 @@ def _short(value: Any) -> str:
 
 
 def _append_segment(
-    out: Path, work: Path, name: str, before: Mapping[str, Any], added: list[dict[str, Any]]
+    out: Path,
+    finished: Path,
+    name: str,
+    before: Mapping[str, Any],
+    added: tuple[list[dict[str, Any]], dict[str, Any]],
 ) -> None:
     """Move a finished segment into a store, and only then let the manifest name it."""
+    recordings, files = added
     shutil.rmtree(out / name, ignore_errors=True)  # of an append that was killed just here
-    (work / name).rename(out / name)
+    finished.rename(out / name)
     segments, first = {}, 0
     for segment, entry in before["segments"].items():
         segments[segment] = before["recordings"][first : first + entry["recordings"]]
         first += entry["recordings"]
     dropped = ("format", "version", "segments", "recordings", "interpolated", "files", "sha256")
     settings = {key: value for key, value in before.items() if key not in dropped}
-    write_manifest(out, settings, {**segments, name: added}, before["files"])
-    shutil.rmtree(work)
+    write_manifest(out, settings, {**segments, name: recordings}, {**before["files"], **files})
 
 
 @dataclass(frozen=True)

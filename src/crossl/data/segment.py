@@ -37,7 +37,9 @@ class _Column:
         self._dtype, self._shape = dtype, shape
         self._row_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         self.length = 0
+        size = path.stat().st_size
         self._header_bytes = self._write_header()
+        self.found = max(0, size - self._header_bytes) // self._row_bytes
 
     def _write_header(self) -> int:
         """Write the shape; numpy leaves room for the rows to grow, so the size stays the same."""
@@ -95,9 +97,10 @@ class SegmentSpec:
 
     Attributes:
         modalities: the M streams, in order.
-        dtype: how samples are kept. `float16` and `int16` halve the disk: each channel of a
-            recording is scaled to its own range; the error is at most 1/2048 of a value, or
-            1/65534 of the channel's range.
+        dtype: how samples are kept. `int16` and `float16` halve the disk: each channel of a
+            recording is scaled to its own range. The error of `int16` is at most 1/65534 of that
+            range; that of `float16` 1/2048 of a value's distance from the channel's median, and at
+            least 3e-8 of the largest distance.
     """
 
     modalities: tuple[Modality, ...]
@@ -170,6 +173,10 @@ class SegmentWriter:
                 column.append_file(folder / name)
         self.recordings.extend(dict(recording) for recording in recordings)
 
+    def holds(self, lengths: Mapping[str, int]) -> bool:
+        """Tell whether every file, as it was found, reaches as far as an earlier state."""
+        return all(column.found >= lengths.get(n, 0) for n, column in self._columns.items())
+
     def cut(self, lengths: Mapping[str, int], recordings: Iterable[Mapping[str, Any]]) -> None:
         """Go back to an earlier state."""
         for name, column in self._columns.items():
@@ -221,15 +228,17 @@ def pack(values: Float32, dtype: DType) -> tuple[NDArray[Any], Float32]:
         [1.0, 3.0]
     """
     wide = values.astype(np.float64)
-    low = wide.min(axis=0) if len(wide) else np.zeros(wide.shape[1])
-    high = wide.max(axis=0) if len(wide) else np.zeros(wide.shape[1])
+    if not len(wide):
+        wide = np.zeros((1, wide.shape[1]))
     if dtype == "int16":
+        low, high = wide.min(axis=0), wide.max(axis=0)
         factor, offset = (high - low) / (2 * INT16_STEPS), (high + low) / 2
-    else:
-        factor, offset = np.maximum(np.abs(high), np.abs(low)), np.zeros_like(low)
+    else:  # floats are finest near 0: let that be where the signal dwells
+        offset = np.median(wide, axis=0)
+        factor = np.abs(wide - offset).max(axis=0)
     # what is stored must be undone by what is stored: float32 factors
     scale = np.stack([np.where(factor > 0, factor, 1.0), offset]).astype(np.float32)
-    scaled = (wide - scale[1]) / scale[0]
+    scaled = (values.astype(np.float64) - scale[1]) / scale[0]
     if dtype == "int16":
         scaled = np.clip(np.round(scaled), -INT16_STEPS - 1, INT16_STEPS)
     return scaled.astype(np.dtype(dtype)), scale

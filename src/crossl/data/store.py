@@ -22,6 +22,7 @@ from crossl.data.manifest import (
     SEGMENT,
     atomic_folder,
     check_files,
+    describe_files,
     read_manifest,
     write_manifest,
 )
@@ -147,6 +148,9 @@ class Store:
         check_files(path, manifest["files"], verify=verify)
         return cls(path, manifest)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path,)
+
     @property
     def hash(self) -> str:
         """SHA-256 of the manifest, which holds the hashes of all files."""
@@ -157,9 +161,14 @@ class Store:
         return len(self._offsets)
 
     def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
-        """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
-        rows = np.asarray(rows, dtype=np.int64)
-        rows = np.where(rows < 0, rows + len(self), rows)
+        """Read windows: {modality: (B, T, C)} float32, zeros where not present.
+
+        Rows may be negative or a mask, as in numpy.
+
+        Raises:
+            IndexError: no such row.
+        """
+        rows = np.arange(len(self))[rows]
         return {m.name: self._gather_modality(i, rows) for i, m in enumerate(self.modalities)}
 
     def _gather_modality(self, column: int, rows: NDArray[np.int64]) -> Float32:
@@ -176,6 +185,11 @@ class Store:
                 local = rows[here] - self._first_row[number]
                 windows[here] = segment.windows(modality.name, samples, first[here], local)
         return windows
+
+
+def _reopen(path: Path) -> Store:
+    """Open a store in another process, whose files have other descriptors."""
+    return Store.open(path, verify=False)
 
 
 def _number_recordings(
@@ -237,7 +251,9 @@ def write_store(
         settings = {**about, "window": asdict(spec), "dtype": dtype,
                     "modalities": [m.as_dict() for m in modalities],
                     "classes": list(classes)}  # fmt: skip
-        write_manifest(folder, settings, {SEGMENT.format(0): writer.recordings})
+        name = SEGMENT.format(0)
+        files = describe_files(folder, name)
+        write_manifest(folder, settings, {name: writer.recordings}, files)
     return Store.open(out, verify=False)
 
 

@@ -31,6 +31,9 @@ in whole seconds would lose nearly all.
 BLOCK_STEPS = 50
 """Steps over which a rate is estimated."""
 
+MAX_EMPTY = 50
+"""Grid points per sample, of long signals; more means a damaged timestamp, not a gap."""
+
 MAX_RATIO = 1000
 """Largest number in the fraction that a change of rate is made by."""
 
@@ -131,6 +134,22 @@ def refuse_rate(where: str, estimated: float, rate_hz: float) -> None:
         )
 
 
+def _increasing(
+    timestamps_s: NDArray[np.float64],
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Choose samples whose time increases; return also the latest time so far.
+
+    A sample ahead of the next, which itself is later than the one before, has a wrong time: it
+    alone goes, not all that follow it.
+    """
+    t = timestamps_s
+    ahead = np.zeros(len(t), dtype=np.bool_)
+    ahead[1:-1] = (t[1:-1] > t[2:]) & (t[2:] > t[:-2])
+    latest = np.maximum.accumulate(np.where(ahead, -np.inf, t))
+    later = np.r_[True, t[1:] > latest[:-1]][: len(t)]
+    return np.asarray(~ahead & later), latest
+
+
 def put_in_order(
     where: str,
     timestamps_s: NDArray[np.float64],
@@ -140,8 +159,9 @@ def put_in_order(
 ) -> tuple[NDArray[np.float64], NDArray[np.floating[Any]], Timing]:
     """Keep the samples whose time increases, and measure the clock.
 
-    Of samples with equal times the first is kept. Where the clock jumps back, the samples until
-    it has caught up are left out: when they were recorded cannot be known. Nothing is sorted.
+    Of samples with equal times the first is kept. A single sample ahead of the next is left out.
+    Where the clock jumps back for longer, the samples until it has caught up are left out: when
+    they were recorded cannot be known. Nothing is sorted.
 
     Args:
         where: names the signal in messages.
@@ -164,8 +184,7 @@ def put_in_order(
     if not np.isfinite(timestamps_s).all():
         bad = int(np.argmin(np.isfinite(timestamps_s)))
         raise DataError(f"{where}: timestamp {bad} is {timestamps_s[bad]}; a number is needed")
-    latest = np.maximum.accumulate(timestamps_s)
-    keep = np.r_[True, timestamps_s[1:] > latest[:-1]][: len(timestamps_s)]
+    keep, latest = _increasing(timestamps_s)
     dropped = int((~keep).sum())
     if dropped > MAX_DROPPED * len(keep):
         raise DataError(
@@ -177,9 +196,7 @@ def put_in_order(
         raise DataError(f"{where}: has {len(times)} samples; a rate needs at least 2")
     steps = np.diff(timestamps_s)
     # a sample that shares its time was recorded all the same: it counts for the rate
-    mean_step = _mean_step(
-        timestamps_s[keep | (np.r_[False, steps == 0] & (timestamps_s == latest))]
-    )
+    mean_step = _mean_step(timestamps_s[timestamps_s == latest])
     forward = np.diff(times)
     gap = forward > 3 * mean_step
     timing = Timing(
@@ -228,7 +245,13 @@ def resample_to_rate(
             f"resample: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
             "allowed is (time, channel) with a row each"
         )
-    grid = start_s + np.arange(int(np.floor((stop_s - start_s) * rate_hz + 1e-6))) / rate_hz
+    points = int(np.floor((stop_s - start_s) * rate_hz + 1e-6))
+    if points > 1_000_000 + MAX_EMPTY * len(timestamps_s):
+        raise DataError(
+            f"resample: {len(timestamps_s)} samples at {rate_hz:g} Hz span "
+            f"{stop_s - start_s:.6g} s; a timestamp is damaged, or these are several sessions"
+        )
+    grid = start_s + np.arange(points) / rate_hz
     out = np.stack([np.interp(grid, timestamps_s, column) for column in values.T], axis=1)
     after = np.clip(np.searchsorted(timestamps_s, grid), 1, len(timestamps_s) - 1)
     left, right = timestamps_s[after - 1], timestamps_s[after]
@@ -261,8 +284,8 @@ def change_rate(values: Float32, ratio: Fraction) -> Float32:
     """Change the rate of a regular signal, filtering out what the new rate cannot carry.
 
     `scipy.signal.resample_poly`: a linear-phase FIR low-pass (Kaiser window) at the lower of the
-    two Nyquist frequencies. Missing samples are bridged for the filter; an output sample that
-    lies beside one is missing again.
+    two Nyquist frequencies. Missing samples are bridged for the filter; a new sample is missing
+    again if it lies beside one, or, where the rate falls, if half of what it stands for is missing.
 
     Args:
         values: (time, channel), NaN where missing.
@@ -282,10 +305,27 @@ def change_rate(values: Float32, ratio: Fraction) -> Float32:
         gap = missing[:, channel]
         bridged[gap, channel] = np.interp(index[gap], index[~gap], values[~gap, channel])
     bridged[:, missing.all(axis=0)] = 0.0
+    # the filter's branches differ a little in gain: gravity or 300 K would ripple
+    level = bridged.mean(axis=0)
     up, down = ratio.numerator, ratio.denominator
-    out = resample_poly(bridged, up, down, axis=0, padtype="edge")
-    position = np.arange(len(out)) * (down / up)
-    before = np.clip(np.floor(position + 1e-9).astype(np.int64), 0, len(values) - 1)
-    after = np.clip(np.ceil(position - 1e-9).astype(np.int64), 0, len(values) - 1)
-    out[missing[before] | missing[after]] = np.nan
+    out = resample_poly(bridged - level, up, down, axis=0, padtype="edge") + level
+    out[_lost(missing, np.arange(len(out)) * (down / up), max(1.0, down / up))] = np.nan
     return np.asarray(out, dtype=np.float32)
+
+
+def _lost(
+    missing: NDArray[np.bool_], position: NDArray[np.floating[Any]], width: float
+) -> NDArray[np.bool_]:
+    """Tell where a new sample has too little below it.
+
+    Beside a missing sample where the rate rises; where it falls, when half or more of the old
+    samples nearest to the new one are missing.
+    """
+    if width <= 1.0:
+        before = np.clip(np.floor(position + 1e-9), 0, len(missing) - 1).astype(np.int64)
+        after = np.clip(np.ceil(position - 1e-9), 0, len(missing) - 1).astype(np.int64)
+        return np.asarray(missing[before] | missing[after])
+    begin = np.clip(np.ceil(position - width / 2), 0, len(missing) - 1).astype(np.int64)
+    end = np.clip(np.floor(position + width / 2) + 1, 1, len(missing)).astype(np.int64)
+    count = np.concatenate([np.zeros((1, missing.shape[1])), np.cumsum(missing, axis=0)])
+    return np.asarray(count[end] - count[begin] >= 0.5 * (end - begin)[:, None])
