@@ -17,7 +17,7 @@ from crossl.config import RunConfig, build_model, load_config
 from crossl.data.batch import Batch
 from crossl.data.manifest import file_sha256, json_sha256
 from crossl.data.recording import Modality
-from crossl.errors import ContractError, FormatError
+from crossl.errors import ContractError, DataError, FormatError
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
 from crossl.run import load_probe, load_run, save_probe, save_run, write_whole
@@ -257,3 +257,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 def test_a_source_tree_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert run_folder.git_commit() is None
+
+
+def test_a_folder_in_which_nothing_was_done_may_be_begun_anew(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "experiment.json").write_text("{}")
+    with pytest.raises(DataError, match="no"), run_folder.forgotten_if_refused(out):
+        raise DataError("no")
+    assert not out.exists()
+    out.mkdir()
+    (out / "experiment.json").write_text("{}")
+    (out / "metrics.jsonl").write_text("{}")
+    with pytest.raises(DataError, match="no"), run_folder.forgotten_if_refused(out):
+        raise DataError("no")
+    assert (out / "experiment.json").exists()

@@ -10,7 +10,8 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,7 +29,7 @@ from crossl.config import RunConfig, build_model, dump_config, validate
 from crossl.data.manifest import file_sha256, json_sha256, read_signed_json
 from crossl.data.recording import Modality
 from crossl.data.store import Store
-from crossl.errors import ContractError, DataError, FormatError
+from crossl.errors import ContractError, CrosslError, DataError, FormatError
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
 
@@ -234,6 +235,18 @@ def begin(
     head = {**facts, "sha256": json_sha256(facts), "command": command, "started": started,
             "began": time.time()}  # fmt: skip
     write_whole(path, json.dumps(head).encode())
+
+
+@contextmanager
+def forgotten_if_refused(out: Path) -> Iterator[None]:
+    """Let a folder in which nothing was done yet be begun anew, with other settings."""
+    try:
+        yield
+    except CrosslError:
+        if [path.name for path in out.iterdir()] == ["experiment.json"]:
+            (out / "experiment.json").unlink()
+            out.rmdir()
+        raise
 
 
 def read_begun(path: Path) -> dict[str, Any]:

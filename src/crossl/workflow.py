@@ -31,7 +31,15 @@ from crossl.experiment import (
 )
 from crossl.learn.probe import HEADS, Head, fit_probe
 from crossl.nn.model import check_contract
-from crossl.run import Run, begin, load_probe, load_run, save_probe, write_whole
+from crossl.run import (
+    Run,
+    begin,
+    forgotten_if_refused,
+    load_probe,
+    load_run,
+    save_probe,
+    write_whole,
+)
 
 
 def run_experiment(
@@ -140,7 +148,8 @@ def pretrain_run(
     command = f"crossl pretrain {store_path} --out {out} --fold {fold}"
     begin(store, config, out, command=command, fold=fold)
     task = FoldTask(store_path, config, out, fold)
-    FoldRunner(task, _named(progress, task)).pretrained()
+    with forgotten_if_refused(out):
+        FoldRunner(task, _named(progress, task)).pretrained()
 
 
 def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Store]:

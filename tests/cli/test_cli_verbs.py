@@ -177,7 +177,7 @@ def test_ctrl_c_while_pretraining_leaves_nothing_half_written_and_can_be_gone_on
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=100)
     assert process.returncode == 130
-    assert told == "crossl: interrupted; the same command goes on where it stopped\n"
+    assert told == "crossl: interrupted; nothing is half-written, give the same command again\n"
     assert not (tmp_path / "cut" / "model.json").exists()
     assert not leftovers(tmp_path)
     assert crossl(*words).code == 0
@@ -197,7 +197,7 @@ def test_ctrl_c_in_any_command_ends_with_130_and_one_line(
     monkeypatch.setattr(data, "_describe", interrupt)
     done = crossl("inspect", stores())
     assert done.code == 130
-    assert done.err == "crossl: interrupted; the same command goes on where it stopped\n"
+    assert done.err == "crossl: interrupted; nothing is half-written, give the same command again\n"
 
 
 def test_a_finished_run_is_not_trained_again(

@@ -23,6 +23,7 @@ import pytest
 from crossl.data import fetch
 from crossl.data.fetch import fetch_dataset, relative_places
 from crossl.data.readers import get_reader
+from crossl.data.readers.archive import RECORD
 from crossl.data.readers.card import RemoteFile
 from crossl.errors import ConfigError, DataError
 
@@ -43,6 +44,8 @@ class Server(ThreadingHTTPServer):
         self.statuses: list[int] = []
         """What is answered first."""
         self.etag = '"one"'
+        self.kind = ""
+        """Content-Type of what is sent."""
         self.ranges = True
         self.claim: int | None = None
         self.moved: dict[str, str] = {}
@@ -91,6 +94,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(server.claim or len(rest)))
         if server.etag:
             self.send_header("ETag", server.etag)
+        if server.kind:
+            self.send_header("Content-Type", server.kind)
         self.end_headers()
         stop = server.breaks.pop(0) if server.breaks else len(rest)
         for at in range(0, stop, 1 << 15):
@@ -131,7 +136,11 @@ def zipped(**members: bytes) -> bytes:
 
 
 def visible(folder):
-    return sorted(p.name for p in folder.iterdir() if p.name != fetch.RECORD)
+    return sorted(p.name for p in folder.iterdir() if p.name not in {RECORD, ".fetching.lock"})
+
+
+def record_of(path):
+    return json.loads((path.parent / RECORD).read_text())[path.name]
 
 
 def test_a_file_arrives_whole_and_is_not_fetched_again(server, body, tmp_path):
@@ -143,8 +152,11 @@ def test_a_file_arrives_whole_and_is_not_fetched_again(server, body, tmp_path):
     assert server.requests == [("/set.bin", None)]
     assert visible(tmp_path) == ["set.bin"]
     assert told[-1] == ("set.bin: 0.3 MB", 1.0)
-    record = json.loads((tmp_path / fetch.RECORD).read_text())["set.bin"]
-    assert record == {"size": SIZE, "sha256": hashlib.sha256(body).hexdigest(), "ETag": '"one"'}
+    assert record_of(tmp_path / "set.bin") == {
+        "size": SIZE,
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "ETag": '"one"',
+    }
 
 
 @pytest.mark.parametrize("checked", [True, False])
@@ -208,6 +220,94 @@ def test_a_shortened_archive_is_found_out_and_fetched_anew(server, tmp_path):
     assert (tmp_path / "set/a").stat().st_size == 50_000
 
 
+def test_an_archive_is_unpacked_once(server, tmp_path):
+    server.content["/set.zip"] = zipped(a=b"1", b=b"2")
+    card = one(name="set.zip")
+    fetch_dataset(card, tmp_path, mirror=server.address)
+    (tmp_path / "set/a").unlink()
+    fetch_dataset(card, tmp_path, mirror=server.address)
+    assert visible(tmp_path / "set") == ["b"]
+    record = record_of(tmp_path / "set.zip")
+    assert record["unpacked"] == record["sha256"]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_kill_between_fetching_again_and_unpacking_leaves_nothing_old(
+    server, tmp_path, monkeypatch, recorded, checked
+):
+    old, new = zipped(a=b"old"), zipped(a=b"new")
+    server.content["/set.zip"] = old
+    fetch_dataset(one(name="set.zip"), tmp_path, mirror=server.address)
+    server.content["/set.zip"] = new
+    card = one(new, checked=checked, name="set.zip")
+    (tmp_path / "set.zip").write_bytes(b"damaged")
+    record = (tmp_path / RECORD).read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "unpack_beside", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_dataset(card, tmp_path, mirror=server.address)
+    if not recorded:  # the kill came a moment earlier
+        (tmp_path / RECORD).write_text(record)
+    assert (tmp_path / "set/a").read_bytes() == b"old"
+    fetch_dataset(card, tmp_path, mirror=server.address)
+    assert (tmp_path / "set/a").read_bytes() == b"new"
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_folder_the_user_unpacked_by_hand_stays(server, tmp_path, caplog):
+    whole = zipped(a=b"1")
+    (tmp_path / "set.zip").write_bytes(whole)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/mine").touch()
+    for _ in range(2):
+        fetch_dataset(one(whole, checked=True, name="set.zip"), tmp_path, mirror=server.address)
+    assert visible(tmp_path / "set") == ["mine"]
+    assert caplog.text.count("set: was there already and is used unchecked") == 1
+
+
+def test_what_a_kill_left_half_unpacked_is_removed(server, tmp_path):
+    server.content["/set.zip"] = zipped(a=b"1")
+    for _ in range(2):
+        (tmp_path / ".unpacking-killed/inside").mkdir(parents=True)
+        (tmp_path / ".unpacking-killed/inside/half").touch()
+        fetch_dataset(one(name="set.zip"), tmp_path, mirror=server.address)
+        assert visible(tmp_path) == ["set", "set.zip"]
+
+
+def test_a_second_fetch_into_the_same_folder_is_refused(server, body, tmp_path):
+    server.content["/set.bin"], server.pause_s = body, 0.05
+    first = threading.Thread(
+        target=fetch_dataset, args=(one(), tmp_path), kwargs={"mirror": server.address}
+    )
+    first.start()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (tmp_path / ".set.bin.part").exists():
+        time.sleep(0.005)
+    with pytest.raises(DataError, match="another process is fetching into this folder; wait for"):
+        fetch_dataset(one(), tmp_path, mirror=server.address)
+    first.join()
+    assert (tmp_path / "set.bin").read_bytes() == body
+    fetch_dataset(one(), tmp_path, mirror=server.address)
+    assert len(server.requests) == 1
+
+
+def test_a_web_page_instead_of_the_file_is_refused(server, tmp_path):
+    server.content = {f"/set.{end}": b"<html>log in" for end in ("csv", "html", "HTM")}
+    server.kind = "Text/HTML; charset=utf-8"
+    url = get_reader("uci_har").CARD.url
+    message = rf"set\.csv: the server sent a web page instead of the file; .* at {re.escape(url)}$"
+    with pytest.raises(DataError, match=message):
+        fetch_dataset(one(name="set.csv"), tmp_path, mirror=server.address)
+    assert visible(tmp_path) == []
+    for name in ("set.html", "set.HTM"):
+        fetch_dataset(one(name=name), tmp_path, mirror=server.address)
+        assert (tmp_path / name).read_bytes() == b"<html>log in"
+
+
 def test_a_wrong_checksum_removes_the_file(server, body, tmp_path):
     server.content["/set.bin"] = os.urandom(SIZE)
     with pytest.raises(DataError, match="another SHA-256 than was published") as caught:
@@ -224,6 +324,16 @@ def test_a_damaged_file_on_disk_is_fetched_again(server, body, tmp_path):
     assert (tmp_path / "set.bin").read_bytes() == body
 
 
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_flipped_byte_is_found_without_a_published_checksum(server, body, tmp_path, sized):
+    server.content["/set.bin"] = body
+    card = one(body if sized else None)
+    fetch_dataset(card, tmp_path, mirror=server.address)
+    (tmp_path / "set.bin").write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
+    fetch_dataset(card, tmp_path, mirror=server.address)
+    assert (tmp_path / "set.bin").read_bytes() == body
+
+
 def test_a_file_of_the_users_that_is_another_is_left_alone(server, body, tmp_path):
     server.content["/set.bin"] = body
     (tmp_path / "set.bin").write_bytes(b"mine")
@@ -237,7 +347,7 @@ def test_a_file_put_there_by_hand_is_kept_with_a_warning(server, tmp_path, caplo
     fetch_dataset(one(), tmp_path, mirror=server.address)
     assert server.requests == []
     assert "is used unchecked; no checksum was published" in caplog.text
-    assert json.loads((tmp_path / fetch.RECORD).read_text())["set.bin"]["size"] == 4
+    assert json.loads((tmp_path / RECORD).read_text())["set.bin"]["size"] == 4
 
 
 def test_a_busy_server_is_asked_again(server, body, tmp_path):
@@ -348,7 +458,7 @@ def test_a_killed_download_goes_on(server, body, tmp_path):
     program = (
         "import sys; from pathlib import Path; from crossl.data.fetch import fetch_dataset\n"
         "from crossl.data.readers.card import RemoteFile; from types import SimpleNamespace\n"
-        "card = SimpleNamespace(files=(RemoteFile('https://example.org/set.bin'),))\n"
+        "card = SimpleNamespace(url='', files=(RemoteFile('https://example.org/set.bin'),))\n"
         "fetch_dataset(card, Path(sys.argv[1]), mirror=sys.argv[2])"
     )
     words = [sys.executable, "-c", program, str(tmp_path), server.address]

@@ -123,6 +123,12 @@ def test_what_is_kept_increases_and_nothing_is_sorted_or_made_up(steps, seed):
     assert len(kept) + timing.dropped == len(time)
 
 
+def test_a_clock_in_the_wrong_unit_is_told_from_a_wrong_rate():
+    time = np.arange(500) * 1000 / 128  # milliseconds taken for seconds
+    with pytest.raises(DataError, match="the unit of its clock is wrong by a factor of 1000"):
+        Signal.from_timestamps(time, np.zeros((500, 1)), rate_hz=128.0)
+
+
 # --- onto a grid
 
 

@@ -103,16 +103,23 @@ def make_store(
     **plan: Any,
 ) -> None:
     """Write a store, showing each part as it is done."""
-    from crossl.data.prepare import plan_for, prepare_store
+    from crossl.data.prepare import plan_for, prepare_store, working_folder
     from crossl.data.readers import open_dataset
     from crossl.data.store import refuse_existing
+    from crossl.errors import CrosslError
 
     if not append:
         refuse_existing(out)  # before an archive is unpacked for nothing
     with show.progress("prepare") as tell, open_dataset(reader, root, options) as dataset:
         spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
         planned = plan_for(dataset, reader, spec=spec, options=options, **plan)
-        prepare_store(dataset, out, planned, workers=workers, append=append, progress=tell)
+        try:
+            prepare_store(dataset, out, planned, workers=workers, append=append, progress=tell)
+        except CrosslError:
+            if working_folder(out).exists():
+                typer.echo(f"crossl: {working_folder(out)} keeps what was read; given again, the "
+                           "same command goes on", err=True)  # fmt: skip
+            raise
 
 
 def inspect(
@@ -143,6 +150,9 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     show.table(rows)
     typer.echo("")
     show.table([["class", "windows"], *([k, str(v)] for k, v in counts["classes"].items())])
+    empty = [name for name, count in counts["classes"].items() if not count]
+    if empty:
+        typer.echo(f"\nno window has class {', '.join(empty)}: is it spelt as in the recordings?")
     _describe_notes(store.manifest["recordings"])
 
 

@@ -65,7 +65,8 @@ def run() -> None:
         _fail(str(error), code=2)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # how Typer answers Ctrl-C
-            _fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)
+            sentence = "interrupted; nothing is half-written, give the same command again"
+            _fail(sentence, code=INTERRUPTED)
         raise
     except OSError as error:
         if error.errno is None:

@@ -18,9 +18,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from crossl.data.fetched import (
+    fetching,
+    is_complete,
+    is_unpacked,
+    read_json,
+    record,
+    record_found,
+    record_unpacked,
+    recorded,
+)
 from crossl.data.formats import needs
 from crossl.data.manifest import file_sha256
-from crossl.data.readers.archive import RECORD, NoRoomError, is_archive, unpack_beside
+from crossl.data.readers.archive import NoRoomError, is_archive, remove_stale, unpack_beside
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.errors import ConfigError, DataError
 
@@ -37,6 +47,7 @@ MAX_BARS = 4
 """More files share one bar."""
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """HTTP statuses after which asking again makes sense."""
+PAGES = (".html", ".htm")
 
 Tell = Callable[[str, float], None]
 
@@ -59,22 +70,30 @@ def fetch_dataset(
 
     Raises:
         ConfigError: the mirror is no address.
-        DataError: nothing can be fetched, the server or the file is not as it should be, or the
-            disk lacks room.
+        DataError: nothing can be fetched, another process is fetching, the server or the file is
+            not as it should be, or the disk lacks room.
     """
     if not card.files:
         raise DataError(f"{card.name}: has no official download to fetch; get it at {card.url}")
     needs("pooch")
     to.mkdir(parents=True, exist_ok=True)
+    with fetching(to):
+        return _fetch_files(card, to, mirror, tell)
+
+
+def _fetch_files(card: Card, to: Path, mirror: str | None, tell: Tell) -> list[Path]:
     places = [to / place for place in relative_places(card.files)]
+    for folder in {path.parent for path in places}:
+        remove_stale(folder)
     missing = [file for file, path in zip(card.files, places, strict=True) if not path.exists()]
     _check_room(to, {file.name: file.size or 0 for file in missing})
     for number, (file, path) in enumerate(zip(card.files, places, strict=True)):
         told = tell if len(places) <= MAX_BARS else _share_of(tell, card.name, number, len(places))
-        fresh = _fetch_file(file, path, mirrored(file.url, mirror), told)
+        download = _Download(file, path, told, page=card.url)
+        fresh = _fetch_file(file, path, mirrored(file.url, mirror), download)
         if is_archive(path):
             told(f"{path.name}: unpacking", 1.0)
-            _unpack(path, again=fresh)
+            _unpack(path, fresh=fresh)
     return places
 
 
@@ -125,22 +144,23 @@ def mirrored(url: str, mirror: str | None) -> str:
     return mirror.rstrip("/") + parts.path + query
 
 
-def _fetch_file(file: RemoteFile, path: Path, url: str, tell: Tell) -> bool:
+def _fetch_file(file: RemoteFile, path: Path, url: str, download: _Download) -> bool:
     """Fetch one file unless it is complete; tell whether it was fetched now."""
-    if path.exists() and _complete(file, path):
-        if not _recorded(path):
-            _record(path, {})
-        return False
-    if path.exists() and not _recorded(path):
-        raise DataError(
-            f"{path}: is not the published file and was not fetched by this command; move it away, "
-            "or use the folder as it is with `crossl prepare`"
-        )
+    if path.exists():
+        sha256 = file_sha256(path)
+        if is_complete(file, path, sha256):
+            if recorded(path).get("sha256") != sha256:
+                record_found(path, sha256)
+            return False
+        if not recorded(path):
+            raise DataError(
+                f"{path}: is not the published file and was not fetched by this command; move it "
+                "away, or use the folder as it is with `crossl prepare`"
+            )
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     pooch = needs("pooch")
     pooch.get_logger().setLevel(logging.WARNING)  # it would tell of every file
-    download = _Download(file, path, tell)
     known = f"sha256:{file.sha256}" if file.sha256 else None
     try:
         pooch.retrieve(url, known, fname=path.name, path=path.parent, downloader=download)
@@ -153,52 +173,23 @@ def _fetch_file(file: RemoteFile, path: Path, url: str, tell: Tell) -> bool:
             "removed, try again or another mirror"
         ) from error
     download.forget()
-    _record(path, download.headers)
+    record(path, file_sha256(path), download.headers)
     return True
 
 
-def _complete(file: RemoteFile, path: Path) -> bool:
-    size = path.stat().st_size
-    if file.sha256 is not None:
-        return file.size in {None, size} and file_sha256(path) == file.sha256
-    known = file.size if file.size is not None else _recorded(path).get("size")
-    if known is None:  # somebody put it there, and nothing was published to check it with
-        LOG.warning("%s: was there already and is used unchecked; no checksum was published", path)
-        return True
-    return bool(known == size)
-
-
-def _recorded(path: Path) -> dict[str, Any]:
-    record = path.parent / RECORD
-    return dict(_read_json(record).get(path.name, {}))
-
-
-def _record(path: Path, headers: Mapping[str, str]) -> None:
-    record = path.parent / RECORD
-    told = {key: headers[key] for key in ("ETag", "Last-Modified") if key in headers}
-    entry = {"size": path.stat().st_size, "sha256": file_sha256(path), **told}
-    temporary = record.with_name(f"{RECORD}.new")
-    temporary.write_text(json.dumps(_read_json(record) | {path.name: entry}, indent=1))
-    temporary.replace(record)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
-def _unpack(path: Path, *, again: bool) -> None:
+def _unpack(path: Path, *, fresh: bool) -> None:
+    """Unpack an archive unless this was done with the archive as it is."""
+    again = not is_unpacked(path)
     try:
         unpack_beside(path, again=again)
     except NoRoomError:
         raise
     except DataError:
-        if again:  # fetched just now: the same command fetches it again
+        if fresh:  # the same command fetches it again
             path.unlink()
         raise
+    if again:
+        record_unpacked(path)
 
 
 def _check_room(folder: Path, sizes: Mapping[str, int]) -> None:
@@ -235,10 +226,11 @@ class _Download:
         file: what the card says of it.
         path: of the complete file; what has arrived lies beside it.
         tell: is told of progress.
+        page: where a user can get it by hand.
     """
 
-    def __init__(self, file: RemoteFile, path: Path, tell: Tell) -> None:
-        self._file, self._path, self._tell = file, path, tell
+    def __init__(self, file: RemoteFile, path: Path, tell: Tell, *, page: str) -> None:
+        self._file, self._path, self._tell, self._page = file, path, tell, page
         self._part = path.with_name(f".{path.name}.part")
         self._note = path.with_name(f".{path.name}.part.json")
         self.headers: dict[str, str] = {}
@@ -298,7 +290,7 @@ class _Download:
     def _ask(self, url: str) -> dict[str, str]:
         """Ask for what is missing, if the server still has what the first bytes came from."""
         headers = {"Accept-Encoding": "identity", "User-Agent": "crossl"}
-        note = _read_json(self._note)
+        note = read_json(self._note)
         if self._have() and note.get("url") == url and note.get("validator"):
             headers |= {"Range": f"bytes={self._have()}-", "If-Range": str(note["validator"])}
         return headers
@@ -306,7 +298,7 @@ class _Download:
     def _at_its_end(self, response: Any) -> bool:
         """Tell whether nothing is missing: everything came before a kill."""
         told = str(response.headers.get("Content-Range", "")).rpartition("/")[2]
-        whole = _read_json(self._note).get("total")
+        whole = read_json(self._note).get("total")
         return response.status_code == 416 and told == str(self._have()) == str(whole)
 
     def _judge(self, url: str, response: Any) -> _Offer:
@@ -323,6 +315,12 @@ class _Download:
             raise DataError(
                 f"{url}: the server answers {status} {response.reason}; the file may have moved, "
                 "see the data set's page"
+            )
+        kind = headers.get("Content-Type", "").lower()
+        if kind.startswith("text/html") and not self._file.name.lower().endswith(PAGES):
+            raise DataError(
+                f"{url}: the server sent a web page instead of the file; get it by hand at "
+                f"{self._page}"
             )
         length = headers.get("Content-Length", "")
         offer = _Offer(0, int(length) if length.isdigit() else None)

@@ -30,12 +30,13 @@ def locked(work: Path) -> Iterator[None]:
     """
     work.mkdir(exist_ok=True)
     with (work / "lock").open("wb") as file:
-        if not _lock(file):
+        if not lock(file):
             raise DataError(f"{work}: another process is preparing this store; wait for its end")
         yield
 
 
-def _lock(file: BinaryIO) -> bool:
+def lock(file: BinaryIO) -> bool:
+    """Lock an open file until it is closed; tell whether no other process had."""
     try:
         import fcntl
     except ImportError:  # Windows: a second process is not noticed

@@ -164,7 +164,7 @@ def prepare_store(
             read, nothing yields a window, or another process is at it.
         FormatError: appending to what is no store.
     """
-    work = out.parent / f".{out.name}.preparing"
+    work = working_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if not append:
         refuse_existing(out)
@@ -232,6 +232,11 @@ def _refuse_doubles(out: Path, recordings: Sequence[Mapping[str, Any]]) -> None:
                 "needs a subject and session of its own"
             )
         seen.add(key)
+
+
+def working_folder(out: Path) -> Path:
+    """Name the folder beside a store in which it is prepared."""
+    return out.parent / f".{out.name}.preparing"
 
 
 def _appendable(out: Path, plan: Plan) -> dict[str, Any]:

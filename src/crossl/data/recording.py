@@ -266,12 +266,13 @@ def _check_labels(where: str, labels: Sequence[LabelInterval]) -> None:
     for interval in labels:
         if not interval.start_s < interval.end_s:
             raise DataError(
-                f"{where}: label '{interval.label}' runs from {interval.start_s:g} s to "
-                f"{interval.end_s:g} s; an interval must end after it starts"
+                f"{where}: label '{interval.label}' runs from {interval.start_s:.10g} s to "
+                f"{interval.end_s:.10g} s; an interval must end after it starts"
             )
         if interval.start_s < last_end - 1e-6:
             raise DataError(
-                f"{where}: label '{interval.label}' starts at {interval.start_s:g} s, before the "
-                f"one before it ended at {last_end:g} s; intervals are sorted and do not overlap"
+                f"{where}: label '{interval.label}' starts at {interval.start_s:.10g} s, before "
+                f"the one before it ended at {last_end:.10g} s; intervals are sorted and do not "
+                "overlap"
             )
         last_end = interval.end_s

@@ -101,7 +101,8 @@ def subject_folds(
     if len(names) < needed:
         raise SplitError(
             f"folds: {folds} folds of {len(names)} subject(s); train, validation and test need a "
-            f"subject each and every fold its own test subjects, so at least {needed}"
+            f"subject each and every fold its own test subjects, so at least {needed}: lower "
+            "evaluation.folds (2 folds need 4 subjects, 3 folds 3) or record more people"
         )
     parts = np.array_split(np.random.default_rng(seed).permutation(names), folds)
     out = []

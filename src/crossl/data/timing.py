@@ -127,11 +127,16 @@ def refuse_rate(where: str, estimated: float, rate_hz: float) -> None:
     Raises:
         DataError: they differ.
     """
-    if abs(estimated - rate_hz) > RATE_TOLERANCE * rate_hz:
-        raise DataError(
-            f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; "
-            "correct the declared rate or ask for resampling"
-        )
+    if abs(estimated - rate_hz) <= RATE_TOLERANCE * rate_hz:
+        return
+    cure = "correct the declared rate or ask for resampling"
+    for power in (1e3, 1e6, 1e9):  # seconds read as milliseconds, or the other way round
+        for factor in (power, 1 / power):
+            if abs(estimated * factor - rate_hz) <= RATE_TOLERANCE * rate_hz:
+                cure = f"the unit of its clock is wrong by a factor of {power:g}"
+    raise DataError(
+        f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; {cure}"
+    )
 
 
 def _increasing(

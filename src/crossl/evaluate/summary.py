@@ -152,7 +152,7 @@ def _best_single(book: ResultBook, main: Key, keys: set[Key]) -> str | None:
         return None
     name = max(singles, key=lambda one: singles[one])
     gain = _score(book, main, main.present) - singles[name]
-    verdict = "adds" if gain > 0.01 else "adds next to nothing:"
+    verdict = "adds" if gain > 0.01 else "costs" if gain < -0.01 else "changes next to nothing:"
     return (
         f"The best single modality, {name}, reaches {singles[name]:.3f} alone with the same "
         f"classifier; having all modalities {verdict} {gain:+.3f}."

@@ -78,7 +78,7 @@ def channel_statistics(
         if n == 0:
             raise DataError(
                 f"modality '{name}': is present in none of the {len(rows)} training windows; "
-                "leave it out, or give training subjects who have it"
+                "leave it out (`crossl prepare --without`), or give training subjects who have it"
             )
         mean = total[name] / n
         variance = (square[name] / n - mean.square()).clamp(min=0)

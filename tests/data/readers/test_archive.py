@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from crossl.data.readers import archive as archives
-from crossl.data.readers.archive import find_folder, unpack, unpack_beside
+from crossl.data.readers.archive import find_folder, remove_stale, unpack, unpack_beside
 from crossl.errors import DataError
 
 
@@ -75,6 +75,16 @@ def test_what_is_unpacked_stays_unless_asked_again(tmp_path):
     assert (tmp_path / "set/mine.txt").exists()
     unpack_beside(path, again=True)
     assert [p.name for p in (tmp_path / "set").iterdir()] == ["a.txt"]
+
+
+def test_only_what_a_killed_unpacking_left_is_stale(tmp_path):
+    for name in (".unpacking-x/inside", "unpacking-y", "elsewhere/.unpacking-z"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".unpacking-link").symlink_to(tmp_path / "elsewhere")
+    remove_stale(tmp_path)
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
+    assert left == {"unpacking-y", "elsewhere", "elsewhere/.unpacking-z", ".unpacking-link"}
+    remove_stale(tmp_path / "absent")
 
 
 def test_an_archive_inside_an_archive_is_unpacked_one_level(tmp_path):

@@ -171,3 +171,11 @@ def test_a_root_without_the_data_set_is_refused(tmp_path, below, message):
     root = None if below is None else tmp_path / below
     with pytest.raises(DataError, match=message), open_root(root, **ASKED):
         pytest.fail("nothing was opened")
+
+
+def test_a_mapping_counts_before_what_a_folder_looks_like(real_data, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(real_data("fixtures") / "sp_sw_har", folder)
+    assert detect_reader(folder) == "sp_sw_har"
+    (folder / "recordings.yaml").write_text("version: 1\n")
+    assert detect_reader(folder) == "folder"

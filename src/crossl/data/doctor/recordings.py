@@ -54,7 +54,7 @@ class Examination:
             for recording in part.read():
                 self.add(recording)
         except CrosslError as error:
-            advice = "Fetch or export the file anew, or leave it out; the others were examined."
+            advice = "Mend the file or what the mapping says of it; the others were examined."
             finding = Finding("readable", "error", "", str(error), advice, scope="")
             self._found.add([finding])
 
@@ -115,7 +115,7 @@ class Examination:
         return Diagnosis(
             title=card.title,
             findings=self._found.findings(),
-            checked=tuple(CHECKS),
+            checked=tuple(CHECKS) if self._recordings else ("readable",),
             coverage=self._coverage.table(),
             labels=self._labels.table(),
             counts=counts,

@@ -128,6 +128,32 @@ def open_file(path: Path, format_name: str | None = None) -> FileContent:
     return cast(Format, import_module(f"crossl.data.formats.{name}")).open_file(path)
 
 
+def damaged(path: Path, error: object) -> DataError:
+    """Say in one sentence that a file is damaged.
+
+    Args:
+        path: the file.
+        error: what another library raised or said of it.
+    """
+    why = " ".join(str(error).split())[:160] or type(error).__name__
+    return DataError(f"{path}: is damaged or cut off ({why}); fetch or export it again")
+
+
+def code_texts(codes: NDArray[np.floating[Any]]) -> NDArray[np.str_]:
+    """Write numbers that are labels: whole ones without a point, every one unlike the others.
+
+    Args:
+        codes: (time,); NaN becomes empty text.
+
+    Examples:
+        >>> code_texts(np.array([3.0, 0.25, np.nan, 1000001.0])).tolist()
+        ['3', '0.25', '', '1000001']
+    """
+    values, place = np.unique(codes, return_inverse=True)
+    texts = ["" if np.isnan(v) else str(int(v)) if v.is_integer() else str(v) for v in values]
+    return np.array(texts, dtype=np.str_)[place]
+
+
 def needs(package: str) -> Any:
     """Import a package of the extra `io`.
 

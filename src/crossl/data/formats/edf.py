@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, needs
+from crossl.data.formats import FileContent, Stream, damaged, needs
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
 
@@ -88,10 +88,7 @@ def _as_data_error(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise DataError(
-            f"{path}: is damaged or cut off ({why}); fetch or export it again"
-        ) from error
+        raise damaged(path, error) from error
 
 
 def _streams(path: Path, edf: Any, onsets: Onsets) -> tuple[Stream, ...]:

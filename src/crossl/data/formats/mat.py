@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, needs
+from crossl.data.formats import FileContent, damaged, needs
 from crossl.data.formats.npy import arrays_content
-from crossl.errors import DataError
 
 UNREADABLE = (
     ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, AttributeError,
@@ -55,8 +54,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None and not newer:
             raise
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
+        raise damaged(path, error) from error
     return {name: np.squeeze(array) if 1 in array.shape else array for name, array in found.items()}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream
+from crossl.data.formats import FileContent, Stream, code_texts, damaged
 from crossl.errors import DataError
 
 DAMAGE = (ValueError, EOFError, KeyError, SyntaxError, OSError, zipfile.BadZipFile, zlib.error,
@@ -51,8 +51,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
                     f"{path}: holds pickled Python objects, which could run code; save arrays of "
                     "numbers"
                 ) from None
-            why = " ".join(str(error).split())[:160] or type(error).__name__
-            raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
+            raise damaged(path, error) from error
 
 
 def _array(path: Path, name: str) -> NDArray[Any]:
@@ -145,7 +144,7 @@ def _load_text(stream: str, read: Any, name: str) -> NDArray[np.str_]:
     assert table is not None  # noqa: S101 - it was when the file was opened
     column = _column(table, name)
     if column.dtype.kind == "f":
-        return np.array(["" if np.isnan(v) else f"{v:g}" for v in column], dtype=np.str_)
+        return code_texts(column)
     if column.dtype.kind == "S":
         return np.char.decode(column, "utf-8", "replace")
     return column.astype(np.str_)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, needs
+from crossl.data.formats import FileContent, Stream, code_texts, damaged, needs
 from crossl.errors import DataError
 
 
@@ -56,8 +56,7 @@ def _as_data_error(path: Path) -> Iterator[None]:
     except (errors.PolarsError, errors.PanicException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        why = " ".join(str(error).split())[:160]
-        raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
+        raise damaged(path, error) from error
 
 
 def _columns(path: Path, names: Sequence[str]) -> Any:
@@ -90,7 +89,6 @@ def _load_text(path: Path, name: str) -> NDArray[np.str_]:
             column = column.dt.convert_time_zone("UTC")
         column = column.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
     if column.dtype.is_float():  # 3.0 is the label 3
-        column = polars.Series(name, [None if v is None or v != v else f"{v:g}" for v in column],
-                               dtype=polars.String)  # fmt: skip
+        return code_texts(column.to_numpy())
     text = column.cast(polars.String).fill_null("").to_list()
     return np.array(text, dtype=np.str_)

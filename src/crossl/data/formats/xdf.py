@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, needs
+from crossl.data.formats import FileContent, Stream, damaged, needs
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
 
@@ -99,12 +99,10 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         except (*UNREADABLE, struct_error) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            why = " ".join(str(error).split())[:160] or type(error).__name__
-            raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
+            raise damaged(path, error) from error
     for message in said:
         if any(word in message for word in DAMAGE_WORDS):
-            why = " ".join(message.split())[:160]
-            raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again")
+            raise damaged(path, message)
     return streams, header or {}
 
 

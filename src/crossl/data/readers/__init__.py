@@ -120,12 +120,17 @@ def _parse_value(where: str, text: str, default: Any) -> Any:
 def detect_reader(root: Path) -> str:
     """Name the reader whose data set a folder or archive holds.
 
+    A mapping counts first: who describes a folder means the description, also of a published set.
+
     Raises:
         DataError: no reader recognises it.
     """
     if not root.exists():
         raise DataError(f"{root}: does not exist; name a folder or an archive of recordings")
-    for name in READERS:
+    for name in ("folder", *READERS):
         if get_reader(name).recognises(root):
             return name
-    raise DataError(f"{root}: holds no data set that crossl knows; known are {', '.join(READERS)}")
+    raise DataError(
+        f"{root}: holds no data set that crossl knows; known are {', '.join(DATASETS)}; for files "
+        f"of your own write a mapping with: crossl data init {root}"
+    )

@@ -32,6 +32,7 @@ MAX_RATIO = 100.0
 HARMLESS_BYTES = 16 << 20
 """Below this the ratio does not matter."""
 LITTER = "__MACOSX"
+SCRATCH = ".unpacking-"
 RECORD = ".fetched.json"
 """What lies in a folder that `crossl data fetch` filled."""
 
@@ -130,7 +131,7 @@ def unpack_beside(archive: Path, *, again: bool = False) -> Path:
     target = archive.parent / bare_name(archive)
     if target.is_dir() and not again:
         return target
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=archive.parent) as scratch:
         inside = Path(scratch) / "inside"
         inside.mkdir()
         unpack(archive, inside)
@@ -140,6 +141,13 @@ def unpack_beside(archive: Path, *, again: bool = False) -> Path:
             target.rename(Path(scratch) / "before")
         (folders[0] if whole and folders else inside).rename(target)
     return target
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what a killed `unpack_beside` left in a folder; none may be at work there."""
+    for path in folder.glob(f"{SCRATCH}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
 
 
 def unpack(archive: Path, out: Path) -> None:
