@@ -51,7 +51,8 @@ def test_the_seed_decides_and_the_order_of_windows_does_not():
     (1, 2, 4), (2, 2, 4), (3, 2, 4), (2, 3, 3), (4, 5, 5),
 ])  # fmt: skip
 def test_too_few_subjects_are_refused_with_how_many_are_needed(subjects, folds, needed):
-    with pytest.raises(SplitError, match=rf"{folds} folds of {subjects} subject\(s\).*at least {needed}:"):
+    message = rf"{folds} folds of {subjects} subject\(s\).*at least {needed}:"
+    with pytest.raises(SplitError, match=message):
         subject_folds(who([4] * subjects), folds=folds, seed=0)
 
 
