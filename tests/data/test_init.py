@@ -186,3 +186,13 @@ def test_the_unit_of_a_signal_is_guessed_by_its_size(group, size, unit):
 
 def test_a_unit_in_the_name_of_a_column_counts():
     assert guess_unit("acc", ["acc x (mg)"], np.ones((5, 1))) == ("mg", "by the column's name")
+
+
+def test_folders_with_spaces_in_their_names_are_one_person_each(tmp_path):
+    for name in ("José Müller", "anna b", "dora", "李雷"):
+        (tmp_path / name).mkdir()
+        rows = "\n".join(f"{i / 50},{1.0},{0.0},{0.0}" for i in range(200))
+        (tmp_path / name / "watch left.csv").write_text(f"t,acc_x,acc_y,acc_z\n{rows}\n")
+    text = init_mapping(tmp_path).read_text()
+    assert 'pattern: "{subject}/watch left.csv"' in text
+    assert text.count("pattern:") == 1

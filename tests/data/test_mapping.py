@@ -279,3 +279,20 @@ def test_the_mapping_in_the_documentation_is_one_and_has_every_key(tmp_path):
             assert re.search(rf"\b{key}:", text), key
     for key in (*NEEDED, *OPTIONAL):
         assert re.search(rf"\b{key}\b", DOCS.read_text(encoding="utf-8")), key
+
+
+def test_a_file_that_two_patterns_call_different_people_is_refused(tmp_path):
+    make_study(tmp_path)
+    text = (
+        MAPPING
+        + """
+  - pattern: "{session}/{subject}_watch.csv"
+    clock: t
+    signals: {watch_acc: [ax, ay, az]}
+"""
+    )
+    (tmp_path / "recordings.yaml").write_text(text)
+    with pytest.raises(
+        DataError, match=r"watch.csv is of subject .* by one pattern and of subject"
+    ):
+        load_mapping(tmp_path / "recordings.yaml")

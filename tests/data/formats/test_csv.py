@@ -62,6 +62,49 @@ def test_a_header_is_told_from_samples(tmp_path, text, columns):
     assert stream.length == len(text.splitlines()) - (columns[0] != "c0" or text[0] == ",")
 
 
+@pytest.mark.parametrize(("text", "columns", "length"), [
+    ("0,1\n0.5,1\n0.25,3\n0.1,2\n", ("0", "1"), 3),
+    (",0,1\n0,5,6\n1,7,8\n", ("c0", "0", "1"), 2),
+    ("0,1,2\n5,6,7\n", ("0", "1", "2"), 1),
+    ("0,1\n1,5\n2,7\n", ("c0", "c1"), 3),
+    ("0,1\n0.02,5\n0.04,7\n", ("c0", "c1"), 3),
+    ("0\n0.1\n", ("c0",), 2),
+    ("0.0,nan\n0.02,1.5\n", ("c0", "c1"), 2),
+    ("nan\n1.5\n", ("c0",), 2),
+])  # fmt: skip
+def test_a_header_that_counts_is_told_from_samples(tmp_path, text, columns, length):
+    stream = table(tmp_path / "a.csv", text)
+    assert (stream.columns, stream.length) == (columns, length)
+    assert stream.load([columns[-1]]).shape == (length, 1)
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("x\n1\n\n\n2\n\n", [1, None, None, 2]),
+    ("\n\nx\n\n1\n", [None, 1]),
+    ("\n1\n\n# pause\n \n2", [None, 1, None, None, 2]),
+    ("# made by\n\n1\n\n2\n", [1, None, 2]),
+])  # fmt: skip
+def test_a_blank_line_of_one_column_is_a_sample_without_a_value(tmp_path, text, values):
+    stream = table(tmp_path / "a.csv", text)
+    (column,) = stream.columns
+    np.testing.assert_equal(stream.load([column])[:, 0], np.array(values, dtype=np.float64))
+    assert stream.load_text(column).tolist() == ["" if v is None else str(v) for v in values]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_commas_that_may_part_thousands_are_refused(tmp_path, separator):
+    text = "t;x\n1;1,234\n2;5,678\n".replace(";", separator)
+    with pytest.raises(DataError, match=r"a.csv: numbers such as '1,234' may have three decimals"):
+        table(tmp_path / "a.csv", text)
+    stream = table(tmp_path / "a.csv", text + f"3{separator}0,500\n")
+    assert stream.load(["x"])[:, 0].tolist() == [1.234, 5.678, 0.5]
+
+
+def test_a_decimal_comma_behind_many_whole_numbers_is_seen(tmp_path):
+    stream = table(tmp_path / "a.csv", "t;x\n" + "1;2\n" * 40 + "2;0,5\n")
+    assert stream.load(["x"])[-1, 0] == 0.5
+
+
 def test_text_is_read_as_text(tmp_path):
     stream = table(tmp_path / "a.csv", 't,what\n1,"walk, fast"\n2,\n3, ünd \n')
     assert stream.load_text("what").tolist() == ["walk, fast", "", "ünd"]

@@ -37,6 +37,13 @@ def test_fields_and_times_are_columns(tmp_path):
     assert stream.load_text("code").tolist() == ["3", ""]
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_codes_that_are_labels_stay_apart(tmp_path, kind):
+    np.save(tmp_path / "a.npy", np.array([1000001, 1000002, 0.1, np.nan, 3], dtype=kind))
+    stream = open_file(tmp_path / "a.npy").stream(None)
+    assert stream.load_text("0").tolist() == ["1000001", "1000002", "0.1", "", "3"]
+
+
 @given(st.integers(1, 50), st.integers(1, 50))
 def test_the_longer_axis_is_time(rows, columns):
     found = as_table(np.zeros((rows, columns)))

@@ -50,6 +50,13 @@ def test_text_is_read_as_text(path):
         stream.load(["what"])
 
 
+def test_codes_that_are_labels_stay_apart(tmp_path):
+    frame = polars.DataFrame({"code": [1000001.0, 1000002.0, None]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    stream = open_file(tmp_path / "a.parquet").streams[0]
+    assert stream.load_text("code").tolist() == ["1000001", "1000002", ""]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty", "text"])
 def test_a_damaged_file_is_refused_in_one_sentence(path, damage):
     data = path.read_bytes()

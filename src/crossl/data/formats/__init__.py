@@ -136,7 +136,7 @@ def damaged(path: Path, error: object) -> DataError:
         error: what another library raised or said of it.
     """
     why = " ".join(str(error).split())[:160] or type(error).__name__
-    return DataError(f"{path}: is damaged or cut off ({why}); fetch or export it again")
+    return DataError(f"{path}: is damaged or cut off ({why}); fetch it again")
 
 
 def code_texts(codes: NDArray[np.floating[Any]]) -> NDArray[np.str_]:

@@ -1,10 +1,18 @@
 """Tables of text: `.csv`, `.tsv`, `.txt`, also `.gz` and a zip of a single one, read by polars.
 
 The separator (tab, semicolon, bar, comma, or blanks) is the first of these that stands equally
-often in each of the first lines. Where it is not the comma and numbers are written with one, the
-comma is the decimal mark. Lines that begin with `#` or `%` are comments. The first line is a header
-where none of its cells is a number; without a header the columns are `c0`, `c1` and so on. Text is
-UTF-8, or UTF-16 with its mark.
+often in each of the first lines. Where it is neither the comma nor blanks and numbers are written
+with a comma and none with a point, the comma is the decimal mark; where all of them look like
+`1,234`, which may be a thousand, the file is refused. Lines that begin with `#` or `%` are
+comments. Text is UTF-8, or UTF-16 with its mark.
+
+The first line is a header where it has text above a number, where it has text and no number, or
+where its cells count `0,1,2` (a first one may be empty) as pandas names columns. A spelling of a
+missing value is no text; a line `0` alone, or above numbers that go on in equal steps, is a sample.
+Without a header the columns are `c0`, `c1` and so on.
+
+Blank lines are left out. In a table of one column those before the last sample are samples without
+a value; not those above the header, or between comments and the first sample.
 
 Every line must have as many cells as the first. A file that was cut off at the end of a line, or
 inside its last number, looks whole.
@@ -18,16 +26,17 @@ import re
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, needs
+from crossl.data.formats import FileContent, Stream, damaged, needs
 from crossl.errors import DataError
 
 SEPARATORS = "\t;|, "
@@ -56,7 +65,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Lines:
-    """The text without comments and blank lines, and where each line stood."""
+    """The text without comments, blank lines left out or quoted, and where each line stood."""
 
     text: bytes
     numbers: NDArray[np.int64]
@@ -97,6 +106,10 @@ def _read(path: Path) -> tuple[Lines, Layout]:
     first = lines.text.split(b"\n", SNIFFED_LINES)[:SNIFFED_LINES]
     head = [line.decode("utf-8", "replace") for line in first if line]
     layout = _layout(head)
+    if len(layout.columns) == 1:
+        lines = _without_comments(data, blanks_from="first" if layout.header else "top")
+    decimal_comma = _decimal_comma(path, lines.text, layout)
+    layout = replace(layout, decimal_comma=decimal_comma)
     _check_widths(path, lines, layout)
     return lines, layout
 
@@ -105,7 +118,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = _unpacked(path)
     except DAMAGE as error:
-        raise DataError(f"{path}: is damaged or cut off ({error}); fetch it again") from error
+        raise damaged(path, error) from error
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", "replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -139,21 +152,37 @@ def _unpacked(path: Path) -> bytes:
         return archive.read(inside[0])
 
 
-def _without_comments(data: bytes) -> Lines:
-    """Drop blank and comment lines, keeping what number each line had."""
+def _without_comments(data: bytes, blanks_from: Literal["", "first", "top"] = "") -> Lines:
+    """Drop comment lines and blank ones, keeping what number each line had.
+
+    Args:
+        data: the text.
+        blanks_from: blank lines are kept, as empty quotes, from the first line that is neither
+            blank nor a comment, or from the top where no comment precedes it; none where empty.
+    """
     if data and not data.endswith(b"\n"):
         data += b"\n"
     raw = np.frombuffer(data, dtype=np.uint8)
     ends = np.flatnonzero((raw == NEWLINE) & ~_quoted(raw)) + 1
     starts = np.r_[0, ends[:-1]].astype(np.int64)[: len(ends)]
     first = raw[starts]
-    keep = ~np.isin(first, [ord("#"), ord("%"), NEWLINE])
+    comment = np.isin(first, [ord("#"), ord("%")])
+    blank = first == NEWLINE
     for at in np.flatnonzero(first == ord(" ")):
-        keep[at] = data[starts[at] : ends[at]].strip(b" \n") != b""
+        blank[at] = data[starts[at] : ends[at]].strip(b" \n") == b""
+    keep = ~comment & ~blank
     if keep.all():
         return Lines(data, np.arange(1, len(keep) + 1))
-    kept = raw[np.repeat(keep, ends - starts)].tobytes()
-    return Lines(kept, np.flatnonzero(keep) + 1)
+    if not blanks_from:
+        kept = raw[np.repeat(keep, ends - starts)].tobytes()
+        return Lines(kept, np.flatnonzero(keep) + 1)
+    begin, *_, end = np.r_[np.flatnonzero(keep), np.flatnonzero(keep)]
+    if blanks_from == "top" and not comment[:begin].any():
+        begin = 0
+    rows = np.arange(begin, end + 1)
+    rows = rows[~comment[rows]]
+    texts = (b'""\n' if blank[row] else data[starts[row] : ends[row]] for row in rows)
+    return Lines(b"".join(texts), rows + 1)
 
 
 def _quoted(raw: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -168,15 +197,37 @@ def _layout(head: Sequence[str]) -> Layout:
     separator = _separator(head)
     cells = [_cells(line, separator) for line in head]
     header = _is_header(cells)
-    body = cells[header:]
-    flat = [cell for row in body for cell in row]
-    decimal_comma = (
-        separator not in ", "
-        and any(re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell) for cell in flat)
-        and not any(re.fullmatch(r"[-+]?\d*\.\d+([eE][-+]?\d+)?", cell) for cell in flat)
-    )
     names = cells[0] if header else [""] * len(cells[0])
-    return Layout(separator, decimal_comma, tuple(_unique(names)), header)
+    return Layout(separator, decimal_comma=False, columns=tuple(_unique(names)), header=header)
+
+
+def _decimal_comma(path: Path, text: bytes, layout: Layout) -> bool:
+    """Tell from all cells whether the comma is the decimal mark.
+
+    Raises:
+        DataError: it may as well part thousands.
+    """
+    body = text.partition(b"\n")[2] if layout.header else text
+    if layout.separator in ", " or b"," not in body:
+        return False
+    with_comma = _numbers(layout.separator, ",").finditer(body)
+    seen = next(with_comma, None)
+    if seen is None or (b"." in body and _numbers(layout.separator, ".").search(body)):
+        return False
+    for found in chain([seen], with_comma):
+        if not re.fullmatch(rb"[-+]?[1-9]\d{0,2},\d{3}", found[1]):
+            return True
+    raise DataError(
+        f"{path}: numbers such as '{seen[1].decode()}' may have three decimals or part thousands "
+        "by the comma; write decimals with a point, and thousands without a mark"
+    )
+
+
+def _numbers(separator: str, mark: str) -> re.Pattern[bytes]:
+    """Compile what finds cells that are numbers with a decimal mark."""
+    edge, mark = re.escape(separator), re.escape(mark)
+    number = rf"[-+]?\d*{mark}\d+(?:[eE][-+]?\d+)?"
+    return re.compile(rf'(?m)(?:^|(?<={edge}))[ "]*({number})[ "]*(?={edge}|$)'.encode())
 
 
 def _separator(head: Sequence[str]) -> str:
@@ -196,12 +247,40 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _is_header(cells: Sequence[Sequence[str]]) -> bool:
-    """A header has text where the next line has a number, or no number at all."""
-    if len(cells) > 1 and len(cells[1]) == len(cells[0]):
-        above = zip(cells[0], cells[1], strict=True)
-        if any(one and not _is_value(one) and _is_value(two) for one, two in above):
+    """A header has text where the next line has a number, or no number at all, or it counts."""
+    first = cells[0]
+    if _counts(cells):
+        return True
+    if len(cells) > 1 and len(cells[1]) == len(first):
+        above = zip(first, cells[1], strict=True)
+        if any(_is_text(one) and _is_value(two) for one, two in above):
             return True
-    return not any(_is_value(cell) for cell in cells[0])
+    return any(map(_is_text, first)) and not any(map(_is_value, first))
+
+
+def _counts(cells: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first line is 0, 1, 2 and so on, and the first column does not go on so."""
+    first, body = cells[0], cells[1:]
+    named = first[1:] if first[0] == "" else first
+    if not body or list(named) != [str(number) for number in range(len(named))]:
+        return False
+    if len(named) < len(first):
+        return bool(named)
+    try:
+        steps = np.diff([float(row[0].replace(",", ".")) for row in cells])
+    except ValueError:
+        return len(named) > 1
+    goes_on = len(steps) > 1 and steps[0] > 0 and np.allclose(steps, steps[0], rtol=0.05)
+    return len(named) > 1 and not goes_on
+
+
+def _is_text(cell: str) -> bool:
+    """Tell whether a cell is neither a value nor a way to write a missing or endless one."""
+    return (
+        cell not in MISSING
+        and cell.lower().lstrip("+-") not in ("nan", "inf", "infinity")
+        and (not _is_value(cell))
+    )
 
 
 def _is_value(cell: str) -> bool:

@@ -138,9 +138,20 @@ def clock_seconds(
 
 
 def seconds(
-    content: FileContent, stream: Stream, column: str, unit: ClockUnit
+    content: FileContent,
+    stream: Stream,
+    column: str,
+    unit: ClockUnit,
+    needed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Read a column of times.
+
+    Args:
+        content: of the file.
+        stream: that has the column.
+        column: its name.
+        unit: of its cells.
+        needed: (time,) elsewhere an empty cell is NaN, a date or not.
 
     Raises:
         DataError: a cell is no time.
@@ -152,7 +163,15 @@ def seconds(
             f"{content.path}: column '{column}' holds numbers; `datetime` needs text, name s, ms, "
             "us or ns"
         )
-    return parse_datetimes(f"{content.path}: column '{column}'", stream.load_text(column))
+    cells = stream.load_text(column)
+    where = f"{content.path}: column '{column}'"
+    if needed is None:
+        return parse_datetimes(where, cells)
+    out = np.full(len(cells), np.nan)
+    # an empty cell that is needed is refused by its row
+    given = needed | (np.char.strip(cells) != "")
+    out[given] = parse_datetimes(where, np.where(given, cells, "1970-01-01"))[given]
+    return out
 
 
 def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:

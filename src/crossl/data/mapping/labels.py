@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, open_file
+from crossl.data.formats import FileContent, Stream, code_texts, open_file
 from crossl.data.mapping.columns import clock_seconds, locate, locate_signal, seconds
 from crossl.data.mapping.plan import Source
 from crossl.data.mapping.schema import SECONDS, IntervalsEntry, ModalityEntry
@@ -20,41 +21,70 @@ from crossl.errors import DataError
 NO_LABEL = {"", "nan", "na", "n/a", "null", "none"}
 
 
+@dataclass(frozen=True)
+class Names:
+    """What a mapping says of labels by name.
+
+    Attributes:
+        classes: labels to keep; none keeps no label.
+        label_names: what a label in the files is called instead.
+    """
+
+    classes: Collection[str] = ()
+    label_names: Mapping[str, str] = field(default_factory=dict)
+
+    def keeps(self, label: str) -> bool:
+        """Tell whether a label of the files is among the classes."""
+        return self.label_names.get(label, label) in self.classes
+
+
 def source_labels(
     source: Source,
     content: FileContent,
     modalities: Mapping[str, ModalityEntry],
-    signals: Mapping[str, Signal],
+    names: Names,
 ) -> list[LabelInterval]:
-    """Return the labels that one file gives, on the clock of its signals.
+    """Return the labels that one file holds, on the clock of its signals.
 
     Args:
         source: the file.
         content: opened.
         modalities: whose rate counts where there is no clock.
-        signals: that were read from it.
+        names: of labels; those that are kept may not overlap.
 
     Raises:
         DataError: overlapping labels, or a column of labels without times.
     """
     entry = source.entry
-    if source.label is not None:
-        begin = min((s.start_s for s in signals.values()), default=0.0)
-        end = max((s.end_s for s in signals.values()), default=0.0)
-        return [LabelInterval(begin, end, source.label)] if signals else []
     if entry.intervals is not None:
-        found = _table(source, content, entry.intervals)
+        found = _table(source, content, entry.intervals, names)
     elif entry.annotations:
         found = [
             LabelInterval(one.start_s + source.offset_s, one.end_s + source.offset_s, one.label)
             for one in content.labels
         ]
     elif entry.label is not None:
-        found = _per_sample(source, content, modalities)
+        found = _per_sample(source, content, modalities, names)
     else:
         return []
-    check_overlap(str(source.path), found)
+    check_overlap(str(source.path), [one for one in found if names.keeps(one.label)])
     return found
+
+
+def whole_files(found: Iterable[tuple[str, Iterable[Signal]]]) -> list[LabelInterval]:
+    """Return the labels of whole files: one of each name, over all signals that have it.
+
+    Args:
+        found: label and signals of each file.
+    """
+    spans: dict[str, list[Signal]] = {}
+    for label, signals in found:
+        spans.setdefault(label, []).extend(signals)
+    return [
+        LabelInterval(min(s.start_s for s in signals), max(s.end_s for s in signals), label)
+        for label, signals in spans.items()
+        if signals
+    ]
 
 
 def check_overlap(where: str, labels: Iterable[LabelInterval]) -> None:
@@ -73,8 +103,12 @@ def check_overlap(where: str, labels: Iterable[LabelInterval]) -> None:
         last = one
 
 
-def label_names(source: Source) -> set[str]:
+def label_names(source: Source, names: Names) -> set[str]:
     """Return the labels of one file, reading nothing else of it.
+
+    Args:
+        source: the file.
+        names: of labels.
 
     Raises:
         DataError: the column does not exist.
@@ -88,47 +122,52 @@ def label_names(source: Source) -> set[str]:
     content = open_file(source.path, entry.format)
     if column is None:
         return {one.label for one in content.labels}
-    return set(_texts(*locate(content, column))) - {""}
+    return set(_texts(*locate(content, column), names)) - {""}
 
 
-def _texts(stream: Stream, column: str) -> list[str]:
+def _texts(stream: Stream, column: str, names: Names) -> list[str]:
     """Read a column as labels; empty where there is none."""
     if stream.load_text is not None:
         cells: list[str] = stream.load_text(column).tolist()
     else:
-        numbers = stream.load([column])[:, 0]
-        cells = ["" if np.isnan(value) else f"{value:g}" for value in numbers]
-    names = {cell: _name(cell) for cell in set(cells)}
-    return [names[cell] for cell in cells]
+        cells = code_texts(stream.load([column])[:, 0]).tolist()
+    listed = {*names.classes, *names.label_names}
+    cleaned = {cell: _name(cell, listed) for cell in set(cells)}
+    return [cleaned[cell] for cell in cells]
 
 
-def _name(cell: str) -> str:
-    """Clean a label: codes written as 3.0 are 3.
+def _name(cell: str, listed: Collection[str] = ()) -> str:
+    """Clean a label: codes written as 3.0 are 3, words for `no label` are empty unless listed.
 
     Examples:
         >>> _name(" 3.0"), _name("walk"), _name("NaN")
         ('3', 'walk', '')
     """
     cell = cell.strip()
-    if cell.lower() in NO_LABEL:
+    if not cell or (cell.lower() in NO_LABEL and cell not in listed):
         return ""
     return cell.split(".")[0] if re.fullmatch(r"[-+]?\d+\.0+", cell) else cell
 
 
-def _table(source: Source, content: FileContent, entry: IntervalsEntry) -> list[LabelInterval]:
-    begin_s = seconds(content, *locate(content, entry.start), entry.unit)
+def _table(
+    source: Source, content: FileContent, entry: IntervalsEntry, names: Names
+) -> list[LabelInterval]:
+    labels = _texts(*locate(content, entry.label), names)
+    kept = np.array([names.keeps(label) for label in labels])
+    begin_s = seconds(content, *locate(content, entry.start), entry.unit, needed=kept)
     if entry.end is not None:
-        end_s = seconds(content, *locate(content, entry.end), entry.unit)
+        end_s = seconds(content, *locate(content, entry.end), entry.unit, needed=kept)
     else:
         stream, column = locate(content, str(entry.duration))
         # a length is never a date
         end_s = begin_s + stream.load([column])[:, 0] * SECONDS.get(entry.unit, 1.0)
-    names = _texts(*locate(content, entry.label))
     out = []
     for row, (begin, end, name) in enumerate(
-        zip(begin_s.tolist(), end_s.tolist(), names, strict=True), start=1
+        zip(begin_s.tolist(), end_s.tolist(), labels, strict=True), start=1
     ):
         if not begin < end < np.inf:
+            if not names.keeps(name):
+                continue
             raise DataError(
                 f"{source.path}: interval {row} ('{name}') runs from {begin:g} to {end:g} s; it "
                 "must end after it starts"
@@ -139,10 +178,13 @@ def _table(source: Source, content: FileContent, entry: IntervalsEntry) -> list[
 
 
 def _per_sample(
-    source: Source, content: FileContent, modalities: Mapping[str, ModalityEntry]
+    source: Source,
+    content: FileContent,
+    modalities: Mapping[str, ModalityEntry],
+    listed: Names,
 ) -> list[LabelInterval]:
     stream, column = locate(content, str(source.entry.label))
-    names = np.array(_texts(stream, column))
+    names = np.array(_texts(stream, column, listed))
     times = clock_seconds(source, content, stream)
     where = f"{source.path}: label '{column}'"
     if times is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossl.data.mapping.labels import label_names
+from crossl.data.mapping.labels import Names, label_names
 from crossl.data.mapping.plan import RecordingPlan, natural, plan_recordings
 from crossl.data.mapping.read import Rules
 from crossl.data.mapping.rows import read_rows
@@ -88,5 +88,7 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
 
 def _classes(mapping: Mapping, plans: tuple[RecordingPlan, ...]) -> tuple[str, ...]:
     """Collect the labels of all files; numbers are sorted as such."""
-    found = {name for plan in plans for source in plan.sources for name in label_names(source)}
+    names = Names(label_names=mapping.label_names)
+    sources = [source for plan in plans for source in plan.sources]
+    found = {name for source in sources for name in label_names(source, names)}
     return tuple(sorted({mapping.label_names.get(name, name) for name in found}, key=natural))

@@ -49,10 +49,22 @@ def guess_kinds(paths: Sequence[str]) -> list[Kind]:
     shapes: dict[str, list[list[str]]] = {}
     for path in paths:
         stem, ending = _split(path)
-        tokens = re.findall(r"[^\W_]+|[\W_]", stem)
-        shape = "".join("w" if token.isalnum() else token for token in tokens) + ending
+        tokens = _tokens(stem)
+        shape = "".join("w" if token[0].isalnum() else token for token in tokens) + ending
         shapes.setdefault(shape, []).append([*tokens, ending])
     return [kind for rows in shapes.values() for kind in _kinds(rows)]
+
+
+def _tokens(stem: str) -> list[str]:
+    """Split into words and what stands between; the name of a folder may be several words.
+
+    Examples:
+        >>> _tokens("Anna B/watch left_1")
+        ['Anna B', '/', 'watch', ' ', 'left', '_', '1']
+    """
+    folders, slash, name = stem.rpartition("/")
+    words = re.findall(r"[^\W_]+(?: [^\W_]+)*|[\W_]", folders + slash)
+    return words + re.findall(r"[^\W_]+|[\W_]", name)
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -58,9 +58,16 @@ def beside(path: Path) -> Iterator[Path]:
         return
     yield path
     if path.suffix == ".hea":
-        for ending in (".dat", ".atr"):
-            if path.with_suffix(ending).is_file():
-                yield path.with_suffix(ending)
+        for name in dict.fromkeys((*_named_by_header(path), path.with_suffix(".atr").name)):
+            if len(name) < 256 and "\0" not in name and (path.parent / name).is_file():
+                yield path.parent / name
+
+
+def _named_by_header(path: Path) -> Iterator[str]:
+    """Yield the files of samples that a WFDB header names: first on each line after the first."""
+    lines = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
+    for words in [words for words in lines if words and not words[0].startswith("#")][1:]:
+        yield words[0]
 
 
 def find_sources(root: Path) -> list[str]:
@@ -130,12 +137,27 @@ def plan_recordings(mapping: Mapping, root: Path, *, where: str) -> tuple[Record
                 groups.setdefault(key, []).append(source)
     for key, source in _listed(mapping, root, where):
         groups.setdefault(key, []).append(source)
+    _check_claims(where, groups)
     for (subject, session), sources in groups.items():
         _check_group(f"{where}: subject {subject}, session {session}", sources)
     plans = [RecordingPlan(*key, tuple(sources)) for key, sources in groups.items()]
     if not plans:
         raise DataError(f"{where}: names no recording; give `files` patterns or list `recordings`")
     return tuple(sorted(plans, key=lambda plan: (natural(plan.subject), natural(plan.session))))
+
+
+def _check_claims(where: str, groups: dict[tuple[str, str], list[Source]]) -> None:
+    """Refuse a file that two patterns call different recordings."""
+    claims: dict[Path, tuple[str, str]] = {}
+    for key, sources in groups.items():
+        for source in sources:
+            other = claims.setdefault(source.path, key)
+            if other != key:
+                raise DataError(
+                    f"{where}: {source.path} is of subject {other[0]}, session {other[1]} by one "
+                    f"pattern and of subject {key[0]}, session {key[1]} by another; make them "
+                    "exclude each other"
+                )
 
 
 def _matches(
@@ -150,6 +172,7 @@ def _matches(
             f"{where}: pattern '{entry.pattern}' has no {{subject}}; put it where the path names "
             "the person, or give `subject:`"
         )
+    _check_below(f"{where}: pattern", entry.pattern or "", root)
     found: dict[tuple[str, str], str] = {}
     for name in names:
         match = regex.fullmatch(name)
@@ -174,10 +197,17 @@ def _matches(
         )
 
 
+def _check_below(where: str, name: str, root: Path) -> None:
+    """Refuse a path that may leave the folder."""
+    if Path(name).anchor or ".." in Path(name).parts:
+        raise DataError(f"{where}: '{name}' leads out of {root}; paths start there, without '..'")
+
+
 def _listed(mapping: Mapping, root: Path, where: str) -> Iterator[tuple[tuple[str, str], Source]]:
     kinds = {entry.name: entry for entry in mapping.files if entry.name}
     for number, recording in enumerate(mapping.recordings):
         for kind, name in recording.files.items():
+            _check_below(f"{where}: recordings.{number}.files.{kind}", name, root)
             path = root / name
             if not path.exists():
                 raise DataError(f"{where}: recordings.{number}: {path} does not exist")

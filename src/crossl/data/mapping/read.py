@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from crossl.data.mapping.columns import (
     clock_seconds,
     locate_signal,
 )
-from crossl.data.mapping.labels import source_labels
+from crossl.data.mapping.labels import Names, source_labels, whole_files
 from crossl.data.mapping.plan import RecordingPlan, Source
 from crossl.data.mapping.schema import ModalityEntry
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.timing import RATE_TOLERANCE
+from crossl.data.timing import RATE_TOLERANCE, put_in_order
 from crossl.data.units import parse_unit
 from crossl.errors import DataError
 
@@ -46,6 +47,11 @@ class Rules:
     label_names: Mapping[str, str] = field(default_factory=dict)
     max_gap_s: float = 0.2
 
+    @property
+    def names(self) -> Names:
+        """What is said of labels by name."""
+        return Names(self.classes, self.label_names)
+
 
 def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
     """Read the files of one recording.
@@ -61,6 +67,7 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
     signals: dict[str, Signal] = {}
     labels: list[LabelInterval] = []
     from_start: list[LabelInterval] = []
+    whole: list[tuple[str, list[Signal]]] = []
     notes: list[str] = []
     for source in plan.sources:
         content = open_file(source.path, source.entry.format)
@@ -68,8 +75,11 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         signals.update(found)
         notes += content.about.get("notes", ())
         counted = source.entry.intervals and source.entry.intervals.count_from == "start"
-        more = source_labels(source, content, rules.modalities, found)
+        if source.label is not None:
+            whole.append((source.label, list(found.values())))
+        more = source_labels(source, content, rules.modalities, rules.names)
         (from_start if counted else labels).extend(more)
+    labels += whole_files(whole)
     where = f"subject {plan.subject}, session {plan.session}"
     if not signals:
         names = ", ".join(source.path.name for source in plan.sources)
@@ -81,6 +91,7 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         notes.append("times in the files count from 1970, here from the recording's first sample")
         signals = {k: replace(s, start_s=s.start_s - start_s) for k, s in signals.items()}
         labels = [_moved(label, -start_s) for label in labels]
+    notes += _apart(signals)
     end_s = max(signal.end_s for signal in signals.values())
     begin_s = min(signal.start_s for signal in signals.values())
     return Recording(
@@ -91,6 +102,25 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         labels=_kept_labels(where, labels, rules, (begin_s, end_s), notes),
         notes=tuple(notes),
     )
+
+
+def _apart(signals: Mapping[str, Signal]) -> list[str]:
+    """Note signals that were never recorded at one time."""
+    pairs = [
+        (one, other)
+        for one, other in combinations(signals, 2)
+        if signals[one].end_s <= signals[other].start_s
+        or signals[other].end_s <= signals[one].start_s
+    ]
+    return [
+        f"{one} and {other} share no time: {_span(signals[one])} and {_span(signals[other])}; "
+        "check time zones or `offset_s`"
+        for one, other in pairs
+    ]
+
+
+def _span(signal: Signal) -> str:
+    return f"{signal.start_s:.6g} to {signal.end_s:.6g} s"
 
 
 def _moved(label: LabelInterval, by_s: float) -> LabelInterval:
@@ -179,13 +209,17 @@ def _by_clock(
     if source.entry.sparse:
         held = np.isfinite(values).any(axis=1)
         times, values = times[held], values[held]
+    slowest_hz = modality.rate_hz
+    if modality.resample:
+        _, _, timing = put_in_order(where, times, times[:, None])
+        slowest_hz = min(slowest_hz, timing.estimated_hz)
     return Signal.from_timestamps(
         times + source.offset_s,
         values,
         rate_hz=modality.rate_hz,
         resample=modality.resample,
         # at low rates neighbours lie further apart than a gap is long
-        max_gap_s=max(max_gap_s, 1.5 / modality.rate_hz),
+        max_gap_s=max(max_gap_s, 1.5 / slowest_hz),
         where=where,
     )
 
