@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -186,7 +185,8 @@ def train_an_epoch(store: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     begin = time.perf_counter()
     workflow.pretrain_run(store, config, out)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     print(json.dumps({"peak_bytes": peak, "seconds": round(time.perf_counter() - begin, 1)}))
 
 
