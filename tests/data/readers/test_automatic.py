@@ -178,3 +178,9 @@ def test_another_zip_is_no_empatica_session(real_data, tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"no zip at all")
     with pytest.raises(DataError, match=r"photos.zip: is no zip, or is cut off"):
         read_all("e4", tmp_path)
+
+
+def test_impossible_temperatures_of_a_wristband_are_told_of(real_data):
+    with open_dataset("e4", real_data("wesad_wrist") / "S2") as dataset:
+        (recording,) = dataset.read()
+    assert any("4 samples outside -40 to 115 degrees" in note for note in recording.notes)

@@ -40,6 +40,7 @@ SENSORS = {
 """Columns and unit of each file."""
 
 TEMPERATURE_RANGE = (-40.0, 115.0)
+IMPOSSIBLE = "samples outside -40 to 115 degrees Celsius count as missing"
 """What the sensor can measure, degrees Celsius."""
 
 
@@ -68,7 +69,7 @@ def open_file(path: Path) -> FileContent:
             for number, (begin, end) in enumerate(pairwise(edges), start=1)
             if end > begin
         ),
-        about={"device": "Empatica E4", "tags_s": tags},
+        about={"device": "Empatica E4", "tags_s": tags, "missing": {"TEMP": IMPOSSIBLE}},
     )
 
 

@@ -165,6 +165,9 @@ def _read_signals(
         where = f"{source.path}: signal '{name}'"
         raw = np.stack([tables[stream.name, column] for stream, column in place], axis=1)
         values = parse_unit(modality.unit, where=where).to_si(raw)
+        told = content.about.get("missing", {}).get(place[0][0].name)
+        if told and np.isnan(values).any():
+            notes.append(f"{name}: {int(np.isnan(values).any(axis=1).sum())} {told}")
         if not np.isfinite(values).all(axis=1).any():
             notes.append(
                 f"{source.path.name}: '{name}' holds no sample that every channel recorded; it "
