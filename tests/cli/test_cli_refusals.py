@@ -155,7 +155,7 @@ def test_a_run_of_another_version(crossl: Crossl, run: Path, stores: Stores) -> 
 def test_a_folder_that_is_no_run(crossl: Crossl, stores: Stores, tmp_path: Path) -> None:
     for command in ("probe", "evaluate"):
         refused(crossl(command, tmp_path, "--store", stores()), "is no run, it has no model.json")
-    refused(crossl("report", tmp_path), "no such file")
+    refused(crossl("report", tmp_path), "does not exist, and a report needs it")
 
 
 @pytest.mark.parametrize(

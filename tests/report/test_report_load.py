@@ -20,7 +20,7 @@ def test_results_are_read_line_by_line(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["results.jsonl", "summary.json", "figures.npz"])
 def test_missing_file_is_refused(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(FormatError, match=rf"{name}: no such file, got nothing; a report needs it"):
+    with pytest.raises(FormatError, match=rf"{name}: does not exist, and a report needs it"):
         build_report(folder)
 
 

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossl.errors import FormatError
 
+NEEDED = "does not exist, and a report needs it; run `crossl evaluate` first"
+
 Row = dict[str, Any]
 Array = NDArray[Any]
 
@@ -189,7 +191,7 @@ def load_arrays(path: Path, summary: dict[str, Any]) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
     except FileNotFoundError:
-        raise FormatError(f"{path}: no such file, got nothing; a report needs it") from None
+        raise FormatError(f"{path}: {NEEDED}") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path}: cannot be read, got {error}; an .npz is needed") from None
     _check_map(path, arrays, summary)
@@ -226,7 +228,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise FormatError(f"{path}: no such file, got nothing; a report needs it") from None
+        raise FormatError(f"{path}: {NEEDED}") from None
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not text, got {error.reason}; UTF-8 is needed") from None
 
