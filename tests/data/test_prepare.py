@@ -293,6 +293,25 @@ def test_appending_other_windows_or_modalities_is_refused(files, tmp_path):
         prepare(dataset, tmp_path / "none", append=True)
 
 
+def test_an_append_refused_for_other_windows_leaves_work_that_was_begun(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    prepare(early, tmp_path / "store")
+    bad = files / "s2-1.npy"
+    data = bad.read_bytes()
+    bad.write_bytes(b"bad")
+    with pytest.raises(DataError, match="is damaged"):
+        prepare(late, tmp_path / "store", append=True)
+    with pytest.raises(DataError, match="has other window"):
+        prepare(late, tmp_path / "store", append=True, spec=WindowSpec(2.0, 1.0))
+    bad.write_bytes(data)
+    seen = []
+    late = replace(late, parts=open_files(files).parts[4:])
+    prepare_store(late, tmp_path / "store", plan_for(late, "made"), append=True,
+                  progress=lambda what, _share: seen.append(what))  # fmt: skip
+    assert [what.split(": ")[1] for what in seen] == ["s2-1"]
+
+
 def test_an_append_killed_before_the_manifest_was_replaced_is_not_seen(files, tmp_path):
     dataset = open_files(files)
     early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))

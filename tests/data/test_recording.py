@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.timing import check_rate, resample_to_rate
+from crossl.data.timing import estimate_rate, refuse_rate, resample_to_rate
 from crossl.errors import CrosslError, DataError
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0, "wrist")
@@ -128,7 +128,11 @@ def test_a_signal_that_starts_nowhere_is_refused():
         Recording("S1", "a", {"acc": ACC}, {"acc": Signal(zeros(10, 3), 50.0, np.nan)})
 
 
-# --- check_rate
+# --- declared rates
+
+
+def check_rate(where, time, rate_hz):
+    refuse_rate(where, estimate_rate(where, time), rate_hz)
 
 
 def test_a_rate_that_its_timestamps_tell_is_accepted():

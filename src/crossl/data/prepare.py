@@ -169,14 +169,8 @@ def prepare_store(
     if not append:
         refuse_existing(out)
     with locked(work):
-        try:
-            before = _appendable(out, plan) if append else None
-            if before is None:
-                refuse_existing(out)  # it may have come while another process was at it
-            name = SEGMENT.format(len(before["segments"]) if before else 0)
-        except CrosslError:
-            shutil.rmtree(work)
-            raise
+        before = _state_before(out, plan, work, append=append)
+        name = SEGMENT.format(len(before["segments"]) if before else 0)
         recordings = _write_segment(dataset.parts, plan, work, name, (workers, progress))
         try:
             _refuse_doubles(out, [*(before["recordings"] if before else ()), *recordings])
@@ -237,6 +231,19 @@ def _refuse_doubles(out: Path, recordings: Sequence[Mapping[str, Any]]) -> None:
 def working_folder(out: Path) -> Path:
     """Name the folder beside a store in which it is prepared."""
     return out.parent / f".{out.name}.preparing"
+
+
+def _state_before(out: Path, plan: Plan, work: Path, *, append: bool) -> dict[str, Any] | None:
+    """Return the manifest of the store to add to, if any; asked under the lock."""
+    try:
+        if append:
+            return _appendable(out, plan)
+        refuse_existing(out)  # it may have come while another process was at it
+    except CrosslError:
+        if not (work / "journal.jsonl").exists():  # work that was begun may still go on
+            shutil.rmtree(work)
+        raise
+    return None
 
 
 def _appendable(out: Path, plan: Plan) -> dict[str, Any]:

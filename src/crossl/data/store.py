@@ -1,4 +1,4 @@
-"""Store: windows on disk, ready for training, memory-mapped.
+"""Store: windows on disk, ready for training, read where they lie.
 
 A folder of plain `.npy` files and a manifest. Each signal is stored once; windows are offsets
 into it, so that overlapping windows do not multiply the disk. It consists of segments, one per

@@ -104,23 +104,6 @@ def estimate_rate(where: str, timestamps_s: NDArray[np.float64]) -> float:
     return 1.0 / _mean_step(timestamps_s)
 
 
-def check_rate(where: str, timestamps_s: NDArray[np.float64], rate_hz: float) -> None:
-    """Refuse a declared rate that its own timestamps contradict by more than 1%.
-
-    Args:
-        where: names the signal in the message.
-        timestamps_s: time of each sample, seconds, increasing.
-        rate_hz: what was declared.
-
-    Raises:
-        DataError: the timestamps do not increase, or tell another rate.
-
-    Examples:
-        >>> check_rate("wrist_acc", np.arange(10) / 50, 50.0)
-    """
-    refuse_rate(where, estimate_rate(where, timestamps_s), rate_hz)
-
-
 def refuse_rate(where: str, estimated: float, rate_hz: float) -> None:
     """Refuse a declared rate that is not the estimated one, to 1%.
 
