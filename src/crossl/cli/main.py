@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from crossl.cli import data, datasets, experiment, train
+from crossl.cli.memory import keep_freed_memory
 from crossl.errors import CrosslError
 
 INTERRUPTED = 130
@@ -54,6 +55,7 @@ def common(
     """Set up what every command needs."""
     # idle OpenMP threads spin by default, which starves busy machines; torch is not imported yet
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 

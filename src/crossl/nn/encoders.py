@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossl.errors import ConfigError
+from crossl.nn.blocks import can_run_blocks, run_blocks
+from crossl.nn.epilogue import Block, Weights
 from crossl.nn.layers import pad_same, pool_time
 
 Window = Float[Tensor, "batch time channel"]
@@ -63,9 +65,13 @@ class TcnEncoder(nn.Module):
             self.convolutions.append(convolution)
             self.norms.append(nn.LayerNorm(fan_out, eps=1e-3))
             self.activations.append(nn.PReLU(fan_out, init=0.0))
+        self._blocks = _same_length_blocks(self.KERNELS, epsilon=1e-3)
 
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
+        if can_run_blocks(x) and not (self.training and self.dropout.p > 0):
+            (latent,) = run_blocks(x, self._blocks, self._weights())
+            return latent
         # (B, T, C) -> (B, C, 1, T) without a copy: channels stay last in memory, where a
         # two-dimensional convolution, layer normalisation and PReLU are fastest
         x = x.unsqueeze(1).permute(0, 3, 1, 2)
@@ -76,9 +82,24 @@ class TcnEncoder(nn.Module):
             x = self.dropout(activation(x))
         return x.mean(dim=(2, 3))  # (B, K, 1, T) -> (B, K)
 
+    def _weights(self) -> list[Weights]:
+        layers = zip(self.convolutions, self.norms, self.activations, strict=True)
+        return [
+            Weights(*cast("Any", (c.weight, c.bias, n.weight, n.bias, a.weight)))
+            for c, n, a in layers
+        ]
+
     def kernels(self) -> list[nn.Parameter]:
         """Return the convolution kernels, which the `paper` recipe decays."""
         return [convolution.weight for convolution in self.convolutions]  # type: ignore[misc]
+
+
+def _same_length_blocks(kernels: tuple[int, ...], *, epsilon: float) -> list[Block]:
+    """Describe convolutions that keep the length, the mean of the last one read out."""
+    return [
+        Block(k, before=(k - 1) // 2, after=k // 2, pool="mean" if last else "", epsilon=epsilon)
+        for k, last in zip(kernels, [False] * (len(kernels) - 1) + [True], strict=True)
+    ]
 
 
 def _convolve_time(x: Tensor, convolution: nn.Conv1d) -> Tensor:
@@ -123,16 +144,35 @@ class StridedEncoder(nn.Module):
         self.from_pooled = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, dim))
         self.from_raw = nn.Linear(self.RAW_STATISTICS * channels, dim)
         self.norm = nn.LayerNorm(dim)
+        self._blocks = [
+            Block(kernel, stride, before=kernel // 2, after=kernel // 2, pool="moments")
+            for kernel, stride in zip(self.KERNELS, self.STRIDES, strict=True)
+        ]
 
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
-        pooled, y = [], x.abs().log1p().copysign(x)  # (B, T, C), channels last all the way
-        for level, norm in enumerate(self.norms):
-            y = nn.functional.gelu(norm(self._convolve(level, y)))  # (B, T', width)
-            pooled.append(_pool_time(y))
+        y = x.abs().log1p().copysign(x)  # (B, T, C), channels last all the way
+        pooled = self._levels(y) if can_run_blocks(x) else self._levels_one_by_one(y)
         latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(_raw_statistics(x))
         out: Tensor = self.norm(latent)
         return out
+
+    def _levels(self, y: Window) -> list[Tensor]:
+        read = run_blocks(y, self._blocks, self._weights())
+        return [_scale_moments(*cast("Any", read[i : i + 3])) for i in range(0, len(read), 3)]
+
+    def _weights(self) -> list[Weights]:
+        return [
+            Weights(c.weight, c.bias, getattr(n, "weight", None), getattr(n, "bias", None), None)  # type: ignore[arg-type]
+            for c, n in zip(self.convolutions, self.norms, strict=True)
+        ]
+
+    def _levels_one_by_one(self, y: Window) -> list[Tensor]:
+        pooled = []
+        for level, norm in enumerate(self.norms):
+            y = nn.functional.gelu(norm(self._convolve(level, y)))  # (B, T', width)
+            pooled.append(_scale_moments(*pool_time(y)))
+        return pooled
 
     def _convolve(self, level: int, x: Tensor) -> Tensor:
         """Convolve (B, T, C) over time; few channels as one matrix product, which is faster."""
@@ -150,27 +190,25 @@ class StridedEncoder(nn.Module):
         return y.permute(0, 2, 3, 1)[:, 0]
 
 
-def _pool_time(x: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch pooled"]:
-    """Mean, log-variance and maximum over time, the log-variance scaled to the others' size."""
-    mean, variance, largest = pool_time(x)
+def _scale_moments(
+    mean: Tensor, variance: Tensor, largest: Tensor
+) -> Float[Tensor, "batch pooled"]:
+    """Mean, log-variance and maximum side by side, the log-variance scaled to the others' size."""
     return torch.cat([mean, 0.25 * (variance + 1e-4).log(), largest], dim=1)
-
-
-def _moments(x: Float[Tensor, "batch time channel"]) -> tuple[Tensor, Tensor]:
-    """Mean and population variance over time, (B, C) each."""
-    mean = x.mean(dim=1)
-    return mean, (x - mean[:, None]).square().mean(dim=1)
 
 
 def _raw_statistics(x: Float[Tensor, "batch time channel"]) -> Float[Tensor, "batch statistic"]:
     """Level, spread, spread of differences and extremes of each channel, clipped to +-5."""
-    mean, variance = _moments(x)
-    _, rough = _moments(x.diff(dim=1) if x.shape[1] > 1 else torch.zeros_like(x))
+    x = x.transpose(1, 2).contiguous()  # (B, C, T): reductions along memory are the fast ones
+    mean = x.mean(dim=2)
+    variance = (x - mean[:, :, None]).square().mean(dim=2)
+    steps = x.diff(dim=2) if x.shape[2] > 1 else torch.zeros_like(x)
+    rough = (steps.square().mean(dim=2) - steps.mean(dim=2).square()).clamp(min=0)
     parts = [
         mean,
         0.5 * (variance + 1e-3).log(),
         0.5 * (rough + 1e-4).log(),
-        x.amax(dim=1) - mean,
-        mean - x.amin(dim=1),
+        x.amax(dim=2) - mean,
+        mean - x.amin(dim=2),
     ]
     return torch.cat(parts, dim=1).clamp(-5, 5)

@@ -1,0 +1,258 @@
+"""A stack of convolution blocks as one operation that never leaves the processor's cache.
+
+Encoders compute nothing across windows, so a batch is worked on a few windows at a time, all
+blocks one after another, and so is its gradient. Kept for backward is each convolution's output
+only; activations are recomputed. The mathematics is that of the modules, to rounding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from crossl.nn.convolution import TimeConvolution
+from crossl.nn.epilogue import Block, Done, Epilogue, TorchEpilogue, Weights
+from crossl.nn.native import native_epilogue
+
+PART = 400_000
+"""About this many numbers of the largest activation a thread works on at a time."""
+
+WORKSPACES = 64
+"""So many pieces of memory are kept from one call to the next, of some megabytes each."""
+
+Read = tuple[Float[Tensor, "batch channel"], ...]
+
+
+def run_blocks(
+    x: Float[Tensor, "batch time channel"],
+    blocks: Sequence[Block],
+    weights: Sequence[Weights],
+    *,
+    epilogue: Epilogue | None = None,
+) -> Read:
+    """Apply blocks one after another, and return what they read out over time.
+
+    Under autocast the convolutions take its type and what is read out stays float32.
+
+    Args:
+        x: windows.
+        blocks: shapes.
+        weights: parameters, of as many blocks.
+        epilogue: the way to compute; the fastest there is if None.
+
+    Returns:
+        (B, C) for each statistic of each block, in order.
+    """
+    if epilogue is None:
+        epilogue = fastest_epilogue()
+    flat = [parameter for block in weights for parameter in block]
+    out = _Blocks.apply(x, tuple(blocks), epilogue, *flat)  # type: ignore[no-untyped-call]
+    return cast("Read", out)
+
+
+@cache
+def fastest_epilogue() -> Epilogue:
+    """Return the compiled way where a compiler is found, else plain torch."""
+    return native_epilogue() or TorchEpilogue()
+
+
+def can_run_blocks(x: Tensor) -> bool:
+    """Tell whether this way pays: on a CPU, and not while somebody traces the computation."""
+    traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    return x.device.type == "cpu" and not traced
+
+
+class _Pass:
+    """What one forward or backward pass needs: convolutions, and memory that its parts share."""
+
+    def __init__(
+        self, blocks: tuple[Block, ...], flat: Sequence[Tensor | None], x: Tensor, *, size: int
+    ) -> None:
+        self.blocks = blocks
+        self.weights = [
+            Weights(*cast("Any", flat[i : i + len(Weights._fields)]))
+            for i in range(0, len(flat), len(Weights._fields))
+        ]
+        self.dtype, time = x.dtype, x.shape[1]
+        self.convolutions: list[TimeConvolution] = []
+        self.inputs: list[Tensor] = []
+        self.times: list[int] = []
+        for block, one in zip(blocks, self.weights, strict=True):
+            self.convolutions.append(
+                TimeConvolution(one.weight, one.bias, stride=block.stride, dtype=x.dtype)
+            )
+            padded = time + block.before + block.after
+            shape = (size, padded, one.weight.shape[1])
+            self.inputs.append(_workspace("padded", x.dtype, shape, block.before))
+            time = block.length(time)
+            self.times.append(time)
+
+    def place(self, index: int, batch: int, time: int) -> Tensor:
+        """Return the part of a block's padded input that is not padding."""
+        before = self.blocks[index].before
+        return self.inputs[index][:batch, before : before + time]
+
+    def output(self, index: int, batch: int) -> Tensor | None:
+        """Return where a block's activation goes; nowhere for the last one."""
+        if index + 1 == len(self.blocks):
+            return None
+        return self.place(index + 1, batch, self.times[index])
+
+
+class _Kept(threading.local):
+    """Memory of this thread; asking the system for it anew costs more than what is done in it."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[tuple[object, ...], Tensor] = {}
+
+
+_kept = _Kept()
+
+
+def _workspace(use: str, dtype: torch.dtype, shape: tuple[int, int, int], before: int) -> Tensor:
+    """Return memory that starts as zeros; the same piece for the same use, so padding stays zero.
+
+    Args:
+        use: what for.
+        dtype: type.
+        shape: (B, T, C).
+        before: rows of padding that nobody writes to.
+    """
+    key = (use, dtype, shape, before)
+    if key not in _kept.pieces:
+        if len(_kept.pieces) >= WORKSPACES:
+            _kept.pieces.clear()
+        with torch.inference_mode(mode=False):  # also of use to a training step that comes later
+            _kept.pieces[key] = torch.zeros(shape, dtype=dtype)
+    return _kept.pieces[key]
+
+
+class _Blocks(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, blocks: tuple[Block, ...], epilogue: Epilogue, *flat: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.was_dtype = x.dtype
+        if torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        size = _part(x, blocks, flat)
+        with torch.autocast("cpu", enabled=False):
+            run = _Pass(blocks, flat, x, size=size)
+            parts = [_forward_part(run, epilogue, part) for part in x.split(size)]
+        read = [
+            torch.cat([done[i].pooled[k] for _, done in parts])
+            for i in range(len(blocks))
+            for k in range(len(parts[0][1][i].pooled))
+        ]
+        ctx.save_for_backward(x, *flat)
+        ctx.blocks, ctx.epilogue, ctx.size, ctx.parts = blocks, epilogue, size, parts
+        return tuple(read)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *of_read: Tensor) -> tuple[Tensor | None, ...]:
+        """Go through the parts again, from the last block to the first."""
+        x, *flat = ctx.saved_tensors
+        wants_input = ctx.needs_input_grad[0]
+        with torch.autocast("cpu", enabled=False):
+            run = _Pass(ctx.blocks, flat, x, size=ctx.size)
+            step = _Backward(run, ctx.epilogue, wants_input=wants_input)
+            reads = zip(*[z.split(ctx.size) for z in of_read], strict=True)
+            parts = zip(x.split(ctx.size), ctx.parts, reads, strict=True)
+            of_x = [step(part, kept, read) for part, kept, read in parts]
+        gradients = step.parameter_gradients()
+        given = [part for part in of_x if part is not None]
+        d_x = torch.cat(given).to(ctx.was_dtype) if wants_input else None
+        return (d_x, None, None, *gradients)
+
+
+def _part(x: Tensor, blocks: tuple[Block, ...], flat: Sequence[Tensor | None]) -> int:
+    """Choose how many windows are worked on at a time."""
+    time, largest = x.shape[1], 1
+    for block, weight in zip(blocks, flat[:: len(Weights._fields)], strict=True):
+        time = block.length(time)
+        largest = max(largest, time * len(cast("Tensor", weight)))
+    threads = torch.get_num_threads()
+    return max(1, min(len(x), threads * max(1, PART // largest)))
+
+
+def _forward_part(run: _Pass, epilogue: Epilogue, x: Tensor) -> tuple[list[Tensor], list[Done]]:
+    """Return each convolution's output, and what followed it."""
+    batch, outputs, finished = len(x), [], []
+    run.place(0, batch, x.shape[1]).copy_(x)
+    for i, (block, weights) in enumerate(zip(run.blocks, run.weights, strict=True)):
+        y = run.convolutions[i](run.inputs[i][:batch])
+        out = run.output(i, batch)
+        finished.append(epilogue.forward(block, weights, y, out=out, again=None))
+        outputs.append(y)
+    return outputs, finished
+
+
+class _Backward:
+    """The backward pass of parts, one after another; gradients of parameters add up."""
+
+    def __init__(self, run: _Pass, epilogue: Epilogue, *, wants_input: bool) -> None:
+        self.run, self.epilogue, self.wants_input = run, epilogue, wants_input
+        size, times = len(run.inputs[0]), run.times
+        self.sums = [w.bias.new_zeros(4, len(w.bias)) for w in run.weights]
+        self.scratch = [
+            _workspace("gradient", run.dtype, (size, time, len(w.bias)), 0)
+            for time, w in zip(times, run.weights, strict=True)
+        ]
+
+    def __call__(
+        self, x: Tensor, kept: tuple[list[Tensor], list[Done]], of_read: tuple[Tensor, ...]
+    ) -> Tensor | None:
+        """Take one part; return the gradient of its windows if wanted."""
+        run, batch, gradient = self.run, len(x), None
+        remaining = list(of_read)
+        for i in reversed(range(len(run.blocks))):
+            y, done = kept[0][i], kept[1][i]
+            count = len(done.pooled)
+            of_pooled = tuple(z.contiguous() for z in remaining[len(remaining) - count :])
+            del remaining[len(remaining) - count :]
+            d_y = self.scratch[i][:batch]
+            self.epilogue.backward(
+                run.blocks[i], run.weights[i], y, done,
+                gradient=gradient, of_pooled=of_pooled, out=d_y, sums=self.sums[i],
+            )  # fmt: skip
+            source = self._input(i, x, kept)
+            run.convolutions[i].add_weight_gradient(d_y, source)
+            if i == 0 and not self.wants_input:
+                return None
+            length = x.shape[1] if i == 0 else run.times[i - 1]
+            before = run.blocks[i].before
+            wide = run.convolutions[i].input_gradient(d_y, source)
+            gradient = wide[:, before : before + length]
+        return gradient
+
+    def _input(self, index: int, x: Tensor, kept: tuple[list[Tensor], list[Done]]) -> Tensor:
+        """Make the input of a block again, from the convolution before it."""
+        run, batch = self.run, len(x)
+        if index == 0:
+            run.place(0, batch, x.shape[1]).copy_(x)
+        else:
+            previous = index - 1
+            self.epilogue.forward(
+                run.blocks[previous], run.weights[previous], kept[0][previous],
+                out=run.output(previous, batch), again=kept[1][previous],
+            )  # fmt: skip
+        return run.inputs[index][:batch]
+
+    def parameter_gradients(self) -> list[Tensor | None]:
+        """Return the gradients of all parameters, in order."""
+        out: list[Tensor | None] = []
+        for convolution, sums, weights in zip(
+            self.run.convolutions, self.sums, self.run.weights, strict=True
+        ):
+            d_weight = convolution.weight_gradient().to(weights.weight.dtype)
+            out += [d_weight, sums[3]]
+            out += [sums[i] if p is not None else None for i, p in enumerate(weights[2:])]
+        return out
