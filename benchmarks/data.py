@@ -114,7 +114,7 @@ def measure_wait(work: Path) -> dict[str, Any]:
 
     from crossl.config import load_config
     from crossl.config.build import build_method, build_model
-    from crossl.learn.pretrain import _Batches
+    from crossl.learn.loading import Batches
 
     store = make_store(work / "load", 1.0)
     config = load_config(None, base="crossl", overrides=[])
@@ -126,7 +126,7 @@ def measure_wait(work: Path) -> dict[str, Any]:
     chosen = [rows[i * 256 : i * 256 + 256] for i in range(13)]
 
     def steps() -> list[tuple[float, float]]:
-        batches, times = _Batches(store, chosen), []
+        batches, times = Batches(store, chosen), []
         for number in range(len(chosen)):
             begin = time.perf_counter()
             batch = batches[number]

@@ -1,0 +1,74 @@
+"""How long and how fast pretraining learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from crossl.learn.adam import KerasAdam
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: optimiser steps, rounded up to whole epochs, if `epochs` is None.
+        epochs: passes over the training windows; overrides `steps`.
+        batch_size: windows a step; the last incomplete batch of an epoch is dropped.
+        optimizer: `adamw` with warm-up and cosine decay, or `keras_adam` at a constant rate.
+        lr: (peak) learning rate.
+        weight_decay: of matrices, decoupled; `adamw` only.
+        warmup_share: share of the steps in which the rate rises; `adamw` only.
+        gradient_norm: gradients are clipped to this norm; None leaves them.
+        average_decay: the model kept is an exponential moving average of the weights with this
+            decay; 0 keeps the last weights.
+        patience: stop after this many epochs without a better validation objective. With a
+            decaying learning rate the end of the schedule matters: be patient.
+        restore_best: keep the weights of the epoch with the best validation objective instead of
+            the last.
+    """
+
+    steps: int = 400
+    epochs: int | None = None
+    batch_size: int = 256
+    optimizer: Literal["adamw", "keras_adam"] = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_share: float = 0.1
+    gradient_norm: float | None = 5.0
+    average_decay: float = 0.99
+    patience: int = 50
+    restore_best: bool = False
+
+
+def build_optimizer(
+    schedule: Schedule, module: nn.Module, total_steps: int
+) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
+    """Make the optimiser of a module's parameters, and what changes its rate each step.
+
+    Args:
+        schedule: names the optimiser.
+        module: is trained.
+        total_steps: over which the rate decays.
+    """
+    s = schedule
+    if s.optimizer == "keras_adam":
+        return KerasAdam(module.parameters(), lr=s.lr), None
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    rest = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": s.weight_decay},
+              {"params": rest, "weight_decay": 0.0}]  # fmt: skip
+    optimizer = torch.optim.AdamW(groups, lr=s.lr)
+    warmup = max(1.0, s.warmup_share * total_steps)
+
+    def rate(step: int) -> float:
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / total_steps)))
+        return min(1.0, (step + 1) / warmup) * cosine + 1e-3
+
+    return optimizer, LambdaLR(optimizer, rate)
