@@ -129,7 +129,7 @@ def measure_wait(work: Path) -> dict[str, Any]:
         batches, times = Batches(store, chosen), []
         for number in range(len(chosen)):
             begin = time.perf_counter()
-            batch = batches[number]
+            batch = batches[number].batch
             ready = time.perf_counter()
             loss = torch.stack(list(method.terms(batch, generator).values())).sum()
             optimizer.zero_grad()

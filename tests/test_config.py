@@ -229,7 +229,18 @@ def test_a_main_fraction_that_is_not_scored_is_refused() -> None:
 def another(model: BaseModel, name: str) -> Any:
     """Find a value of a field that is allowed and is not the one it has."""
     value = getattr(model, name)
-    options: list[Any] = ["random", "keras_adam", "adamw", 7, 16, 0.25, 0.75, True, False]
+    options: list[Any] = [
+        "random",
+        "bfloat16",
+        "keras_adam",
+        "adamw",
+        7,
+        16,
+        0.25,
+        0.75,
+        True,
+        False,
+    ]
     for option in options:
         if option == value or isinstance(option, str) != isinstance(value, str):
             continue

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,8 +36,13 @@ class Broken(nn.Module):
     def model(self) -> CrossModalModel:
         return self.inner.model
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> Mapping[str, torch.Tensor]:
-        terms = dict(self.inner.terms(batch, generator))
+    def encode(self, batch: Batch, **options: Any) -> list[torch.Tensor]:
+        return self.inner.encode(batch, **options)
+
+    def compare(
+        self, latents: Any, present: torch.Tensor, generator: torch.Generator
+    ) -> Mapping[str, torch.Tensor]:
+        terms = dict(self.inner.compare(latents, present, generator))
         self.steps += self.training
         if self.steps > 2:
             terms["prediction"] = self.factor(terms["prediction"])
@@ -94,7 +100,7 @@ def test_the_modality_and_row_to_blame_are_named(
     method, batch = method_of(), collate(store, rows)
     place = int(np.flatnonzero(store.present[rows, 2])[3])
     batch.signals["chest_ecg"][place, 5] = value
-    assert re.search(message.format(row=rows[place]), find_culprit(method, batch, rows))
+    assert re.search(message.format(row=rows[place]), find_culprit(method, batch, rows).told)
 
 
 def test_what_an_absent_modality_holds_is_not_blamed(
@@ -103,4 +109,4 @@ def test_what_an_absent_modality_holds_is_not_blamed(
     rows = np.flatnonzero(~store.present[:, 2])[:4]
     method, batch = method_of(), collate(store, rows)
     batch.signals["chest_ecg"][:] = np.nan
-    assert "chest_ecg" not in find_culprit(method, batch, rows)
+    assert "chest_ecg" not in find_culprit(method, batch, rows).told

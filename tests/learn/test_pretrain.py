@@ -173,6 +173,13 @@ def test_ctrl_c_still_works_after_an_interrupted_training(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_dropout_is_off_while_the_paper_recipe_pretrains(
+    train: Train, whole: Whole, small: Callable[..., RunConfig], runs: Path
+) -> None:
+    without = train(small("paper", "encoder.dropout=0"), runs / "run")
+    torch.testing.assert_close(whole("paper")[0].state_dict(), without.state_dict(), rtol=0, atol=0)
+
+
 def test_the_random_state_of_the_caller_is_left_alone(
     train: Train, small: Callable[..., RunConfig], runs: Path
 ) -> None:
@@ -193,8 +200,13 @@ class Broken(nn.Module):
     def model(self) -> CrossModalModel:
         return self.inner.model
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> Mapping[str, torch.Tensor]:
-        terms = dict(self.inner.terms(batch, generator))
+    def encode(self, batch: Batch, **options: Any) -> list[torch.Tensor]:
+        return self.inner.encode(batch, **options)
+
+    def compare(
+        self, latents: Any, present: torch.Tensor, generator: torch.Generator
+    ) -> Mapping[str, torch.Tensor]:
+        terms = dict(self.inner.compare(latents, present, generator))
         self.left -= self.training
         return terms if self.left >= 0 else {**terms, "prediction": torch.tensor(torch.nan)}
 

@@ -150,6 +150,8 @@ class ScheduleConfig(_Config):
     average_decay: float = Field(0.99, ge=0, lt=1)
     patience: int = Field(50, gt=0)
     restore_best: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint_s: float = Field(60.0, ge=0)
 
     def build(self) -> Schedule:
         """Make the schedule."""

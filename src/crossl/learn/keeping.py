@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from crossl.learn.training import Pretraining
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with steps done, steps in all, and the epoch's metrics."""
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoint files that are whole whenever the process is killed."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write beside, then rename."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 class KeepCheckpoints(ModelCheckpoint):
@@ -42,19 +66,27 @@ class Metrics(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Keep the lines of epochs that a resumed run will not repeat."""
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
+        if not trainer.is_global_zero or not self.path.is_file():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         # a run that was killed may have left half a line
         whole = [line for line in lines if trainer.global_step and line.endswith("}\n")]
-        kept = [line for line in whole if json.loads(line)["step"] <= trainer.global_step]
-        self.path.write_text("".join(kept))
+        kept = [line for line in whole if json.loads(line)["epoch"] < trainer.current_epoch]
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(self.path)
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Write the epoch's line."""
-        values = {name: float(v) for name, v in trainer.callback_metrics.items()}
+        pretraining = cast(Pretraining, pl_module)
+        validated = {name: float(v) for name, v in trainer.callback_metrics.items()}
+        values = pretraining.trained_terms.take() | validated
+        if not trainer.is_global_zero:
+            return
         record = {"epoch": trainer.current_epoch, "step": trainer.global_step, **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self.progress:
-            self.progress(trainer.global_step, cast(Pretraining, pl_module).total_steps, values)
+            self.progress(trainer.global_step, pretraining.total_steps, values)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from jaxtyping import Bool
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
+from crossl.learn.processes import Ranks
 
 
 def training_batches(
@@ -26,22 +31,56 @@ def validation_batches(rows: NDArray[np.int64], size: int) -> list[NDArray[np.in
     return list(np.array_split(mixed, max(1, len(rows) // size)))
 
 
-class Batches(Dataset[Batch]):
-    """Batches of rows, read in order; the next one is read while the last one is worked on."""
+@dataclass(frozen=True)
+class Part:
+    """What one process gets of a batch.
 
-    def __init__(self, source: WindowSource, batches: list[NDArray[np.int64]]) -> None:
+    Attributes:
+        batch: its own windows.
+        present: (B, M) of the whole batch.
+        rows: (B,) of the source, of the whole batch.
+        first: place of its first window in the whole batch.
+    """
+
+    batch: Batch
+    present: Bool[Tensor, "batch modality"]
+    rows: NDArray[np.int64]
+    first: int
+
+    @property
+    def own_rows(self) -> NDArray[np.int64]:
+        """Rows of the source of its own windows."""
+        return self.rows[self.first : self.first + len(self.batch)]
+
+    def to(self, device: torch.device) -> Part:
+        """Copy to a device."""
+        present = self.present.to(device, non_blocking=True)
+        return replace(self, batch=self.batch.to(device), present=present)
+
+
+class Batches(Dataset[Part]):
+    """One process's part of batches, in order; the next is read while the last is worked on."""
+
+    def __init__(
+        self, source: WindowSource, batches: list[NDArray[np.int64]], ranks: Ranks | None = None
+    ) -> None:
         self.source = source
         self.batches = batches
+        self.ranks = ranks or Ranks()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="crossl-read")
-        self._ahead: dict[int, Future[Batch]] = {}
+        self._ahead: dict[int, Future[Part]] = {}
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Part:
         ready = self._ahead.pop(index, None)
         self._ahead.clear()
         if index + 1 < len(self.batches):
-            read = self._reader.submit(collate, self.source, self.batches[index + 1])
-            self._ahead[index + 1] = read
-        return collate(self.source, self.batches[index]) if ready is None else ready.result()
+            self._ahead[index + 1] = self._reader.submit(self._read, self.batches[index + 1])
+        return self._read(self.batches[index]) if ready is None else ready.result()
+
+    def _read(self, rows: NDArray[np.int64]) -> Part:
+        own = self.ranks.rows(len(rows))
+        present = torch.from_numpy(self.source.present[rows])
+        return Part(collate(self.source, rows[own]), present, rows, own.start)

@@ -6,7 +6,7 @@ each view, VICReg makes the two agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from crossl.data.batch import Batch
 from crossl.learn.augment import Augmentation
+from crossl.learn.draws import augment_rows
+from crossl.learn.precision import at_least_float32
 from crossl.nn.aggregators import PredictiveAggregator
 from crossl.nn.encoders import TcnEncoder
 from crossl.nn.masking import Strategy, draw_keep, draw_spatial_views
-from crossl.nn.model import CrossModalModel
+from crossl.nn.model import CrossModalModel, Latent
 from crossl.objectives.vicreg import vicreg
 
 
@@ -31,19 +33,43 @@ class VicregWeights:
     covariance: float = 1.0
 
     def __call__(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        """Return the weighted terms."""
-        return vicreg(
-            a, b, invariance=self.invariance, variance=self.variance, covariance=self.covariance
-        )
+        """Return the weighted terms, in float32 whatever the views were computed in."""
+        with torch.autocast(a.device.type, enabled=False):
+            return vicreg(
+                at_least_float32(a), at_least_float32(b),
+                invariance=self.invariance, variance=self.variance, covariance=self.covariance,
+            )  # fmt: skip
 
 
 class Method(Protocol):
-    """What the trainer asks of a method, which is a torch module too."""
+    """What the trainer asks of a method, which is a torch module too.
+
+    What a window's latent is made of (`encode`) is apart from what compares windows (`compare`):
+    between the two, processes that share a batch gather its latents.
+    """
 
     model: CrossModalModel
 
+    def encode(self, batch: Batch, *, seed: int, first: int = 0) -> list[Latent]:
+        """Return the latents of each view, (B, M, K), of each window for itself.
+
+        Args:
+            batch: windows, which may be some rows of a larger batch.
+            seed: of what is drawn.
+            first: place of the first of them in the whole batch.
+        """
+
+    def compare(
+        self, latents: Sequence[Latent], present: Tensor, generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Return the terms of the loss of a whole batch; the loss is their sum."""
+
     def terms(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Return the terms of the loss on a batch; the loss is their sum."""
+        """Encode and compare a whole batch."""
+
+
+def _draw_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
 class PaperMethod(nn.Module):
@@ -82,18 +108,28 @@ class PaperMethod(nn.Module):
         self.model.encoders.eval()
         return self
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def encode(self, batch: Batch, *, seed: int, first: int = 0) -> list[Latent]:  # noqa: ARG002
+        """Encode once: both views are of one encoder pass, nothing is drawn."""
+        return [self.model.latent(batch)]
+
+    def compare(
+        self, latents: Sequence[Latent], present: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """Return invariance, variance, covariance and kernel decay."""
-        latent = self.model.latent(batch)
+        (latent,) = latents
         a, b = (
-            self.model.aggregator(latent, self._draw(batch, generator))
+            self.model.aggregator(latent, self._draw(present, generator))
             for _ in range(2)
         )  # fmt: skip
         return {**self.weights(a, b), "kernel_decay": self.kernel_decay * self._squares()}
 
-    def _draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Encode and compare a whole batch."""
+        return self.compare(self.encode(batch, seed=0), batch.present, generator)
+
+    def _draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
         return draw_keep(
-            batch.present,
+            present,
             self.model.latent_dim,
             strategy=self.strategy,
             keep_rate=self.keep_rate,
@@ -154,16 +190,26 @@ class CrosslMethod(nn.Module):
         assert isinstance(aggregator, PredictiveAggregator)  # noqa: S101 - the builder's promise
         return aggregator
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the weighted terms `global/...`, `modality/...` and `prediction`."""
+    def encode(self, batch: Batch, *, seed: int, first: int = 0) -> list[Latent]:
+        """Encode two augmented views."""
         signals = self.model.standardise(batch)
-        latents = self._encode_views(batch, [self.augmentation(signals, generator)
-                                             for _ in range(2)])  # fmt: skip
+        return self._encode_views(batch, [
+            augment_rows(self.augmentation, signals, seed=seed, view=view, first=first)
+            for view in range(2)
+        ])  # fmt: skip
+
+    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Encode and compare a whole batch."""
+        latents = self.encode(batch, seed=_draw_seed(generator))
+        return self.compare(latents, batch.present, generator)
+
+    def compare(
+        self, latents: Sequence[Latent], present: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms `global/...`, `modality/...` and `prediction`."""
         keeps = [
             k[:, :, None].expand_as(latents[0])
-            for k in draw_spatial_views(
-                batch.present, keep_rate=self.keep_rate, generator=generator
-            )
+            for k in draw_spatial_views(present, keep_rate=self.keep_rate, generator=generator)
         ]
         shared = [
             self._aggregator.shared(latent, keep)
@@ -171,9 +217,9 @@ class CrosslMethod(nn.Module):
         ]
         a, b = (self.expander(z) for z in shared)
         terms = {f"global/{name}": term for name, term in self.weights(a, b).items()}
-        terms |= self._modality_terms(latents, batch.present)
+        terms |= self._modality_terms(latents, present)
         errors = [
-            _hidden_error(self._aggregator.predict(z), latent, batch.present[:, :, None] & ~keep)
+            _hidden_error(self._aggregator.predict(z), latent, present[:, :, None] & ~keep)
             for z, latent, keep in zip(shared, latents, keeps, strict=True)
         ]
         terms["prediction"] = self.prediction_weight * (errors[0] + errors[1])
@@ -185,7 +231,7 @@ class CrosslMethod(nn.Module):
         latent = self.model.encode(both, batch.present.repeat(2, 1))
         return list(latent.chunk(2))
 
-    def _modality_terms(self, latents: list[Tensor], present: Tensor) -> dict[str, Tensor]:
+    def _modality_terms(self, latents: Sequence[Tensor], present: Tensor) -> dict[str, Tensor]:
         """Average VICReg over the modalities, each on the windows that have it."""
         total: dict[str, Tensor] = {}
         for i, expander in enumerate(self.modality_expanders):
@@ -207,6 +253,6 @@ def _expander(fan_in: int, width: int) -> nn.Sequential:
 
 def _hidden_error(predicted: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
     """Mean squared error over hidden entries of (B, M, K); no gradient to the target."""
-    error = (predicted - latent.detach()).square()
+    error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square()
     weight = hidden.expand_as(error).to(error.dtype)
     return (error * weight).sum() / weight.sum().clamp(min=1)

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 
 from crossl.data.source import WindowSource
-from crossl.errors import DataError
-from crossl.learn.keeping import KeepCheckpoints, Metrics, Progress
+from crossl.errors import ConfigError, CrosslError, DataError, TrainingError
+from crossl.learn.keeping import AtomicCheckpoints, KeepCheckpoints, Metrics, Progress
+from crossl.learn.memory import is_out_of_memory, refuse_batch
 from crossl.learn.methods import Method
+from crossl.learn.processes import Processes
 from crossl.learn.schedule import Schedule
-from crossl.learn.training import Pretraining, Windows
+from crossl.learn.stopping import Stopped
+from crossl.learn.training import Pretraining, last_checkpoint
 from crossl.nn.model import CrossModalModel
 
 __all__ = ["Progress", "Schedule", "pretrain"]
+
+OUT_OF_MEMORY = "out of memory"
 
 
 def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
@@ -36,12 +49,14 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     out: Path,
     resume: bool = False,
     progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> CrossModalModel:
     """Train a method; same seed, same bits on a CPU.
 
     Statistics for standardisation are taken from the training windows. After every epoch
-    `out/metrics.jsonl` gets a line and `out/checkpoints/last.ckpt` is written; `resume` goes on
-    from it as if it had never stopped.
+    `out/metrics.jsonl` gets a line and `out/checkpoints/last.ckpt` is written, and within an
+    epoch every `schedule.checkpoint_s` seconds; `resume` goes on from it as if it had never
+    stopped. SIGINT and SIGTERM let a step end and be kept, first.
 
     Args:
         method: holds the model; both are changed.
@@ -53,42 +68,102 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         out: folder for metrics and checkpoints.
         resume: go on from the last checkpoint in `out`, if there is one.
         progress: told after each epoch.
+        processes: that train together, of which this is one; all call this alike. Default: this
+            one alone.
 
     Returns:
         The trained model, in evaluation mode.
 
     Raises:
         DataError: too few windows.
-        TrainingError: the loss or a gradient is not finite; `out/nonfinite` keeps the step.
+        TrainingError: the loss or a gradient is not finite (`out/nonfinite` keeps the step), a
+            step does not fit into memory, or another process ended.
+        KeyboardInterrupt: SIGINT came; what was done is kept.
+        SystemExit: SIGTERM came; what was done is kept; the code is 143.
     """
-    _check_rows(train, validation)
-    method.model.standardiser.fit(source, train)
-    pretraining = Pretraining(method, schedule, seed=seed, n_train=len(train), out=out)
-    data = Windows(source, train, validation, min(schedule.batch_size, len(train)), seed)
+    processes = processes or Processes()
+    _check_rows(train, validation, schedule, processes)
+    resumed = resume and last_checkpoint(out).is_file()
+    if processes.writes and not resumed:  # other processes get them from the first
+        method.model.standardiser.fit(source, train)
+    pretraining = Pretraining(
+        method, schedule, source=source, train=train, validation=validation, seed=seed, out=out
+    )
     out.mkdir(parents=True, exist_ok=True)
-    checkpoints = KeepCheckpoints(out / "checkpoints")
-    last = out / "checkpoints" / "last.ckpt"
+    checkpoints = KeepCheckpoints(last_checkpoint(out).parent)
+    callbacks = [checkpoints, Metrics(out / "metrics.jsonl", progress)]
     with _quiet_lightning(), torch.random.fork_rng(devices=[]):
-        metrics = Metrics(out / "metrics.jsonl", progress)
-        trainer = _build_trainer(pretraining.epochs, schedule, [checkpoints, metrics])
-        found = str(last) if resume and last.is_file() else None
-        try:
-            trainer.fit(pretraining, data, ckpt_path=found, weights_only=True)
-        except SystemExit as error:  # how Lightning answers Ctrl-C
-            raise KeyboardInterrupt from error
+        _fit(pretraining, callbacks, processes, resumed=resumed)
     if schedule.restore_best and checkpoints.best_model_path:
         best = torch.load(checkpoints.best_model_path, weights_only=True, map_location="cpu")
         pretraining.load_state_dict(best["state_dict"])
     return pretraining.trained()
 
 
-def _build_trainer(epochs: int, schedule: Schedule, callbacks: list[Callback]) -> lightning.Trainer:
+def _fit(
+    pretraining: Pretraining, callbacks: list[Callback], processes: Processes, *, resumed: bool
+) -> None:
+    """Fit, and say in our words how it ended if it did not end well."""
+    trainer = _build_trainer(pretraining, callbacks, processes)
+    device, told = trainer.strategy.root_device, ""
+    found_group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    try:
+        found = str(last_checkpoint(pretraining.out)) if resumed else None
+        trainer.fit(pretraining, ckpt_path=found, weights_only=True)
+    except Stopped:
+        pretraining.signals.end()
+    except SystemExit as error:  # how Lightning answers a Ctrl-C that comes twice
+        raise KeyboardInterrupt from error
+    except (MemoryError, RuntimeError) as error:
+        told = _explain(error, processes)
+        if not told:
+            raise
+    finally:
+        pretraining.signals.leave()
+    # here the error and with it the memory that its frames held are gone
+    del trainer
+    if told == OUT_OF_MEMORY:
+        pretraining.forget_step()
+        raise refuse_batch(
+            pretraining.size, method=pretraining.typed, source=pretraining.source,
+            rows=pretraining.train_rows, precision=pretraining.schedule.precision, device=device,
+            processes=processes,
+        )  # fmt: skip
+    if told:
+        raise TrainingError(told)
+    if pretraining.signals.came is not None:
+        pretraining.signals.end()
+    if processes.world > 1 and not found_group:
+        torch.distributed.destroy_process_group()
+
+
+def _explain(error: Exception, processes: Processes) -> str:
+    """Say what ended training, or nothing where it is a fault of the program."""
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    lost = re.search(r"gloo|NCCL|[Cc]onnection (closed|reset)|ProcessGroup", str(error))
+    if processes.world > 1 and lost and not isinstance(error, CrosslError):
+        return (
+            f"pretraining: process {processes.rank} lost another of the {processes.world}; see "
+            "what that one said, then give the same command again"
+        )
+    return ""
+
+
+def _build_trainer(
+    pretraining: Pretraining, callbacks: list[Callback], processes: Processes
+) -> lightning.Trainer:
     """Make a trainer that stops early and leaves telling the user to our callbacks."""
+    schedule = pretraining.schedule
     stop = EarlyStopping("val/loss", patience=schedule.patience, check_finite=False)
     return lightning.Trainer(
         accelerator="auto",
-        devices=1,
-        max_epochs=epochs,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy=_strategy(processes),
+        plugins=[AtomicCheckpoints(), _environment(processes)],
+        use_distributed_sampler=False,  # batches know their share
+        max_epochs=pretraining.epochs,
         gradient_clip_val=schedule.gradient_norm,
         logger=False,
         enable_progress_bar=False,
@@ -99,10 +174,43 @@ def _build_trainer(epochs: int, schedule: Schedule, callbacks: list[Callback]) -
     )
 
 
-def _check_rows(train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
+def _strategy(processes: Processes) -> str | DDPStrategy:
+    if processes.world == 1:
+        return "auto"
+    return DDPStrategy(
+        # where a batch lacks a modality its expander has no gradient
+        find_unused_parameters=True,
+        broadcast_buffers=False,  # statistics never change after the start
+        timeout=timedelta(hours=2),  # while the first process reads all windows for them
+    )
+
+
+def _environment(processes: Processes) -> ClusterEnvironment:
+    """Say who told the processes of each other; one alone never asks the cluster."""
+    if processes.world == 1:
+        return LightningEnvironment()
+    return (
+        TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False)
+    )
+
+
+def _check_rows(
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    schedule: Schedule,
+    processes: Processes,
+) -> None:
     for name, rows in (("training", train), ("validation", validation)):
-        if len(rows) < 2:
-            raise DataError(f"pretraining: {len(rows)} {name} window(s); at least 2 are needed")
+        if len(rows) < max(2, processes.world):
+            raise DataError(
+                f"pretraining: {len(rows)} {name} window(s); at least {max(2, processes.world)} "
+                "are needed"
+            )
+    if schedule.batch_size < processes.world:
+        raise ConfigError(
+            f"schedule.batch_size: is {schedule.batch_size} on {processes.world} processes, which "
+            "share a batch; at least one window for each is needed"
+        )
 
 
 @contextmanager
@@ -118,6 +226,13 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*logging interval.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists.*")
+            # the rest of an epoch is read by ourselves, metrics are those of all processes
+            warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
+            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+            # torch 2.13 renames it, older torch does not know the new name
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
+            # the `paper` recipe trains without dropout
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             # of Lightning's own use of torch
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")

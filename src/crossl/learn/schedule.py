@@ -32,6 +32,9 @@ class Schedule:
             decaying learning rate the end of the schedule matters: be patient.
         restore_best: keep the weights of the epoch with the best validation objective instead of
             the last.
+        precision: `bfloat16` computes networks (not losses) in that type where it is safe.
+        checkpoint_s: seconds after which a checkpoint is written within an epoch; there is one
+            after each epoch anyway.
     """
 
     steps: int = 400
@@ -45,6 +48,8 @@ class Schedule:
     average_decay: float = 0.99
     patience: int = 50
     restore_best: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint_s: float = 60.0
 
 
 def build_optimizer(

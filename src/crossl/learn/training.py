@@ -1,10 +1,11 @@
-"""A method under Lightning: its steps and its batches."""
+"""A method under Lightning: its steps, its batches, its validation."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -12,17 +13,23 @@ from typing import Any, NoReturn, cast
 import lightning
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from crossl.data.batch import Batch
 from crossl.data.source import WindowSource
 from crossl.learn.collapse import collapse_measures, collapse_warning
-from crossl.learn.loading import Batches, training_batches, validation_batches
+from crossl.learn.draws import seeded
+from crossl.learn.loading import Batches, Part, training_batches, validation_batches
 from crossl.learn.methods import Method
 from crossl.learn.nonfinite import stop_nonfinite
+from crossl.learn.precision import at_least_float32, computing_in, warn_if_slow
+from crossl.learn.processes import Ranks
+from crossl.learn.resuming import as_at_epoch_start
 from crossl.learn.schedule import Schedule, build_optimizer
+from crossl.learn.stopping import Stopped, StopSignals
+from crossl.learn.tally import Tally
 from crossl.nn.model import CrossModalModel
 
 logger = logging.getLogger(__name__)
@@ -30,103 +37,221 @@ logger = logging.getLogger(__name__)
 MONITOR_WINDOWS = 2048
 """At most this many validation windows are embedded for the collapse monitor."""
 
+Rows = NDArray[np.int64]
+
+# what random numbers are for
+MASKS, VALIDATION_MASKS, DROPOUT, NOISE = range(4)
+
+
+def last_checkpoint(out: Path) -> Path:
+    """Name the checkpoint of a run that is resumed from."""
+    return out / "checkpoints" / "last.ckpt"
+
 
 class Pretraining(lightning.LightningModule):
-    """A method under Lightning: steps, moving average, validation objective."""
+    """A method under Lightning.
+
+    Args:
+        method: is trained.
+        schedule: how long and how fast.
+        source: windows.
+        train: rows to learn from.
+        validation: rows of other subjects.
+        seed: of everything random.
+        out: folder for checkpoints, and for a step that was not finite.
+    """
 
     def __init__(
-        self, method: Method, schedule: Schedule, *, seed: int, n_train: int, out: Path
+        self,
+        method: Method,
+        schedule: Schedule,
+        *,
+        source: WindowSource,
+        train: Rows,
+        validation: Rows,
+        seed: int,
+        out: Path,
     ) -> None:
         super().__init__()
-        self.out = out
-        self._last: tuple[Batch, int]
         self.method = cast("nn.Module", method)
         self.schedule = schedule
-        self.seed = seed
-        per_epoch = max(1, n_train // schedule.batch_size)
+        self.source, self.train_rows, self.validation_rows = source, train, validation
+        self.seed, self.out = seed, out
+        self.size = min(schedule.batch_size, len(train))
+        per_epoch = max(1, len(train) // schedule.batch_size)
         self.epochs = schedule.epochs or math.ceil(schedule.steps / per_epoch)
         self.total_steps = self.epochs * per_epoch
         self.averaged: CrossModalModel | None = None
         if schedule.average_decay > 0:
             self.averaged = copy.deepcopy(method.model).requires_grad_(requires_grad=False)
-        self._terms: list[dict[str, Tensor]] = []
-        self._embeddings: list[Tensor] = []
+        self.ranks, self.signals = Ranks(), StopSignals()
+        self.trained_terms, self._validated, self._embeddings = Tally(), Tally(), list[Tensor]()
+        self._done = 0  # batches of this epoch
+        self._last: tuple[Part, dict[str, Tensor], Tensor] | None = None
+        self.train()  # Lightning does not: a method decides what else that means
 
     @property
-    def _method(self) -> Method:
+    def typed(self) -> Method:
+        """The method, as what it is beside a torch module."""
         return cast(Method, self.method)
+
+    @property
+    def _kept(self) -> CrossModalModel:
+        return self.averaged if self.averaged is not None else self.typed.model
 
     def trained(self) -> CrossModalModel:
         """Return what is worth keeping."""
-        model = self.averaged if self.averaged is not None else self._method.model
-        return model.cpu().requires_grad_(requires_grad=True).eval()
+        return self._kept.cpu().requires_grad_(requires_grad=True).eval()
+
+    # --- processes and signals
+
+    def setup(self, stage: str) -> None:
+        """Find the other processes."""
+        world = self.trainer.world_size
+        control = dist.new_group(backend="gloo") if world > 1 else None
+        self.ranks = Ranks(self.global_rank, world, control)
+
+    def on_fit_start(self) -> None:
+        """Start alike everywhere."""
+        self.ranks.spread_buffers(self)
+        if self.ranks.rank == 0:
+            warn_if_slow(self.schedule.precision, self.device)
+
+    def on_train_start(self) -> None:
+        """Take signals over from Lightning, which would kill or wait."""
+        self.signals.listen()
+        self._kept_at = time.monotonic()
+
+    def on_train_epoch_start(self) -> None:
+        """Stop between epochs; the last one's checkpoint is written."""
+        self._kept_at = time.monotonic()
+        if self.ranks.agree(self.signals.came is not None)[0]:
+            raise Stopped
+
+    # --- data
+
+    def train_dataloader(self) -> DataLoader[Part]:
+        """Shuffle by seed and epoch; leave out what a resumed epoch has done."""
+        batches = training_batches(
+            self.train_rows, self.size, seed=self.seed, epoch=self.current_epoch
+        )
+        return DataLoader(Batches(self.source, batches[self._done :], self.ranks), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Part]:
+        """Read the validation rows, in the same batches every time."""
+        batches = validation_batches(self.validation_rows, self.size)
+        return DataLoader(Batches(self.source, batches, self.ranks), batch_size=None)
+
+    def transfer_batch_to_device(
+        self, batch: Part, device: torch.device, dataloader_idx: int
+    ) -> Part:
+        """Copy to the device; Lightning does not know a Part."""
+        return batch.to(device)
+
+    # --- steps
 
     def _generator(self, *numbers: int) -> torch.Generator:
         """Seed by position, not by history: a resumed run draws what it would have drawn."""
-        state = np.random.SeedSequence([self.seed, *numbers]).generate_state(1, np.uint64)[0]
-        return torch.Generator(device=self.device).manual_seed(int(state) >> 1)
+        return seeded(self.seed, *numbers, device=self.device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def _terms(self, part: Part, masks: int, number: int) -> dict[str, Tensor]:
+        """Encode this process's windows, compare those of all."""
+        noise = self._generator(NOISE, masks, number).initial_seed()
+        with computing_in(self.schedule.precision, self.device):
+            views = self.typed.encode(part.batch, seed=noise, first=part.first)
+            # all views in one exchange: (b, V, M, K) -> (B, V, M, K)
+            own = torch.stack([at_least_float32(view) for view in views], dim=1)
+            latents = self.ranks.gather(own, len(part.rows)).unbind(dim=1)
+            return dict(self.typed.compare(latents, part.present, self._generator(masks, number)))
+
+    def training_step(self, batch: Part, batch_idx: int) -> Tensor:
         """Return the loss of one step."""
-        torch.manual_seed(self._generator(2, self.global_step).initial_seed())  # dropout
-        terms = self._method.terms(batch, self._generator(0, self.global_step))
+        step = self.global_step
+        torch.manual_seed(self._generator(DROPOUT, step, self.ranks.rank).initial_seed())
+        terms = self._terms(batch, MASKS, step)
         loss = torch.stack(list(terms.values())).sum()
-        self._last = (batch, batch_idx)
-        if not torch.isfinite(loss):
-            told = ", ".join(f"{name} {x.item():.3g}" for name, x in terms.items())
-            self._stop(f"the loss is not finite ({told})")
-        self._log("train", {"loss": loss, **terms}, len(batch))
+        self._last = (batch, terms, loss.detach())
+        self.trained_terms.add({"train/loss": loss} | _named("train", terms), 1.0)
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Stop before a gradient that is not finite reaches the weights."""
-        named = self.method.named_parameters()
-        gradients = [(name, p.grad) for name, p in named if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm([g for _, g in gradients]))
-        if not torch.isfinite(norms.sum()):
-            bad = next(n for (n, _), x in zip(gradients, norms, strict=True) if not x.isfinite())
-            self._stop(f"the gradient of {bad} is not finite")
+        """Stop before what is not finite reaches the weights; the one wait for the device."""
+        _, terms, loss = self._last or _no_step()
+        named = [(n, p.grad) for n, p in self.method.named_parameters() if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm([g for _, g in named]))
+        if torch.isfinite(torch.stack([loss, norms.sum()])).all():
+            return
+        if not torch.isfinite(loss):
+            told = ", ".join(f"{name} {x.item():.3g}" for name, x in terms.items())
+            self._stop(f"the loss is not finite ({told})")
+        bad = next(name for (name, _), x in zip(named, norms, strict=True) if not x.isfinite())
+        self._stop(f"the gradient of {bad} is not finite")
 
     def _stop(self, what: str) -> NoReturn:
-        batch, index = self._last
-        windows = cast(Windows, self.trainer.datamodule)  # type: ignore[attr-defined]
+        part, _, _ = self._last or _no_step()
         stop_nonfinite(
-            what, step=self.global_step, method=self._method, batch=batch,
-            rows=windows.batches()[index], out=self.out,
+            what, step=self.global_step, method=self.typed, part=part, source=self.source,
+            ranks=self.ranks, out=self.out,
         )  # fmt: skip
 
-    def _log(self, stage: str, values: Mapping[str, Any], size: int) -> None:
-        named = {f"{stage}/{k}": v.detach() if isinstance(v, Tensor) else v
-                 for k, v in values.items()}  # fmt: skip
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=size)
-
     def on_train_batch_end(self, *_: object) -> None:
+        """Average; within an epoch, keep a checkpoint when one is due, and stop when asked to."""
+        self._average()
+        self._last = None
+        self._done += 1
+        if self.trainer.is_last_batch:
+            return  # validation and the checkpoint of the epoch follow
+        due = time.monotonic() - self._kept_at >= self.schedule.checkpoint_s
+        stop, due = self.ranks.agree(self.signals.came is not None, due and self.ranks.rank == 0)
+        if stop or due:
+            self.trainer.save_checkpoint(last_checkpoint(self.out))
+            self._kept_at = time.monotonic()
+        if stop:
+            raise Stopped
+
+    def _average(self) -> None:
         """Move the average towards the weights; faster at the start."""
         if self.averaged is None:
             return
         decay = min(self.schedule.average_decay, self.global_step / (self.global_step + 9))
         with torch.no_grad():
             kept: list[Tensor] = list(self.averaged.parameters())
-            torch._foreach_lerp_(kept, list(self._method.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(kept, list(self.typed.model.parameters()), 1 - decay)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_epoch_end(self) -> None:
+        """Count anew."""
+        self._done = 0
+
+    def forget_step(self) -> None:
+        """Let go of what a step that failed left in memory."""
+        self._last, self._embeddings = None, []
+        for parameter in self.method.parameters():
+            parameter.grad = None
+
+    # --- validation
+
+    def validation_step(self, batch: Part, batch_idx: int) -> None:
         """Collect the objective, under masks that are the same every epoch."""
-        terms = self._method.terms(batch, self._generator(1, batch_idx))
+        terms = self._terms(batch, VALIDATION_MASKS, batch_idx)
         loss = torch.stack(list(terms.values())).sum()
-        self._log("val", {"loss": loss, **terms}, len(batch))
+        self._validated.add({"val/loss": loss} | _named("val", terms), len(batch.rows))
         if sum(len(z) for z in self._embeddings) < MONITOR_WINDOWS:
-            model = self.averaged if self.averaged is not None else self._method.model
-            self._embeddings.append(model(batch))
+            with computing_in(self.schedule.precision, self.device):
+                own = at_least_float32(self._kept(batch.batch))
+            self._embeddings.append(self.ranks.gather(own, len(batch.rows)))
 
     def on_validation_epoch_end(self) -> None:
         """Measure collapse and say so."""
         z = torch.cat(self._embeddings)
         self._embeddings.clear()
         measures = collapse_measures(z)
-        self._log("val", measures, len(z))
+        values = self._validated.take() | {f"val/{name}": x for name, x in measures.items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
         warning = collapse_warning(measures, z.shape[1])
-        if warning and self.global_step * 5 > self.total_steps:
+        if warning and self.ranks.rank == 0 and self.global_step * 5 > self.total_steps:
             logger.warning("epoch %d: %s", self.current_epoch, warning)
+
+    # --- optimiser and checkpoints
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""
@@ -135,41 +260,22 @@ class Pretraining(lightning.LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was done of an epoch, and nothing that belongs to a step only."""
+        checkpoint["part"] = {"done": self._done, "tally": self.trained_terms.state()}
+        if self._done:
+            as_at_epoch_start(checkpoint["loops"], epoch=self.current_epoch)
 
-class Windows(lightning.LightningDataModule):
-    """Shuffled batches of training rows, anew each epoch; validation rows in order."""
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on within the epoch."""
+        part = checkpoint["part"]
+        self._done = part["done"]
+        self.trained_terms.restore(part["tally"], self.device)
 
-    def __init__(
-        self,
-        source: WindowSource,
-        train: NDArray[np.int64],
-        validation: NDArray[np.int64],
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        super().__init__()
-        self.source = source
-        self.train_rows = train
-        self.validation_rows = validation
-        self.size = batch_size
-        self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffle by seed and epoch."""
-        return DataLoader(Batches(self.source, self.batches()), batch_size=None)
+def _named(stage: str, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{stage}/{name}": term for name, term in terms.items()}
 
-    def batches(self) -> list[NDArray[np.int64]]:
-        """Return the rows of each batch of the current epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return training_batches(self.train_rows, self.size, seed=self.seed, epoch=epoch)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Read the validation rows, in the same batches every time."""
-        batches = validation_batches(self.validation_rows, self.size)
-        return DataLoader(Batches(self.source, batches), batch_size=None)
-
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Copy to the device; Lightning does not know a Batch."""
-        return batch.to(device)
+def _no_step() -> NoReturn:
+    raise RuntimeError("no step was taken")
