@@ -1,7 +1,8 @@
 """Losses: pure functions of embeddings, one file each; they know no model."""
 
+from crossl.objectives.barlow_twins import barlow_twins
 from crossl.objectives.cocoa import cocoa
 from crossl.objectives.contrastive import dcl, hard_dcl, info_nce
 from crossl.objectives.vicreg import vicreg
 
-__all__ = ["cocoa", "dcl", "hard_dcl", "info_nce", "vicreg"]
+__all__ = ["barlow_twins", "cocoa", "dcl", "hard_dcl", "info_nce", "vicreg"]
