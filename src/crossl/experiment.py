@@ -24,9 +24,10 @@ from crossl.errors import FormatError
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.results import Key, ResultBook, all_records, write_records
 from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
-from crossl.learn.finetune import Classifier, fine_tune
+from crossl.learn.finetune import fine_tune
+from crossl.learn.latents import Head, LatentTable, Subset, subsets
 from crossl.learn.pretrain import pretrain
-from crossl.learn.probe import Head, LatentTable, Subset, fit_probe, subsets
+from crossl.learn.probe import Classifier, Probe, fit_probe, fit_probes
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run import (
     load_run,
@@ -39,6 +40,11 @@ from crossl.run import (
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of the fold is done."""
+
+Draw = tuple[float, int, NDArray[np.int64]]
+"""Label fraction, seed, and the training rows whose labels may be used."""
+
+Tables = dict[str, LatentTable]
 
 MAX_EVERY_SUBSET = 6
 """Up to this many modalities every subset is scored; of more, the full set, single modalities,
@@ -85,6 +91,7 @@ class FoldRunner:
         self.out = task.folder
         self.names = tuple(m.name for m in self.store.modalities)
         self.subsets = scored_subsets(self.store)
+        self._pretrained: Tables | None = None
 
     def run(self) -> None:
         """Pretrain, then score every method that has no scores yet."""
@@ -126,40 +133,47 @@ class FoldRunner:
         return model.eval()
 
     def _score_crossl(self, model: CrossModalModel, book: ResultBook) -> None:
-        self._score_probes(model, book, self.config.recipe, self.config.evaluation.heads)
+        tables, heads = self._tables(model), self.config.evaluation.heads
+        self._score_probes(tables, book, self.config.recipe, heads)
 
     def _score_untrained(self, _: CrossModalModel, book: ResultBook) -> None:
-        self._score_probes(self.untrained(), book, "untrained", ("encoders",))
+        self._score_probes(self._encoded(self.untrained()), book, "untrained", ("encoders",))
 
     def _score_probes(
-        self, model: CrossModalModel, book: ResultBook, method: str, heads: Sequence[Head]
+        self, tables: Tables, book: ResultBook, method: str, heads: Sequence[Head]
     ) -> None:
-        tables = self._tables(model)
+        draws = list(self.label_draws())
         for head in heads:
-            for fraction, seed, rows in self.label_draws():
-                self.progress(f"probing {method}", 0.6)
-                train = tables["train"].take(np.searchsorted(self.fold.train, rows))
-                probe = fit_probe(train, tables["validation"], head=head, seed=seed)
-                self._add(book, (method, fraction, seed), probe, tables["test"])
-                main = (fraction, seed) == (self.config.evaluation.main_fraction, 0)
-                if main and method == self.config.recipe and head == heads[0]:
-                    about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
-                    save_probe(self.out, probe, classes=self.store.classes, about=about)
+            shown = self._training_tables(tables, draws, f"probing {method}", 0.6)
+            probes = fit_probes(shown, tables["validation"], head=head)
+            self._add(book, method, draws, probes, tables["test"])
+            if method == self.config.recipe and head == heads[0]:
+                self._keep_main(draws, probes)
+
+    def _keep_main(self, draws: Sequence[Draw], probes: Sequence[Probe]) -> None:
+        """Save the probe that the run folder offers to its users."""
+        for (fraction, seed, rows), probe in zip(draws, probes, strict=True):
+            if (fraction, seed) == (self.config.evaluation.main_fraction, 0):
+                about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
+                save_probe(self.out, probe, classes=self.store.classes, about=about)
 
     def _score_subset_probes(self, model: CrossModalModel, book: ResultBook) -> None:
         """Score the reference: a probe for each subset, trained on it and tested on it."""
         tables, name = self._tables(model), f"{self.config.recipe}, probe per subset"
         wanted = {self.config.evaluation.main_fraction, 1.0}
-        for fraction, seed, rows in self.label_draws():
-            if fraction not in wanted:
-                continue
-            train = tables["train"].take(np.searchsorted(self.fold.train, rows))
-            for subset in self.subsets:
-                self.progress("probing each subset", 0.8)
-                probe = fit_probe(
-                    train, tables["validation"], subset=subset, missing=False, seed=seed
-                )
-                self._add(book, (name, fraction, seed), probe, tables["test"], [subset])
+        draws = [draw for draw in self.label_draws() if draw[0] in wanted]
+        for subset in self.subsets:
+            shown = self._training_tables(tables, draws, "probing each subset", 0.8)
+            probes = fit_probes(shown, tables["validation"], subset=subset, missing=False)
+            self._add(book, name, draws, probes, tables["test"], [subset])
+
+    def _training_tables(
+        self, tables: Tables, draws: Sequence[Draw], what: str, share: float
+    ) -> Iterator[tuple[LatentTable, int]]:
+        """Yield the labelled windows of each draw and its seed, telling of each."""
+        for _, seed, rows in draws:
+            self.progress(what, share)
+            yield tables["train"].take(np.searchsorted(self.fold.train, rows)), seed
 
     def _score_supervised(self, _: CrossModalModel, book: ResultBook) -> None:
         self._score_fine_tuned(self.untrained(), book, "supervised")
@@ -172,7 +186,7 @@ class FoldRunner:
         start: CrossModalModel,
         book: ResultBook,
         method: str,
-        tables: dict[str, LatentTable] | None = None,
+        tables: Tables | None = None,
     ) -> None:
         only = self.config.evaluation.finetuned_fractions if method == "finetuned" else None
         for fraction, seed, rows in self.label_draws():
@@ -193,9 +207,10 @@ class FoldRunner:
                 seed=seed,
                 probe=probe,
             )
-            self._add(book, (method, fraction, seed), head, self._table(model, self.fold.test))
+            test = latent_table(model, self.store, self.fold.test)
+            self._add(book, method, [(fraction, seed, rows)], [head], test)
 
-    def label_draws(self) -> Iterator[tuple[float, int, NDArray[np.int64]]]:
+    def label_draws(self) -> Iterator[Draw]:
         """Yield fraction, seed and rows; all labels are drawn once."""
         for fraction in self.config.evaluation.label_fractions:
             for seed in self.config.evaluation.label_seeds[: 1 if fraction == 1 else None]:
@@ -208,34 +223,40 @@ class FoldRunner:
                 )
                 yield fraction, seed, rows
 
-    def _tables(self, model: CrossModalModel) -> dict[str, LatentTable]:
-        parts = ("train", "validation", "test")
-        return {part: self._table(model, getattr(self.fold, part)) for part in parts}
+    def _tables(self, model: CrossModalModel) -> Tables:
+        """Return the latents of the pretrained model, computed for the first method that asks."""
+        if self._pretrained is None or self._pretrained["test"].model is not model:
+            self._pretrained = self._encoded(model)
+        return self._pretrained
 
-    def _table(self, model: CrossModalModel, rows: NDArray[np.int64]) -> LatentTable:
-        return latent_table(model, self.store, rows)
+    def _encoded(self, model: CrossModalModel) -> Tables:
+        parts = ("train", "validation", "test")
+        return {part: latent_table(model, self.store, getattr(self.fold, part)) for part in parts}
 
     def _add(
         self,
         book: ResultBook,
-        what: tuple[str, float, int],
-        classifier: Classifier,
+        method: str,
+        draws: Sequence[Draw],
+        classifiers: Sequence[Classifier],
         test: LatentTable,
         choices: list[Subset] | None = None,
     ) -> None:
-        method, fraction, seed = what
+        """Add what classifiers, one for each draw, say of test windows under every subset."""
         recipe = None if method in ("untrained", "supervised") else self.config.recipe
-        for subset, predicted in predict_subsets(classifier, test, choices or self.subsets).items():
-            shown = test.usable(subset)
-            present = tuple(self.names[i] for i in subset)
-            book.add(
-                Key(method, recipe, classifier.head, fraction, present),
-                fold=self.fold.index,
-                seed=seed,
-                label=np.where(shown, test.label, -1),
-                predicted=predicted,
-                subject=test.subject,
-            )
+        found = predict_subsets(classifiers, test, choices or self.subsets)
+        shown = {subset: test.usable(subset) for subset in choices or self.subsets}
+        for (fraction, seed, _), classifier, labels in zip(draws, classifiers, found, strict=True):
+            for subset, predicted in labels.items():
+                present = tuple(self.names[i] for i in subset)
+                book.add(
+                    Key(method, recipe, classifier.head, fraction, present),
+                    fold=self.fold.index,
+                    seed=seed,
+                    label=np.where(shown[subset], test.label, -1),
+                    predicted=predicted,
+                    subject=test.subject,
+                )
 
 
 def latent_table(model: CrossModalModel, store: Store, rows: NDArray[np.int64]) -> LatentTable:

@@ -29,7 +29,8 @@ from crossl.experiment import (
     latent_table,
     quiet,
 )
-from crossl.learn.probe import HEADS, Head, fit_probe
+from crossl.learn.latents import HEADS, Head
+from crossl.learn.probe import fit_probe
 from crossl.nn.model import check_contract
 from crossl.run import (
     Run,

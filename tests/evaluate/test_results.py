@@ -278,23 +278,37 @@ def test_a_subject_who_never_wore_a_sensor_does_not_stop_the_shapley_values() ->
 
 
 class Counting:
-    """A classifier that answers with the number of entries that are not zero."""
+    """A classifier that answers with the sum of the entries that are kept."""
 
     head = "encoders"
 
-    def predict(self, embedding: np.ndarray) -> np.ndarray:
-        return (embedding != 0).sum(axis=1)
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((1, 6), np.float32), np.zeros(1, np.float32)
+
+    def decide(self, reading: np.ndarray) -> np.ndarray:
+        return reading[..., 0].astype(int)
 
 
 def test_every_subset_is_predicted_as_if_only_it_had_been_recorded() -> None:
     import torch
 
-    from crossl.learn.probe import LatentTable
+    from crossl.learn.latents import LatentTable
 
     present = torch.tensor([[True, True], [True, False]])
-    latent = torch.where(present[:, :, None], 1.0, 0.0).expand(2, 2, 3)
+    latent = torch.where(present[:, :, None], 1.0, float("nan")).expand(2, 2, 3)
     table = LatentTable(None, latent, present, np.zeros(2, dtype=int), np.array(["a", "b"]))  # type: ignore[arg-type]
-    found = predict_subsets(Counting(), table, [(0, 1), (0,), (1,)])  # type: ignore[arg-type]
-    np.testing.assert_array_equal(found[0, 1], [6, 3])
-    np.testing.assert_array_equal(found[0,], [3, 3])
-    np.testing.assert_array_equal(found[1,], [3, 0])
+    for found in predict_subsets([Counting(), Counting()], table, [(0, 1), (0,), (1,)]):
+        np.testing.assert_array_equal(found[0, 1], [6, 3])
+        np.testing.assert_array_equal(found[0,], [3, 3])
+        np.testing.assert_array_equal(found[1,], [3, 0])
+
+
+def test_no_window_gives_no_prediction_for_any_subset() -> None:
+    import torch
+
+    from crossl.learn.latents import LatentTable
+
+    nothing = torch.zeros(0, 2, 3), torch.zeros(0, 2, dtype=torch.bool)
+    table = LatentTable(None, *nothing, np.zeros(0, dtype=int), np.array([], dtype=str))  # type: ignore[arg-type]
+    (found,) = predict_subsets([Counting()], table, [(0, 1), (0,)])
+    assert {subset: labels.tolist() for subset, labels in found.items()} == {(0, 1): [], (0,): []}

@@ -14,8 +14,8 @@ from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.splits import Fold, subject_folds
 from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
+from crossl.learn.latents import LatentTable
 from crossl.learn.methods import Method
-from crossl.learn.probe import LatentTable
 from crossl.nn.model import CrossModalModel, encode_rows
 
 MODALITIES = (

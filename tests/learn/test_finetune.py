@@ -17,7 +17,8 @@ from crossl.errors import SplitError, TrainingError
 from crossl.learn import finetune
 from crossl.learn.augment import Augmentation
 from crossl.learn.finetune import FineTuning, LinearHead, fine_tune, fit_mlp_head
-from crossl.learn.probe import HEADS, LatentTable, fit_probe
+from crossl.learn.latents import HEADS, LatentTable
+from crossl.learn.probe import fit_probe
 from crossl.nn.model import CrossModalModel, encode_rows
 
 Tables = dict[str, LatentTable]

@@ -11,16 +11,8 @@ import torch
 from sklearn.metrics import f1_score
 
 from crossl.errors import SplitError
-from crossl.learn.probe import (
-    HEADS,
-    MAX_SUBSETS,
-    STRENGTHS,
-    LatentTable,
-    Probe,
-    _probe_subsets,
-    fit_probe,
-    subsets,
-)
+from crossl.learn.latents import HEADS, LatentTable, subsets
+from crossl.learn.probe import MAX_SUBSETS, STRENGTHS, Probe, _probe_subsets, fit_probe
 from crossl.nn.model import CrossModalModel
 
 Tables = dict[str, LatentTable]

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Num
 from numpy.typing import NDArray
 
 from crossl.errors import DataError
+from crossl.learn.score import macro_f1 as macro_f1
 
 Confusion = Num[NDArray[Any], "*lead true predicted"]
 Metric = Callable[[Confusion], NDArray[np.float64]]
@@ -56,19 +57,6 @@ def confusion_by_subject(
     counts = np.zeros((len(names), classes, classes), dtype=np.int64)
     np.add.at(counts, (index, label[known], predicted[known]), 1)
     return names, counts
-
-
-def macro_f1(confusion: Confusion) -> NDArray[np.float64]:
-    """Mean F1 of the classes that occur among true or predicted ones, as scikit-learn has it.
-
-    Examples:
-        >>> float(macro_f1(np.array([[2, 0], [1, 1]])).round(4))
-        0.7333
-    """
-    hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)  # 2 TP + FP + FN
-    f1 = 2 * hit / np.maximum(total, 1e-12)
-    return np.asarray(f1.sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1))
 
 
 def balanced_accuracy(confusion: Confusion) -> NDArray[np.float64]:

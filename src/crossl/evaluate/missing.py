@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -10,23 +10,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.learn.finetune import Classifier
-from crossl.learn.probe import LatentTable, Subset
+from crossl.learn.latents import LatentTable, Subset
+from crossl.learn.probe import Classifier, decide_subsets
 
 
 def predict_subsets(
-    classifier: Classifier, table: LatentTable, choices: list[Subset]
-) -> dict[Subset, NDArray[np.int64]]:
+    classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
+) -> list[dict[Subset, NDArray[np.int64]]]:
     """Predict every window as if only some modalities had been recorded.
 
-    Latents are in the table already: each subset re-runs the aggregator and the classifier only.
+    Latents are in the table already, and what subsets have in common is computed once.
 
     Args:
-        classifier: trained once; nothing is retrained.
+        classifiers: of one head, each trained once; nothing is retrained.
         table: latents of test windows.
         choices: subsets of modality columns.
+
+    Returns:
+        For each classifier {subset: (n,) labels}.
     """
-    return {s: classifier.predict(table.embed(classifier.head, s)) for s in choices}
+    parts = list(decide_subsets(classifiers, table, choices))
+    out = []
+    for i in range(len(classifiers)):
+        labels = np.concatenate([np.empty((0, len(choices)), np.int64), *(p[i] for p in parts)])
+        out.append(dict(zip(choices, labels.T, strict=True)))
+    return out
 
 
 def shapley_values(worth: Mapping[Subset, Any], modalities: int) -> list[Any]:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from crossl.data.store import Store
 from crossl.evaluate.metrics import bootstrap_score, macro_f1, paired_difference
 from crossl.evaluate.results import Key, ResultBook
-from crossl.learn.probe import LatentTable
+from crossl.learn.latents import LatentTable
 
 MAP_WINDOWS = 800
 MIN_MAP_WINDOWS = 5

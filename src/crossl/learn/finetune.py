@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +19,10 @@ from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
 from crossl.errors import SplitError, TrainingError
 from crossl.learn.augment import Augmentation
-from crossl.learn.probe import Array, Head, LatentTable, Probe
+from crossl.learn.latents import Array, Head, LatentTable
+from crossl.learn.probe import Probe
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel, encode_rows
-
-
-class Classifier(Protocol):
-    """What evaluation asks of a probe or head."""
-
-    @property
-    def head(self) -> Head:
-        """Which embedding it reads."""
-
-    def predict(self, embedding: Array) -> NDArray[np.int64]:
-        """Return the most probable label of each embedding, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +67,17 @@ class LinearHead:
     bias: Array
     classes: NDArray[np.int64]
 
+    def affine(self) -> tuple[Array, Array]:
+        """Return weight and bias."""
+        return self.weight, self.bias
+
+    def decide(self, reading: Array) -> NDArray[np.int64]:
+        """Return the label of the largest logit."""
+        return np.asarray(self.classes[reading.argmax(axis=-1)])
+
     def predict(self, embedding: Array) -> NDArray[np.int64]:
         """Return the most probable label of each embedding."""
-        return np.asarray(self.classes[(embedding @ self.weight.T + self.bias).argmax(axis=1)])
+        return self.decide(embedding @ self.weight.T + self.bias)
 
 
 def fine_tune(
@@ -259,11 +257,21 @@ class MlpHead:
     network: nn.Sequential
     classes: NDArray[np.int64]
 
+    def affine(self) -> tuple[Array, Array]:
+        """Return weight and bias of the first layer."""
+        first: Any = self.network[0]
+        return np.asarray(first.weight.detach()), np.asarray(first.bias.detach())
+
+    def decide(self, reading: Array) -> NDArray[np.int64]:
+        """Return the most probable label after the other layers."""
+        with torch.inference_mode():
+            logits = self.network[1:](torch.from_numpy(reading))
+        return np.asarray(self.classes[logits.argmax(dim=-1).numpy()])
+
     def predict(self, embedding: Array) -> NDArray[np.int64]:
         """Return the most probable label of each embedding."""
-        with torch.inference_mode():
-            logits = self.network(torch.from_numpy(embedding))
-        return np.asarray(self.classes[logits.argmax(dim=1).numpy()])
+        weight, bias = self.affine()
+        return self.decide(embedding @ weight.T + bias)
 
 
 def build_mlp_head(width: int, classes: int, *, hidden: int = 128, dropout: float = 0.1) -> Any:

@@ -1,33 +1,27 @@
 """Linear probe: logistic regression on frozen embeddings, trained with sensors missing.
 
-Latents are computed once; a subset of modalities only re-runs the aggregator.
+Latents are computed once; a subset of modalities only re-runs what depends on it.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
 from crossl.errors import SplitError
-from crossl.nn.model import CrossModalModel
-
-Head = Literal["aggregator", "encoders"]
-HEADS = ("aggregator", "encoders")
-Subset = tuple[int, ...]
-Array = NDArray[np.floating[Any]]
+from crossl.learn.latents import Array, Head, LatentTable, Subset, subsets
+from crossl.learn.score import macro_f1
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of C, the inverse strength of regularisation, tried on validation subjects."""
@@ -36,83 +30,18 @@ MAX_SUBSETS = 64
 """Up to this many subsets of modalities train a probe; of more, a seeded draw does."""
 
 
-def subsets(modalities: int) -> list[Subset]:
-    """List all non-empty subsets of modalities, the largest first.
+class Classifier(Protocol):
+    """What evaluation asks of a probe or head: an affine map of embeddings, and what follows."""
 
-    Examples:
-        >>> subsets(2)
-        [(0, 1), (0,), (1,)]
-    """
-    every = range(modalities)
-    return [chosen for size in range(modalities, 0, -1) for chosen in combinations(every, size)]
+    @property
+    def head(self) -> Head:
+        """Which embedding it reads."""
 
+    def affine(self) -> tuple[Array, Array]:
+        """Return weight (R, D) and bias (R,) of the map that it begins with."""
 
-@dataclass(frozen=True)
-class LatentTable:
-    """Latents of some windows, ready for any head and any subset of modalities.
-
-    Attributes:
-        model: whose latents; only its aggregator runs here.
-        latent: (n, M, K).
-        present: (n, M) bool.
-        label: (n,) int; -1 unlabelled.
-        subject: (n,) names.
-    """
-
-    model: CrossModalModel
-    latent: Tensor
-    present: Tensor
-    label: NDArray[np.int64]
-    subject: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        """Count the windows."""
-        return len(self.latent)
-
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LatentTable:
-        """Return some of the windows."""
-        index = torch.from_numpy(rows)
-        return LatentTable(
-            self.model,
-            self.latent[index],
-            self.present[index],
-            self.label[rows],
-            self.subject[rows],
-        )
-
-    def embed(self, head: Head, subset: Subset | None = None) -> Array:
-        """Embed every window as if only some modalities had been recorded.
-
-        Args:
-            head: `aggregator` for the global embedding, `encoders` for latents side by side, with
-                zeros where a modality is absent.
-            subset: columns that may be used; None for all that are present.
-
-        Returns:
-            (n, D) or (n, M * K) float32. A window that has none of the subset is embedded from
-            nothing; `usable` tells which.
-        """
-        present = self._within(subset)
-        if head == "encoders":
-            return np.asarray(torch.where(present[:, :, None], self.latent, 0.0).flatten(1))
-        device = next(self.model.parameters()).device
-        with torch.inference_mode():
-            parts = [
-                self.model.aggregate(z.to(device), p.to(device)).cpu()
-                for z, p in zip(self.latent.split(8192), present.split(8192), strict=True)
-            ]
-        return np.asarray(torch.cat(parts))
-
-    def usable(self, subset: Subset | None = None) -> NDArray[np.bool_]:
-        """Tell which windows have at least one modality of a subset."""
-        return np.asarray(self._within(subset).any(dim=1))
-
-    def _within(self, subset: Subset | None) -> Tensor:
-        if subset is None:
-            return self.present
-        allowed = torch.zeros(self.present.shape[1], dtype=torch.bool)
-        allowed[list(subset)] = True
-        return self.present & allowed
+    def decide(self, reading: Array) -> NDArray[np.int64]:
+        """Return the label that follows from each reading, (..., R) -> (...)."""
 
 
 @dataclass(frozen=True)
@@ -139,16 +68,29 @@ class Probe:
     strength: float
     validation_score: float = field(default=float("nan"), compare=False)
 
+    def affine(self) -> tuple[Array, Array]:
+        """Return weight and bias with the standardisation folded in."""
+        weight = self.weight.astype(np.float64) / self.scale
+        bias = self.bias - weight @ self.mean
+        return weight.astype(np.float32), bias.astype(np.float32)
+
+    def decide(self, reading: Array) -> NDArray[np.int64]:
+        """Return the label of the largest logit."""
+        return np.asarray(self.classes[reading.argmax(axis=-1)])
+
     def scores(self, embedding: Array) -> Array:
         """Return class probabilities, (n, classes)."""
-        logits = ((embedding - self.mean) / self.scale) @ self.weight.T + self.bias
+        logits = self._logits(embedding)
         exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponential / exponential.sum(axis=1, keepdims=True))
 
     def predict(self, embedding: Array) -> NDArray[np.int64]:
         """Return the most probable label of each embedding."""
-        logits = ((embedding - self.mean) / self.scale) @ self.weight.T + self.bias
-        return np.asarray(self.classes[logits.argmax(axis=1)])
+        return self.decide(self._logits(embedding))
+
+    def _logits(self, embedding: Array) -> Array:
+        weight, bias = self.affine()
+        return np.asarray(embedding @ weight.T + bias)
 
     def arrays(self) -> dict[str, Array]:
         """Return what a file must hold."""
@@ -164,6 +106,27 @@ class ProbeRows:
     weight: NDArray[np.float64]
 
 
+def decide_subsets(
+    classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
+) -> Iterator[list[NDArray[np.int64]]]:
+    """Let classifiers label every window under every subset, all in one pass.
+
+    Args:
+        classifiers: of one head; nothing is retrained.
+        table: windows.
+        choices: S subsets of modality columns.
+
+    Yields:
+        Each classifier's labels (b, S) of some windows after the other, in order.
+    """
+    affine = [classifier.affine() for classifier in classifiers]
+    weight, bias = (np.concatenate(parts) for parts in zip(*affine, strict=True))
+    ends = np.cumsum([len(part) for _, part in affine])
+    for reading in table.read(classifiers[0].head, choices, weight, bias):
+        parts = np.split(reading, ends[:-1], axis=-1)
+        yield [c.decide(part) for c, part in zip(classifiers, parts, strict=True)]
+
+
 def fit_probe(
     train: LatentTable,
     validation: LatentTable,
@@ -175,45 +138,71 @@ def fit_probe(
     seed: int = 0,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
-    """Fit logistic regression; validation subjects choose its regularisation.
+    """Fit one probe; see `fit_probes`."""
+    draws = [(train, seed)]
+    return fit_probes(draws, validation, head=head, subset=subset, missing=missing,
+                      max_rows=max_rows, strengths=strengths)[0]  # fmt: skip
+
+
+def fit_probes(
+    draws: Iterable[tuple[LatentTable, int]],
+    validation: LatentTable,
+    *,
+    head: Head = "aggregator",
+    subset: Subset | None = None,
+    missing: bool = True,
+    max_rows: int = 12000,
+    strengths: Sequence[float] = STRENGTHS,
+) -> list[Probe]:
+    """Fit logistic regressions; validation subjects choose the regularisation of each.
 
     With `missing`, every labelled window is shown under every subset of its modalities (a seeded
     draw of them if that makes more than max_rows); all of them together weigh as much as the
     windows with everything present. Validation then counts the full set and the mean over
-    subsets alike.
+    subsets alike; it reads its windows once for all draws and strengths.
 
     Args:
-        train: labelled windows of training subjects.
+        draws: for each probe, labelled windows of training subjects, and a seed of the draw of
+            their subsets.
         validation: windows of validation subjects.
         head: what to read.
-        subset: modalities that exist for this probe; None for all.
+        subset: modalities that exist for these probes; None for all.
         missing: train with sensors missing, too.
         max_rows: at most about this many embeddings are used.
-        seed: of that draw.
         strengths: values of C to try.
 
     Raises:
         SplitError: fewer than 2 classes, or no labelled validation window, among those that have
             a modality of the subset.
     """
-    train = train.take((train.label >= 0) & train.usable(subset))
     validation = validation.take((validation.label >= 0) & validation.usable(subset))
-    if len(np.unique(train.label)) < 2:
+    fitted: list[tuple[list[Subset], list[Probe]]] = []
+    for table, seed in draws:
+        train = table.take((table.label >= 0) & table.usable(subset))
+        _refuse_too_little(train, validation)
+        choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
+        rows = _training_rows(train, head, choices, max_rows, seed)
+        fitted.append((choices, _fit_strengths(rows, head, strengths)))
+    best: list[Probe] = []
+    # of many modalities each seed draws subsets of its own
+    for choices, group in groupby(fitted, key=lambda pair: pair[0]):
+        probes = [probe for _, some in group for probe in some]
+        scores = _validation_scores(probes, validation, choices)
+        for i in range(0, len(probes), len(strengths)):
+            chosen = i + int(scores[i : i + len(strengths)].argmax())
+            best.append(replace(probes[chosen], validation_score=float(scores[chosen])))
+    return best
+
+
+def _refuse_too_little(train: LatentTable, validation: LatentTable) -> None:
+    classes = len(np.unique(train.label))
+    if classes < 2:
         raise SplitError(
-            f"probe: {len(train)} labelled training windows of {len(np.unique(train.label))} "
+            f"probe: {len(train)} labelled training windows of {classes} "
             "class(es); at least 2 classes are needed"
         )
     if not len(validation):
         raise SplitError("probe: validation subjects have no labelled window; they choose C")
-    choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
-    rows = _training_rows(train, head, choices, max_rows, seed)
-    shown = [(validation.usable(s), validation.embed(head, s)) for s in choices]
-    # small products: threads of the linear algebra library lose more time than they win
-    with threadpool_limits(1, user_api="blas"):
-        fitted = (_fit_one(rows, head, strength) for strength in strengths)
-        scored = [(_validation_score(probe, shown, validation.label), probe) for probe in fitted]
-    score, best = max(scored, key=lambda pair: pair[0])
-    return Probe(**{**best.__dict__, "validation_score": score})
 
 
 def _probe_subsets(
@@ -240,35 +229,45 @@ def _training_rows(
     generator = np.random.default_rng(seed)
     full = np.flatnonzero(train.usable(choices[0]))
     share = min(1.0, max(0, max_rows - len(full)) / max(1, len(full) * (len(choices) - 1)))
-    embeddings, labels, group = [train.embed(head, choices[0])[full]], [train.label[full]], [full]
+    group, present = [full], [train.within(choices[0]).present[torch.from_numpy(full)]]
     for subset in choices[1:]:
-        rows = np.flatnonzero(train.usable(subset) & (generator.random(len(train)) < share))
-        if len(rows):
-            embeddings.append(train.take(rows).embed(head, subset))
-            labels.append(train.label[rows])
-            group.append(rows)
-    n_rest = sum(len(rows) for rows in group[1:])
-    weights = [np.ones(len(full))]
-    weights += [np.full(len(rows), len(full) / n_rest) for rows in group[1:]]
-    weight = np.concatenate(weights)
+        shown = train.within(subset)
+        rows = np.flatnonzero(shown.usable() & (generator.random(len(train)) < share))
+        group.append(rows)
+        present.append(shown.present[torch.from_numpy(rows)])
+    every = np.concatenate(group)
+    table = replace(train.take(every), present=torch.cat(present))
+    weight = np.ones(len(every))
+    weight[len(full) :] = len(full) / max(1, len(every) - len(full))
     weight *= len(full) / weight.sum()  # C means the same with and without missing sensors
-    return ProbeRows(np.concatenate(embeddings), np.concatenate(labels), weight)
+    return ProbeRows(table.embed(head), table.label, weight)
 
 
-def _fit_one(rows: ProbeRows, head: Head, strength: float) -> Probe:
-    scaler = StandardScaler().fit(rows.embedding)
-    regression = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
-    with warnings.catch_warnings():
+def _fit_strengths(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[Probe]:
+    """Fit one probe for each C, on embeddings that are standardised once."""
+    # small products: threads of the linear algebra library lose more time than they win
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # weakly regularised fits on few labels may stop early; validation judges them as they are
         warnings.simplefilter("ignore", ConvergenceWarning)
-        regression.fit(scaler.transform(rows.embedding), rows.label, sample_weight=rows.weight)
+        scaler = StandardScaler()
+        x = scaler.fit_transform(rows.embedding)
+        scales = {"mean": scaler.mean_.astype(np.float32),
+                  "scale": scaler.scale_.astype(np.float32)}  # fmt: skip
+        return [_fit_one(x, rows, strength, head=head, **scales) for strength in strengths]
+
+
+def _fit_one(
+    x: Array, rows: ProbeRows, strength: float, *, head: Head, mean: Array, scale: Array
+) -> Probe:
+    regression = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
+    regression.fit(x, rows.label, sample_weight=rows.weight)
     weight, bias = regression.coef_, regression.intercept_
     if len(regression.classes_) == 2:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return Probe(
         head,
-        scaler.mean_.astype(np.float32),
-        scaler.scale_.astype(np.float32),
+        mean,
+        scale,
         weight.astype(np.float32),
         bias.astype(np.float32),
         regression.classes_.astype(np.int64),
@@ -276,15 +275,26 @@ def _fit_one(rows: ProbeRows, head: Head, strength: float) -> Probe:
     )
 
 
-def _validation_score(
-    probe: Probe,
-    shown: Sequence[tuple[NDArray[np.bool_], Array]],
-    label: NDArray[np.int64],
-) -> float:
-    """Average macro-F1 on everything present with the mean over the subsets."""
-    scores = [
-        f1_score(label[usable], probe.predict(embedding[usable]), average="macro", zero_division=0)
-        for usable, embedding in shown
-        if usable.any()
-    ]
-    return float((scores[0] + np.mean(scores[1:])) / 2 if len(scores) > 1 else scores[0])
+def _validation_scores(
+    probes: Sequence[Probe], validation: LatentTable, choices: Sequence[Subset]
+) -> NDArray[np.float64]:
+    """Average each probe's macro-F1 on everything present with the mean over the subsets."""
+    classes = np.unique(np.concatenate([validation.label, *(p.classes for p in probes)]))
+    usable = np.stack([validation.usable(s) for s in choices], axis=1)  # (n, S)
+    # where a count belongs, but for the predicted class: (S, true, predicted), flat
+    true = np.searchsorted(classes, validation.label)
+    place = (np.arange(len(choices)) * len(classes) + true[:, None]) * len(classes)
+    counts = np.zeros((len(probes), len(choices) * len(classes) ** 2), dtype=np.int64)
+    begin = 0
+    for labels in decide_subsets(probes, validation, choices):
+        rows = slice(begin, begin + len(labels[0]))
+        shown = usable[rows]
+        for i, predicted in enumerate(labels):
+            index = (place[rows] + np.searchsorted(classes, predicted))[shown]
+            counts[i] += np.bincount(index, minlength=counts.shape[1])
+        begin = rows.stop
+    square = counts.reshape(len(probes), len(choices), len(classes), len(classes))
+    scores = macro_f1(square[:, usable.any(axis=0)])  # (probe, subset)
+    if scores.shape[1] == 1:
+        return scores[:, 0]
+    return np.asarray((scores[:, 0] + scores[:, 1:].mean(axis=1)) / 2)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-LatentStack = Float[Tensor, "batch modality dim"]
+from crossl.nn.subsets import (
+    Bias,
+    Choices,
+    LatentStack,
+    Present,
+    Readings,
+    Weight,
+    read_side_by_side,
+)
+
 Keep = Bool[Tensor, "batch modality dim"]
 Embedding = Float[Tensor, "batch embedding"]
 
@@ -54,6 +64,16 @@ class MlpAggregator(nn.Module):
         x = second(first(x).relu()).relu()
         out: Tensor = self.norm(last(x))
         return out
+
+    def read_subsets(
+        self, latent: LatentStack, present: Present, choices: Choices, weight: Weight, bias: Bias
+    ) -> Readings:
+        """Read the embedding under each subset; the first layer's products are shared."""
+        keep = present[:, None] & choices  # (B, S, M)
+        dense: Any = self.dense
+        first, second, last = dense
+        x = read_side_by_side(latent, keep, first.weight, first.bias)
+        return linear(self.norm(last(second(x.relu()).relu())), weight, bias)
 
 
 class PredictiveAggregator(nn.Module):
@@ -107,6 +127,53 @@ class PredictiveAggregator(nn.Module):
         shared = self.shared(latent, keep)
         completed = torch.where(keep, latent, self.predict(shared))
         return torch.cat([shared, completed.flatten(1)], dim=1)
+
+    def read_subsets(
+        self, latent: LatentStack, present: Present, choices: Choices, weight: Weight, bias: Bias
+    ) -> Readings:
+        """Read the embedding under each subset, computing once what subsets have in common.
+
+        These are the projections, what is read from present latents, and the first layer after
+        their mean; predictors run only where something is missing.
+        """
+        keep = present[:, None] & choices  # (B, S, M)
+        shared = self._shared_of_subsets(latent, keep).flatten(0, 1)  # (B*S, shared)
+        of_shared, of_latents = weight.split([self.shared_dim, self.dim - self.shared_dim], dim=1)
+        out = read_side_by_side(latent, keep, of_latents, bias).flatten(0, 1)
+        out.addmm_(shared, of_shared.T)
+        columns = of_latents.unflatten(1, latent.shape[1:]).unbind(1)
+        predictors: Any = self.predictors
+        for kept, (first, activation, last), reads in zip(
+            keep.unbind(2), predictors, columns, strict=True
+        ):
+            rows = (~kept).flatten().nonzero()[:, 0]
+            # the last layer and the read-out, both affine, are one product
+            read = linear(activation(first(shared[rows])), reads @ last.weight, reads @ last.bias)
+            out.index_add_(0, rows, read)
+        batch, choice, _ = keep.shape
+        return out.view(batch, choice, len(bias))
+
+    def _shared_of_subsets(
+        self, latent: LatentStack, keep: Bool[Tensor, "batch subset modality"]
+    ) -> Float[Tensor, "batch subset shared"]:
+        """Give `shared` of whole modalities kept or not, without a mean over them per subset."""
+        whole = torch.cat([latent, torch.ones_like(latent)], dim=2)
+        projected = torch.stack([p(whole[:, i]) for i, p in enumerate(self.project)], dim=1)
+        share = keep.to(latent.dtype)
+        share = share / share.sum(dim=2, keepdim=True).clamp(min=1)  # (B, S, M)
+        mix: Any = self.mix
+        norm, (first, activation, last), norm_out = mix
+        # layer normalisation shifts and scales a mean of projections; shifting and the linear
+        # layer after it commute with the mean, and products of the projections tell the scale
+        centred = projected - projected.mean(dim=2, keepdim=True)
+        spread = torch.bmm(share, centred @ centred.transpose(1, 2))
+        variance = (spread * share).sum(dim=2, keepdim=True) / self.shared_dim
+        x = torch.bmm(
+            share * (variance + norm.eps).rsqrt(), (centred * norm.weight) @ first.weight.T
+        )
+        x.add_(linear(norm.bias, first.weight, first.bias))
+        out: Tensor = norm_out(last(activation(x)))
+        return out
 
 
 def _two_layers(fan_in: int, hidden: int, fan_out: int) -> nn.Sequential:

@@ -1,0 +1,145 @@
+"""Latents of windows, computed once; heads and subsets of modalities read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossl.nn.model import CrossModalModel
+from crossl.nn.subsets import read_side_by_side, read_subsets
+
+Head = Literal["aggregator", "encoders"]
+HEADS = ("aggregator", "encoders")
+Subset = tuple[int, ...]
+Array = NDArray[np.floating[Any]]
+
+EMBED_ROWS = 8192
+READ_ROWS = 64
+"""Windows that are read under all subsets in one go: what a cache of the processor holds."""
+
+
+def subsets(modalities: int) -> list[Subset]:
+    """List all non-empty subsets of modalities, the largest first.
+
+    Examples:
+        >>> subsets(2)
+        [(0, 1), (0,), (1,)]
+    """
+    every = range(modalities)
+    return [chosen for size in range(modalities, 0, -1) for chosen in combinations(every, size)]
+
+
+@dataclass(frozen=True)
+class LatentTable:
+    """Latents of some windows, ready for any head and any subset of modalities.
+
+    Attributes:
+        model: whose latents; only its aggregator runs here.
+        latent: (n, M, K).
+        present: (n, M) bool.
+        label: (n,) int; -1 unlabelled.
+        subject: (n,) names.
+    """
+
+    model: CrossModalModel
+    latent: Tensor
+    present: Tensor
+    label: NDArray[np.int64]
+    subject: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.latent)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LatentTable:
+        """Return some of the windows."""
+        index = torch.from_numpy(rows)
+        return LatentTable(
+            self.model,
+            self.latent[index],
+            self.present[index],
+            self.label[rows],
+            self.subject[rows],
+        )
+
+    def within(self, subset: Subset | None) -> LatentTable:
+        """Return the windows as if only some modalities had been recorded; None means all."""
+        if subset is None:
+            return self
+        return replace(self, present=self.present & self._allowed([subset]))
+
+    def embed(self, head: Head, subset: Subset | None = None) -> Array:
+        """Embed every window as if only some modalities had been recorded.
+
+        Args:
+            head: `aggregator` for the global embedding, `encoders` for latents side by side, with
+                zeros where a modality is absent.
+            subset: columns that may be used; None for all that are present.
+
+        Returns:
+            (n, D) or (n, M * K) float32. A window that has none of the subset is embedded from
+            nothing; `usable` tells which.
+        """
+        present = self.within(subset).present
+        if head == "encoders":
+            return np.asarray(torch.where(present[:, :, None], self.latent, 0.0).flatten(1))
+        device = self._device
+        with torch.inference_mode():
+            parts = [
+                self.model.aggregate(z.to(device), p.to(device)).cpu()
+                for z, p in zip(
+                    self.latent.split(EMBED_ROWS), present.split(EMBED_ROWS), strict=True
+                )
+            ]
+        return np.asarray(torch.cat(parts))
+
+    def read(
+        self, head: Head, choices: Sequence[Subset], weight: Array, bias: Array
+    ) -> Iterator[Array]:
+        """Read every window under every subset through `embedding @ weight.T + bias`.
+
+        The same numbers as from `embed`, for much less than an embedding of each subset.
+
+        Args:
+            head: which embedding is read.
+            choices: S subsets of columns.
+            weight: (R, D).
+            bias: (R,).
+
+        Yields:
+            (b, S, R) of some windows after the other, in order.
+        """
+        device = self._device if head == "aggregator" else torch.device("cpu")
+        weights = [torch.from_numpy(np.asarray(a, np.float32)).to(device) for a in (weight, bias)]
+        allowed = self._allowed(choices).to(device)
+        parts = zip(self.latent.split(READ_ROWS), self.present.split(READ_ROWS), strict=True)
+        for latent, present in parts:
+            z, p = latent.to(device), present.to(device)
+            with torch.inference_mode():
+                if head == "encoders":
+                    z = torch.where(p[:, :, None], z, 0.0)
+                    read = read_side_by_side(z, p[:, None] & allowed, *weights)
+                else:
+                    read = read_subsets(self.model.aggregator, z, p, allowed, *weights)
+            yield np.asarray(read.cpu())
+
+    def usable(self, subset: Subset | None = None) -> NDArray[np.bool_]:
+        """Tell which windows have at least one modality of a subset."""
+        return np.asarray(self.within(subset).present.any(dim=1))
+
+    def _allowed(self, choices: Sequence[Subset]) -> Tensor:
+        allowed = torch.zeros(len(choices), self.present.shape[1], dtype=torch.bool)
+        for row, subset in zip(allowed, choices, strict=True):
+            row[list(subset)] = True
+        return allowed
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
