@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import os
@@ -12,13 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from crossl.config import RunConfig
 from crossl.data.splits import draw_labels, fold_from_subjects
 from crossl.data.store import Store
-from crossl.errors import ConfigError, ContractError, DataError, nearest
+from crossl.errors import ConfigError, ContractError, nearest
 from crossl.evaluate.metrics import Interval, bootstrap_score, confusion_by_subject, macro_f1
 from crossl.experiment import (
     FoldRunner,
@@ -39,7 +37,6 @@ from crossl.run import (
     load_probe,
     load_run,
     save_probe,
-    write_whole,
 )
 
 
@@ -229,44 +226,3 @@ def evaluate_run(run_path: Path, store_path: Path, *, progress: Progress = quiet
     task = FoldTask(store_path, config, run_path, run.contract["fold"])
     FoldRunner(task, _named(progress, task)).run()
     collect(store, config, run_path, [task])
-
-
-def embed_store(run_path: Path, store_path: Path, out: Path, *, progress: Progress = quiet) -> int:
-    """Embed and, where the run has a probe, classify every window of a store.
-
-    Returns:
-        How many windows.
-
-    Raises:
-        ContractError: the store does not fit the model.
-        DataError: `out` is no `.npz`.
-    """
-    if out.suffix != ".npz":
-        raise DataError(f"{out}: the embedding file must end in .npz")
-    run, store = _open_pair(run_path, store_path)
-    parts, size = [], 4096
-    for begin_row in range(0, len(store), size):
-        rows = np.arange(begin_row, min(begin_row + size, len(store)))
-        parts.append(latent_table(run.model, store, rows).embed("aggregator"))
-        progress("windows: embedding", (begin_row + len(rows)) / len(store))
-    arrays: dict[str, Any] = {
-        "embedding": np.concatenate(parts),
-        "present": store.present,
-        "subject": store.subject,
-        "session": store.session,
-        "start_s": store.start_s,
-    }
-    if (run_path / "probe.json").is_file():
-        probe, classes = load_probe(run_path)
-        if probe.head == "aggregator":
-            arrays["probability"] = probe.scores(arrays["embedding"])
-            arrays["classes"] = np.array(classes)
-            arrays["predicted"] = arrays["classes"][arrays["probability"].argmax(axis=1)]
-    _save_arrays(out, arrays)
-    return len(store)
-
-
-def _save_arrays(out: Path, arrays: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_whole(out, buffer.getvalue())

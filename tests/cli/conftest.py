@@ -72,6 +72,7 @@ def make_store(
     subjects: int = 6,
     modalities: tuple[Modality, ...] = (ACC, ECG),
     window_s: float = 2.0,
+    stride_s: float = 2.0,
     lacking: str = "",
 ) -> Path:
     """Write a store of noise that is louder while running; one subject may lack a modality."""
@@ -93,7 +94,7 @@ def make_store(
         path,
         modalities=modalities,
         classes=CLASSES,
-        spec=WindowSpec(window_s=window_s, stride_s=2.0),
+        spec=WindowSpec(window_s=window_s, stride_s=stride_s),
         about={"dataset": "tiny", "reader": "none", "title": "Tiny", "description": "made up"},
     )
     return path

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crossl.cli import show
+from crossl.cli.interrupt import stopped_by_sigterm
 from crossl.cli.options import (
     ConfigOption,
     RecipeOption,
@@ -84,16 +85,20 @@ def embed(
     run: RunArgument,
     store: StoreOption,
     out: Annotated[Path, typer.Option(help="File to write, .npz.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compute; default: one per core.")
+    ] = None,
 ) -> None:
     """Embed every window of a store, and classify it where the run has a classifier.
 
     The file holds embedding (n, D), present (n, M), subject, session, start_s and, with a
-    classifier, predicted and probability. Windows may lack any sensors but not all.
+    classifier, probability, classes and predicted. Windows may lack any sensors but not all.
+    Killed, the same command goes on; until the file is whole the disk holds up to twice of it.
 
     Example: crossl embed runs/first --store stores/new --out new.npz
     """
-    from crossl import workflow
+    from crossl.embedding import embed_store
 
-    with show.progress("embed") as tell:
-        count = workflow.embed_store(run, store, out, progress=tell)
+    with show.progress("embed") as tell, stopped_by_sigterm():
+        count = embed_store(run, store, out, workers=workers, progress=tell)
     typer.echo(f"{out}: {count} windows embedded")

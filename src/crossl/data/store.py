@@ -12,6 +12,7 @@ import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,8 +66,9 @@ class _Segment:
     """The files of one segment."""
 
     def __init__(self, path: Path, modalities: Sequence[Modality], dtype: DType) -> None:
-        self.rows = np.load(path / "rows.npy")
-        self.offsets: NDArray[np.int64] = np.load(path / "offsets.npy")
+        # maps: a table of many millions of windows need not be in memory
+        self.rows = np.load(path / "rows.npy", mmap_mode="r")
+        self.offsets: NDArray[np.int64] = np.load(path / "offsets.npy", mmap_mode="r")
         self._signals = {m.name: _SignalFile(path / signal_file(m)) for m in modalities}
         self._scales: dict[str, Float32] = {}
         if dtype != "float32":
@@ -101,12 +103,6 @@ class Store:
         modalities: the M streams, in the order of `present`'s columns.
         classes: label names; `label` holds indices into them.
         spec: how windows were cut.
-        present: (W, M) bool.
-        label: (W,) int; -1 unlabelled.
-        subject: (W,) names.
-        session: (W,) names.
-        start_s: (W,) window start on its recording's clock, seconds.
-        recording: (W,) index into `manifest["recordings"]`.
         dtype: how samples are kept on disk.
     """
 
@@ -121,16 +117,13 @@ class Store:
         self._segments = [
             _Segment(path / name, self.modalities, self.dtype) for name in manifest["segments"]
         ]
-        rows = np.concatenate([segment.rows for segment in self._segments])
         self._first_row = np.cumsum([0, *(len(segment.rows) for segment in self._segments)])
-        self.recording = _number_recordings(self._segments, manifest["segments"].values())
-        self._offsets = np.concatenate([segment.offsets for segment in self._segments])
-        self.present = self._offsets >= 0
-        self.label = rows["label"].astype(np.int64)
-        self.start_s = rows["start_s"].astype(np.float64)
-        names = manifest["recordings"]
-        self.subject = np.array([r["subject"] for r in names])[self.recording]
-        self.session = np.array([r["session"] for r in names])[self.recording]
+        counts = [entry["recordings"] for entry in manifest["segments"].values()]
+        self._first_recording = np.cumsum([0, *counts])
+        self._names = {
+            key: np.array([recording[key] for recording in manifest["recordings"]])
+            for key in ("subject", "session")
+        }
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool | None = None) -> Store:
@@ -158,7 +151,63 @@ class Store:
 
     def __len__(self) -> int:
         """Count the windows."""
-        return len(self._offsets)
+        return int(self._first_row[-1])
+
+    # the columns of the table are read when they are first asked for: who embeds needs few
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """(W, M): this modality was recorded in this window."""
+        return np.concatenate([segment.offsets >= 0 for segment in self._segments])
+
+    @cached_property
+    def label(self) -> NDArray[np.int64]:
+        """(W,) label; -1 unlabelled."""
+        return np.concatenate([s.rows["label"] for s in self._segments]).astype(np.int64)
+
+    @cached_property
+    def start_s(self) -> NDArray[np.float64]:
+        """(W,) window start on its recording's clock, seconds."""
+        return np.concatenate([s.rows["start_s"] for s in self._segments]).astype(np.float64)
+
+    @cached_property
+    def recording(self) -> NDArray[np.int64]:
+        """(W,) index into `manifest["recordings"]`; within its segment each starts at 0."""
+        pairs = zip(self._segments, self._first_recording[:-1], strict=True)
+        return np.concatenate([s.rows["recording"] + first for s, first in pairs]).astype(np.int64)
+
+    @cached_property
+    def subject(self) -> NDArray[np.str_]:
+        """(W,) names."""
+        return self._names["subject"][self.recording]
+
+    @cached_property
+    def session(self) -> NDArray[np.str_]:
+        """(W,) names."""
+        return self._names["session"][self.recording]
+
+    def stretch(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
+        """Read a stretch of the table, of any store in the same memory.
+
+        Args:
+            begin: first row.
+            end: the row behind the last.
+
+        Returns:
+            `present` (n, M) bool, `subject`, `session` and `start_s` (n,).
+        """
+        parts: list[dict[str, NDArray[Any]]] = []
+        for number, segment in enumerate(self._segments):
+            base, length = int(self._first_row[number]), len(segment.rows)
+            here = slice(*(min(max(0, edge - base), length) for edge in (begin, end)))
+            rows = segment.rows[here]
+            recording = rows["recording"] + self._first_recording[number]
+            parts.append({
+                "present": segment.offsets[here] >= 0,
+                **{key: names[recording] for key, names in self._names.items()},
+                "start_s": rows["start_s"].astype(np.float64),
+            })  # fmt: skip
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present.
@@ -173,32 +222,27 @@ class Store:
 
     def _gather_modality(self, column: int, rows: NDArray[np.int64]) -> Float32:
         modality = self.modalities[column]
-        samples, first = self.spec.samples(modality), self._offsets[rows, column]
-        found = first >= 0
-        if found.all() and len(self._segments) == 1 and len(rows):
-            return self._segments[0].windows(modality.name, samples, first, rows)
+        samples = self.spec.samples(modality)
+        if len(self._segments) == 1 and len(rows):
+            first = self._segments[0].offsets[rows, column]
+            if (first >= 0).all():
+                return self._segments[0].windows(modality.name, samples, first, rows)
         windows = np.zeros((len(rows), samples, len(modality.channels)), dtype=np.float32)
         home = np.searchsorted(self._first_row, rows, side="right") - 1
         for number, segment in enumerate(self._segments):
-            here = found & (home == number)
-            if here.any():
-                local = rows[here] - self._first_row[number]
-                windows[here] = segment.windows(modality.name, samples, first[here], local)
+            here = np.flatnonzero(home == number)
+            local = rows[here] - self._first_row[number]
+            first = segment.offsets[local, column]
+            found = first >= 0
+            if found.any():
+                read = segment.windows(modality.name, samples, first[found], local[found])
+                windows[here[found]] = read
         return windows
 
 
 def _reopen(path: Path) -> Store:
     """Open a store in another process, whose files have other descriptors."""
     return Store.open(path, verify=False)
-
-
-def _number_recordings(
-    segments: Sequence[_Segment], about: Iterable[Mapping[str, Any]]
-) -> NDArray[np.int64]:
-    """Number recordings through all segments; within its segment each starts at 0."""
-    before = np.cumsum([0, *(entry["recordings"] for entry in about)])
-    numbered = [s.rows["recording"] + b for s, b in zip(segments, before[:-1], strict=True)]
-    return np.concatenate(numbered).astype(np.int64)
 
 
 def _every_window(signal: Float32, samples: int) -> Float32:

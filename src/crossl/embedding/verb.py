@@ -1,0 +1,129 @@
+"""`crossl embed`: the whole job, from a run and a store to one file; killed, it goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossl.data.store import Store
+from crossl.embedding.archive import Streamed, write_npz
+from crossl.embedding.encode import BLOCK_ROWS, RowEncoder, describe
+from crossl.embedding.parts import Parts
+from crossl.errors import DataError
+
+Progress: TypeAlias = Callable[[str, float], None]
+
+
+def embed_store(
+    run_path: Path,
+    store_path: Path,
+    out: Path,
+    *,
+    workers: int | None = None,
+    block_rows: int = BLOCK_ROWS,
+    progress: Progress = lambda _what, _share: None,
+) -> int:
+    """Embed and, where the run has a probe, classify every window of a store.
+
+    Memory does not grow with the store. Blocks lie in a hidden folder beside `out` until the
+    file is whole, so that the same call goes on where an earlier one was killed, to the same
+    bytes; meanwhile the disk holds up to twice the file.
+
+    Args:
+        run_path: the run folder.
+        store_path: windows that fit the run's model.
+        out: the `.npz` to write; one that is there is replaced at the end.
+        workers: threads; default: as many as torch has.
+        block_rows: windows of a block.
+        progress: told the share of windows that is done.
+
+    Returns:
+        How many windows.
+
+    Raises:
+        ContractError: the store does not fit the model.
+        DataError: `out` is no `.npz`, the disk has too little room, or another process writes it.
+    """
+    if out.suffix != ".npz":
+        raise DataError(f"{out}: the embedding file must end in .npz")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder = RowEncoder(run_path, store_path, device=device)
+    parts = Parts(out, describe(encoder, block_rows=block_rows))
+    arrays = list(file_arrays(parts, encoder.store))
+    with parts.opened():
+        _check_room(out, parts, arrays)
+        missing = parts.missing()
+        done = parts.count - len(missing)
+        progress("windows: embedding", done / parts.count)
+        threads = workers or torch.get_num_threads()
+        for number, block in encoder.blocks(missing, size=block_rows, threads=threads):
+            parts.write(number, block)
+            done += 1
+            progress("windows: embedding", done / parts.count)
+        progress("windows: writing the file", 1.0)
+        _assemble(out, parts, arrays)
+    return len(encoder.store)
+
+
+def _check_room(out: Path, parts: Parts, arrays: Sequence[Streamed]) -> None:
+    """Refuse to begin what the disk cannot hold: what is left of the blocks, and the file.
+
+    Raises:
+        DataError: too little is free.
+    """
+    file_bytes = sum(array.bytes for array in arrays)
+    blocks = sum(parts.rows(n) for n in parts.missing()) * parts.width * 4
+    free = shutil.disk_usage(out.parent).free
+    if file_bytes + blocks > free:
+        raise DataError(
+            f"{out}: needs {(file_bytes + blocks) / 1e9:.3g} GB while it is written (the file and, "
+            f"until it is whole, its blocks), got {free / 1e9:.3g} GB free; make room or name a "
+            "file on another disk"
+        )
+
+
+def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
+    """Describe what the file holds, in order."""
+    dim, classes = parts.facts["dim"], np.array(parts.facts["classes"], dtype=np.str_)
+    n, float32 = parts.windows, np.dtype("<f4")
+    yield Streamed("embedding", float32, (n, dim), lambda: (b[:, :dim] for b in _blocks(parts)))
+    head = store.stretch(0, 1)
+    for name in ("present", "subject", "session", "start_s"):
+        shape = (n, *head[name].shape[1:])
+        yield Streamed(name, head[name].dtype, shape, _column(parts, store, name))
+    if len(classes):
+        shape = (n, len(classes))
+        yield Streamed("probability", float32, shape, lambda: (b[:, dim:] for b in _blocks(parts)))
+        yield Streamed("classes", classes.dtype, classes.shape, lambda: [classes])
+        yield Streamed("predicted", classes.dtype, (n,), lambda: (
+            classes[b[:, dim:].argmax(axis=1)] for b in _blocks(parts)))  # fmt: skip
+
+
+def _blocks(parts: Parts) -> Iterator[NDArray[Any]]:
+    return (parts.read(number) for number in range(parts.count))
+
+
+def _column(parts: Parts, store: Store, name: str) -> Callable[[], Iterator[NDArray[Any]]]:
+    def pieces() -> Iterator[NDArray[Any]]:
+        for number in range(parts.count):
+            begin = number * parts.size
+            yield store.stretch(begin, begin + parts.rows(number))[name]
+
+    return pieces
+
+
+def _assemble(out: Path, parts: Parts, arrays: Sequence[Streamed]) -> None:
+    """Put the blocks behind each other, then let the file have its name."""
+    whole = parts.work / "whole.npz"
+    write_npz(whole, arrays)
+    with whole.open("rb") as file:
+        os.fsync(file.fileno())
+    whole.replace(out)
+    parts.remove()
