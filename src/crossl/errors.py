@@ -37,6 +37,10 @@ class TrainingError(CrosslError, RuntimeError):
     """Training that cannot go on, such as a loss that is not finite."""
 
 
+class ClusterError(CrosslError, RuntimeError):
+    """A cluster that cannot be had, or whose workers die again and again."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown name: a suggestion, or what exists.
 

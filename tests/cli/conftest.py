@@ -73,6 +73,7 @@ def make_store(
     modalities: tuple[Modality, ...] = (ACC, ECG),
     window_s: float = 2.0,
     stride_s: float = 2.0,
+    louder: float = 4.0,
     lacking: str = "",
 ) -> Path:
     """Write a store of noise that is louder while running; one subject may lack a modality."""
@@ -83,7 +84,7 @@ def make_store(
         for m in modalities:
             if number == subjects - 1 and m.name == lacking:
                 continue
-            loud = np.repeat([1.0, 4.0], round(20 * m.rate_hz))[:, None]
+            loud = np.repeat([1.0, louder], round(20 * m.rate_hz))[:, None]
             noise = loud * rng.normal(size=(len(loud), len(m.channels)))
             signals[m.name] = Signal(noise.astype(np.float32), m.rate_hz)
         labels = [LabelInterval(0, 20, "rest"), LabelInterval(20, 40, "run")]

@@ -12,6 +12,7 @@ import typer
 
 from crossl.cli import data, datasets, experiment, train
 from crossl.cli.memory import keep_freed_memory
+from crossl.cli import data, datasets, experiment, sweep, train
 from crossl.errors import CrosslError
 
 INTERRUPTED = 130
@@ -36,6 +37,7 @@ app.command()(train.probe)
 app.command()(train.evaluate)
 app.command()(experiment.report)
 app.command()(train.embed)
+app.command()(sweep.sweep)
 
 
 def _version(show: bool) -> None:

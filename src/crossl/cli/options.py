@@ -25,6 +25,13 @@ SetOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--set", help="One setting, such as schedule.steps=100; may be repeated."),
 ]
+AddressOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Compute on Ray: local starts it here for this command, auto and ray://HOST:PORT use "
+        'a cluster. Needs pip install "crossl[ray]".'
+    ),
+]
 SeedOption: TypeAlias = Annotated[
     int | None, typer.Option(help="Seed of weights, masks and batches; default: of the run file.")
 ]

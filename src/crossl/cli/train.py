@@ -10,6 +10,7 @@ import typer
 from crossl.cli import show
 from crossl.cli.interrupt import stopped_by_sigterm
 from crossl.cli.options import (
+    AddressOption,
     ConfigOption,
     RecipeOption,
     RunArgument,
@@ -86,8 +87,10 @@ def embed(
     store: StoreOption,
     out: Annotated[Path, typer.Option(help="File to write, .npz.")],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that compute; default: one per core.")
+        int | None,
+        typer.Option(min=1, help="Threads, or tasks of Ray, at once; default: one per core."),
     ] = None,
+    address: AddressOption = None,
 ) -> None:
     """Embed every window of a store, and classify it where the run has a classifier.
 
@@ -100,5 +103,5 @@ def embed(
     from crossl.embedding import embed_store
 
     with show.progress("embed") as tell, stopped_by_sigterm():
-        count = embed_store(run, store, out, workers=workers, progress=tell)
+        count = embed_store(run, store, out, workers=workers, address=address, progress=tell)
     typer.echo(f"{out}: {count} windows embedded")

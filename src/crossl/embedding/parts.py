@@ -38,6 +38,7 @@ class Parts:
     def __init__(self, out: Path, facts: Mapping[str, Any]) -> None:
         self.facts = {"format": FORMAT, "version": VERSION, **facts}
         self.hash = json_sha256(self.facts)
+        self.out = out
         self.work = out.parent / f".{out.name}.partial"
         self.folder = self.work / self.hash[:16]
         self.width = facts["dim"] + len(facts["classes"])

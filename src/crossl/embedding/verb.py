@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,10 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crossl.cluster import Cluster
 from crossl.data.store import Store
 from crossl.embedding.archive import Streamed, write_npz
 from crossl.embedding.encode import BLOCK_ROWS, RowEncoder, describe
 from crossl.embedding.parts import Parts
+from crossl.embedding.spread import spread_blocks
 from crossl.errors import DataError
 
 Progress: TypeAlias = Callable[[str, float], None]
@@ -27,6 +30,7 @@ def embed_store(
     out: Path,
     *,
     workers: int | None = None,
+    address: str | None = None,
     block_rows: int = BLOCK_ROWS,
     progress: Progress = lambda _what, _share: None,
 ) -> int:
@@ -40,7 +44,8 @@ def embed_store(
         run_path: the run folder.
         store_path: windows that fit the run's model.
         out: the `.npz` to write; one that is there is replaced at the end.
-        workers: threads; default: as many as torch has.
+        workers: threads, or with `address` tasks at the same time; default: one per core.
+        address: of Ray, whose workers compute the blocks; None for threads of this process.
         block_rows: windows of a block.
         progress: told the share of windows that is done.
 
@@ -50,11 +55,12 @@ def embed_store(
     Raises:
         ContractError: the store does not fit the model.
         DataError: `out` is no `.npz`, the disk has too little room, or another process writes it.
+        ClusterError: no Ray at that address.
     """
     if out.suffix != ".npz":
         raise DataError(f"{out}: the embedding file must end in .npz")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoder = RowEncoder(run_path, store_path, device=device)
+    on_gpu = torch.cuda.is_available() and address is None
+    encoder = RowEncoder(run_path, store_path, device="cuda" if on_gpu else "cpu")
     parts = Parts(out, describe(encoder, block_rows=block_rows))
     arrays = list(file_arrays(parts, encoder.store))
     with parts.opened():
@@ -62,14 +68,25 @@ def embed_store(
         missing = parts.missing()
         done = parts.count - len(missing)
         progress("windows: embedding", done / parts.count)
-        threads = workers or torch.get_num_threads()
-        for number, block in encoder.blocks(missing, size=block_rows, threads=threads):
-            parts.write(number, block)
-            done += 1
-            progress("windows: embedding", done / parts.count)
+        if address is None:
+            written = _write_blocks(encoder, parts, missing, workers or torch.get_num_threads())
+        else:
+            written = spread_blocks(encoder, parts, missing, Cluster(address, workers))
+        with closing(written):  # also when progress is interrupted
+            for _ in written:
+                done += 1
+                progress("windows: embedding", done / parts.count)
         progress("windows: writing the file", 1.0)
         _assemble(out, parts, arrays)
     return len(encoder.store)
+
+
+def _write_blocks(
+    encoder: RowEncoder, parts: Parts, missing: Sequence[int], threads: int
+) -> Generator[int, None, None]:
+    for number, block in encoder.blocks(missing, size=parts.size, threads=threads):
+        parts.write(number, block)
+        yield number
 
 
 def _check_room(out: Path, parts: Parts, arrays: Sequence[Streamed]) -> None:

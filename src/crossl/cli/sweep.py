@@ -1,0 +1,77 @@
+"""`crossl sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossl.cli import show
+from crossl.cli.interrupt import stopped_by_sigterm
+from crossl.cli.options import (
+    AddressOption,
+    ConfigOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    StoreArgument,
+    load_settings,
+)
+
+
+def sweep(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(help="Folder of the sweep; every trial has a run in it.")],
+    grid: Annotated[
+        list[str], typer.Option(help="Setting and values, KEY=VALUE,VALUE; repeatable, crossed.")
+    ],
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Try only so many points, drawn by the seed.")
+    ] = None,
+    fold: Annotated[int, typer.Option(help="Which fold's training subjects to learn from.")] = 0,
+    address: AddressOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once on Ray; default: as cores allow.")
+    ] = None,
+    cpus: Annotated[
+        int, typer.Option(min=1, help="Threads of a trial; they change its last bits.")
+    ] = 1,
+    recipe: RecipeOption = "crossl",
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Try settings; the best is told by validation subjects, test subjects are not looked at.
+
+    Without --address trials run here, one after another. Killed, the same command goes on;
+    what was tried is not tried again. Results, the best first, are in sweep.jsonl.
+
+    Example: crossl sweep stores/har --out sweeps/lr --grid schedule.lr=1e-3,2e-3 --address local
+    """
+    from crossl.cluster import Cluster
+    from crossl.errors import ConfigError
+    from crossl.sweep import plan_trials
+    from crossl.sweep import sweep as run_sweep
+
+    if workers and not address:
+        raise ConfigError("--workers: got it without --address; trials here run one by one")
+    base = load_settings(config, recipe, overrides, seed)
+    trials = plan_trials(
+        grid, lambda point: load_settings(config, recipe, [*(overrides or []), *point], seed),
+        fold=fold, samples=samples, seed=base.seed,
+    )  # fmt: skip
+    cluster = Cluster(address, workers, cpus) if address else None
+    with show.progress("sweep") as tell, stopped_by_sigterm():
+        records = run_sweep(store, out, trials, cpus=cpus, cluster=cluster, progress=tell)
+    show.table([["trial", "validation macro-F1", *records[0]["settings"]],
+                *(_row(record) for record in records)])  # fmt: skip
+    for record in records:
+        if record["score"] is None:
+            typer.echo(f"{record['trial']}: {record['error']}")
+    typer.echo(f"\nbest: {out / records[0]['trial']}; all: {out / 'sweep.jsonl'}")
+
+
+def _row(record: dict[str, Any]) -> list[str]:
+    score = "none" if record["score"] is None else f"{record['score']:.4f}"
+    return [record["trial"], score, *record["settings"].values()]
