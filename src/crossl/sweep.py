@@ -82,7 +82,10 @@ def plan_trials(
     if samples is not None and samples < len(points):
         drawn = np.random.default_rng(seed).choice(len(points), size=samples, replace=False)
         points = [points[i] for i in sorted(drawn.tolist())]
-    trials = [Trial(p, load([f"{key}={value}" for key, value in p]), fold) for p in points]
+    try:
+        trials = [Trial(p, load([f"{key}={value}" for key, value in p]), fold) for p in points]
+    except ConfigError as error:
+        raise ConfigError(f"--grid {str(error).removeprefix('--set ')}") from error
     return list({trial.name: trial for trial in trials}.values())
 
 

@@ -140,13 +140,8 @@ def test_a_sweep_on_ray_finds_what_it_finds_here_though_a_worker_is_killed(
 
 
 def test_a_cluster_that_is_not_there_is_told_of(
-    stores: Callable[..., Path], trained: Path, tmp_path: Path, crossl: Crossl,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    import ray._private.utils as places
-
-    monkeypatch.setattr(places, "read_ray_address", lambda *_: None)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    stores: Callable[..., Path], trained: Path, tmp_path: Path, crossl: Crossl
+) -> None:
     where = ("--out", tmp_path / "z.npz", "--address", "nowhere:x")
     done = crossl("embed", trained, "--store", stores(), *where)
     assert done.code == 2
