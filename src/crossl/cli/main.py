@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import data, datasets, experiment, train
-from crossl.cli.memory import keep_freed_memory
 from crossl.cli import data, datasets, experiment, sweep, train
+from crossl.cli.memory import keep_freed_memory
 from crossl.errors import CrosslError
 
 INTERRUPTED = 130
