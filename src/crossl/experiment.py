@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from crossl.learn.finetune import fine_tune
 from crossl.learn.latents import Head, LatentTable, Subset, subsets
 from crossl.learn.pretrain import pretrain
 from crossl.learn.probe import Classifier, Probe, fit_probe, fit_probes
+from crossl.learn.probe import Head, LatentTable, Subset, fit_probe, subsets
+from crossl.learn.processes import Processes
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run import (
     load_run,
@@ -57,12 +59,16 @@ def quiet(what: str, share: float) -> None:
 
 @dataclass(frozen=True)
 class FoldTask:
-    """One fold of an experiment: where its data are, how it is run, where it is kept."""
+    """One fold of an experiment: where its data are, how it is run, where it is kept.
+
+    `processes` share its pretraining; each of them has this task.
+    """
 
     store: Path
     config: RunConfig
     folder: Path
     fold: int
+    processes: Processes = field(default_factory=Processes)
 
     def scores(self, method: str) -> Path:
         """Name the file of a method's scores."""
@@ -121,8 +127,10 @@ class FoldRunner:
             out=self.out,
             resume=True,
             progress=lambda done, total, _: self.progress("pretraining", 0.5 * done / total),
+            processes=self.task.processes,
         )
-        save_run(self.out, trained, self.config, about=run_facts(self.store, self.fold))
+        if self.task.processes.writes:
+            save_run(self.out, trained, self.config, about=run_facts(self.store, self.fold))
         return trained
 
     def untrained(self) -> CrossModalModel:

@@ -29,6 +29,8 @@ from crossl.experiment import (
 )
 from crossl.learn.latents import HEADS, Head
 from crossl.learn.probe import fit_probe
+from crossl.learn.probe import HEADS, Head, fit_probe
+from crossl.learn.processes import Processes
 from crossl.nn.model import check_contract
 from crossl.run import (
     Run,
@@ -133,9 +135,17 @@ def _run_in_process(task: FoldTask, threads: int, told: Any) -> None:
 
 
 def pretrain_run(
-    store_path: Path, config: RunConfig, out: Path, *, fold: int = 0, progress: Progress = quiet
+    store_path: Path,
+    config: RunConfig,
+    out: Path,
+    *,
+    fold: int = 0,
+    processes: Processes | None = None,
+    progress: Progress = quiet,
 ) -> None:
     """Pretrain on one fold's training subjects into a run folder.
+
+    Of several processes each calls this alike, and the first writes.
 
     Raises:
         DataError: the folder holds another run.
@@ -143,9 +153,13 @@ def pretrain_run(
     """
     store = Store.open(store_path)
     _fold_numbers(str(fold), len(folds_of(store, config)))
+    processes = processes or Processes()
+    task = FoldTask(store_path, config, out, fold, processes)
+    if not processes.writes:
+        FoldRunner(task).pretrained()
+        return
     command = f"crossl pretrain {store_path} --out {out} --fold {fold}"
     begin(store, config, out, command=command, fold=fold)
-    task = FoldTask(store_path, config, out, fold)
     with forgotten_if_refused(out):
         FoldRunner(task, _named(progress, task)).pretrained()
 

@@ -12,9 +12,14 @@ import typer
 
 from crossl.cli import data, datasets, experiment, sweep, train
 from crossl.cli.memory import keep_freed_memory
+from crossl.cli import data, datasets, experiment, train
+from crossl.cli.launch import Ended
 from crossl.errors import CrosslError
 
-INTERRUPTED = 130
+STOPPED = {
+    130: "interrupted; nothing is half-written, give the same command again",
+    143: "stopped; nothing is half-written, give the same command again",
+}
 
 app = typer.Typer(
     name="crossl",
@@ -57,6 +62,8 @@ def common(
     # idle OpenMP threads spin by default, which starves busy machines; torch is not imported yet
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    # what torch's C++ warns of is about how we call it, which is on purpose
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 
@@ -67,9 +74,10 @@ def run() -> None:
     except CrosslError as error:
         _fail(str(error), code=2)
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # how Typer answers Ctrl-C
-            sentence = "interrupted; nothing is half-written, give the same command again"
-            _fail(sentence, code=INTERRUPTED)
+        # Typer answers Ctrl-C by a code; of several processes the first tells, and only once
+        first = os.environ.get("RANK", "0") == "0"
+        if isinstance(end.code, int) and end.code in STOPPED and first and type(end) is not Ended:
+            _fail(STOPPED[end.code], code=end.code)
         raise
     except OSError as error:
         if error.errno is None:

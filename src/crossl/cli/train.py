@@ -9,6 +9,7 @@ import typer
 
 from crossl.cli import show
 from crossl.cli.interrupt import stopped_by_sigterm
+from crossl.cli import launch, show
 from crossl.cli.options import (
     AddressOption,
     ConfigOption,
@@ -30,16 +31,31 @@ def pretrain(
     config: ConfigOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, one per GPU if it has any.")
+    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; see docs/distributed.md.")] = 1,
 ) -> None:
     """Learn from unlabelled windows; started again, it goes on where it was stopped.
 
+    Ctrl-C lets the step end and keeps it.
+
     Example: crossl pretrain stores/sp_sw_har --out runs/first --set schedule.steps=200
     """
-    from crossl import workflow
-
+    launch.follow_launcher()
     settings = load_settings(config, recipe, overrides, seed)
+    if launch.must_launch(devices, nodes):
+        launch.launch(devices, nodes)
+        return
+    from crossl import workflow
+    from crossl.learn.processes import Processes
+
+    processes = Processes(*launch.told_by_environment(devices, nodes))
+    if not processes.writes:
+        workflow.pretrain_run(store, settings, out, fold=fold, processes=processes)
+        return
     with show.progress("pretrain") as tell:
-        workflow.pretrain_run(store, settings, out, fold=fold, progress=tell)
+        workflow.pretrain_run(store, settings, out, fold=fold, processes=processes, progress=tell)
     typer.echo(f"{out}: pretrained; next: crossl probe {out} --store {store}")
 
 

@@ -206,6 +206,11 @@ def _check_rows(
                 f"pretraining: {len(rows)} {name} window(s); at least {max(2, processes.world)} "
                 "are needed"
             )
+    if torch.cuda.is_available() and processes.devices > torch.cuda.device_count():
+        raise ConfigError(
+            f"--devices: is {processes.devices}, this machine has {torch.cuda.device_count()} "
+            'GPU(s); ask for fewer, or train on processors by CUDA_VISIBLE_DEVICES=""'
+        )
     if schedule.batch_size < processes.world:
         raise ConfigError(
             f"schedule.batch_size: is {schedule.batch_size} on {processes.world} processes, which "
