@@ -33,7 +33,7 @@ $(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,io,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,io,ray,dev]"
 	touch $@ $(VENV)/.demo-installed
 
 clean:

@@ -138,6 +138,7 @@ def kill_often(words: list[str], out: Path, wanted: str, kills: int, span: float
     finish(words)
     told["finished"] += 1
     told["wrong"] += digest(out) != wanted
+    remove(out)
     return told
 
 
@@ -162,7 +163,7 @@ def main() -> None:
         remove(out)
         print(f"{asked.verb}: takes {span:.1f} s; twice the same bytes: {same}", flush=True)
         told = kill_often(words, out, wanted, asked.kills, span)
-        left = sorted(p.name for p in out.parent.iterdir() if p != out)
+        left = sorted(p.name for p in out.parent.iterdir())
         print(f"{asked.verb}: " + ", ".join(f"{n} {what}" for what, n in told.items())
               + f", left over: {left or 'nothing'}")  # fmt: skip
         if told["wrong"] or told["half-written"] or left or not same:
