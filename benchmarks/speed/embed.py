@@ -155,7 +155,7 @@ def write_page(found: dict[str, Any]) -> None:
           for name, value in rates.items()),
         "", "## The whole command", "",
         "In a process of its own, start of Python and the writing of the file included; peak is "
-        "its resident memory, file pages that it maps among it.", "",
+        "its resident memory.", "",
         "| windows | seconds | windows/s | peak | file |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for count, one in found["whole"].items():

@@ -271,6 +271,23 @@ def test_subjects_that_come_later_are_appended_without_rewriting(files, tmp_path
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_stretch_of_the_table_is_the_same_as_its_columns_in_memory_that_is_given_back(
+    files, tmp_path
+):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    prepare(early, tmp_path / "store")
+    store = prepare(late, tmp_path / "store", append=True)
+    border = int(np.flatnonzero(store.subject == "s2")[0])
+    for begin, end in ((0, len(store)), (border - 3, border + 5), (border, border + 1), (2, 2)):
+        stretch = store.stretch(begin, end)
+        assert list(stretch) == ["present", "subject", "session", "start_s"]
+        for name, column in stretch.items():
+            np.testing.assert_array_equal(column, getattr(store, name)[begin:end])
+            assert column.dtype == getattr(store, name).dtype
+        store.let_go()
+
+
 def test_appending_what_is_there_already_is_refused(files, tmp_path):
     dataset = open_files(files)
     store = prepare(dataset, tmp_path / "store")

@@ -8,6 +8,7 @@ half-written store cannot be opened.
 
 from __future__ import annotations
 
+import mmap
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +69,7 @@ class _Segment:
     def __init__(self, path: Path, modalities: Sequence[Modality], dtype: DType) -> None:
         # maps: a table of many millions of windows need not be in memory
         self.rows = np.load(path / "rows.npy", mmap_mode="r")
-        self.offsets: NDArray[np.int64] = np.load(path / "offsets.npy", mmap_mode="r")
+        self.offsets = np.load(path / "offsets.npy", mmap_mode="r")
         self._signals = {m.name: _SignalFile(path / signal_file(m)) for m in modalities}
         self._scales: dict[str, Float32] = {}
         if dtype != "float32":
@@ -208,6 +209,13 @@ class Store:
                 "start_s": rows["start_s"].astype(np.float64),
             })  # fmt: skip
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def let_go(self) -> None:
+        """Give back the memory of table pages that were read; they are read again when needed."""
+        for segment in self._segments:
+            for table in (segment.rows, segment.offsets):
+                if hasattr(mmap, "MADV_DONTNEED"):
+                    table._mmap.madvise(mmap.MADV_DONTNEED)
 
     def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present.

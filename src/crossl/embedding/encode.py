@@ -91,6 +91,7 @@ class RowEncoder:
                     if last:
                         yield number, np.concatenate(done)
                         done.clear()
+                        self.store.let_go()
         finally:
             for pool in (workers, reader):
                 pool.shutdown(wait=True, cancel_futures=True)

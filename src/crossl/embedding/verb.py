@@ -132,6 +132,7 @@ def _column(parts: Parts, store: Store, name: str) -> Callable[[], Iterator[NDAr
         for number in range(parts.count):
             begin = number * parts.size
             yield store.stretch(begin, begin + parts.rows(number))[name]
+            store.let_go()
 
     return pieces
 
