@@ -28,7 +28,6 @@ from crossl.learn.finetune import fine_tune
 from crossl.learn.latents import Head, LatentTable, Subset, subsets
 from crossl.learn.pretrain import pretrain
 from crossl.learn.probe import Classifier, Probe, fit_probe, fit_probes
-from crossl.learn.probe import Head, LatentTable, Subset, fit_probe, subsets
 from crossl.learn.processes import Processes
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run import (

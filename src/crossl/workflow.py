@@ -29,7 +29,6 @@ from crossl.experiment import (
 )
 from crossl.learn.latents import HEADS, Head
 from crossl.learn.probe import fit_probe
-from crossl.learn.probe import HEADS, Head, fit_probe
 from crossl.learn.processes import Processes
 from crossl.nn.model import check_contract
 from crossl.run import (

@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from crossl.cli import data, datasets, experiment, sweep, train
-from crossl.cli.memory import keep_freed_memory
-from crossl.cli import data, datasets, experiment, train
 from crossl.cli.launch import Ended
+from crossl.cli.memory import keep_freed_memory
 from crossl.errors import CrosslError
 
 STOPPED = {

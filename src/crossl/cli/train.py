@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import show
-from crossl.cli.interrupt import stopped_by_sigterm
 from crossl.cli import launch, show
+from crossl.cli.interrupt import stopped_by_sigterm
 from crossl.cli.options import (
     AddressOption,
     ConfigOption,
