@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from crossl.data.batch import Batch
+from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
 from crossl.errors import ContractError
-from crossl.nn.model import check_contract, encode_rows
+from crossl.nn.aggregators import PredictiveAggregator
+from crossl.nn.encoders import StridedEncoder, TcnEncoder
+from crossl.nn.model import CrossModalModel, check_contract, encode_rows
 
 PRESENT = [
     [1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1], [1, 0, 0], [1, 1, 0],
@@ -224,3 +227,41 @@ def test_another_window_is_refused(made):
 def test_the_same_sensor_on_another_device_is_accepted(made):
     moved = change(0, device="ankle")(made.modalities)
     check_contract(made.model(), source_of(made, modalities=moved)[0])
+
+
+def model_of(modalities, encoder, *, seed=0):
+    torch.manual_seed(seed)
+    aggregator = PredictiveAggregator(len(modalities), latent_dim=8, shared_dim=6)
+    model = CrossModalModel(
+        modalities, window_s=2.0, encoder=encoder, aggregator=aggregator, latent_dim=8
+    ).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def strided(channels):
+    return StridedEncoder(channels, dim=8, width=6)
+
+
+def test_stacked_encoders_give_the_same_numbers_until_training_goes_on():
+    modalities = [Modality(f"m{i}", ("x", "y"), "m/s^2", 30.0) for i in range(4)]
+    model = model_of(modalities, strided)
+    present = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1]]).bool()
+    batch = Batch({m.name: torch.randn(3, 60, 2) for m in modalities}, present)
+    with torch.inference_mode():
+        apart = model(batch)
+        assert model.stack_encoders()
+        torch.testing.assert_close(model(batch), apart, rtol=1e-4, atol=1e-5)
+    assert model(batch).requires_grad
+    model.train()
+    with torch.inference_mode():
+        assert torch.equal(model(batch), apart)
+
+
+@pytest.mark.parametrize("encoder", [strided, lambda c: TcnEncoder(c, dim=8)],
+                         ids=["strided", "tcn"])  # fmt: skip
+def test_encoders_of_several_shapes_or_of_another_kind_cannot_be_stacked(encoder):
+    rates = (30.0, 60.0) if encoder is strided else (30.0, 30.0)
+    modalities = [Modality(f"m{i}", ("x",), "V", r) for i, r in enumerate(rates)]
+    assert not model_of(modalities, encoder).stack_encoders()

@@ -153,13 +153,13 @@ class StridedEncoder(nn.Module):
         """Encode windows of one modality."""
         y = x.abs().log1p().copysign(x)  # (B, T, C), channels last all the way
         pooled = self._levels(y) if can_run_blocks(x) else self._levels_one_by_one(y)
-        latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(_raw_statistics(x))
+        latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(raw_statistics(x))
         out: Tensor = self.norm(latent)
         return out
 
     def _levels(self, y: Window) -> list[Tensor]:
         read = run_blocks(y, self._blocks, self._weights())
-        return [_scale_moments(*cast("Any", read[i : i + 3])) for i in range(0, len(read), 3)]
+        return [scale_moments(*cast("Any", read[i : i + 3])) for i in range(0, len(read), 3)]
 
     def _weights(self) -> list[Weights]:
         return [
@@ -171,7 +171,7 @@ class StridedEncoder(nn.Module):
         pooled = []
         for level, norm in enumerate(self.norms):
             y = nn.functional.gelu(norm(self._convolve(level, y)))  # (B, T', width)
-            pooled.append(_scale_moments(*pool_time(y)))
+            pooled.append(scale_moments(*pool_time(y)))
         return pooled
 
     def _convolve(self, level: int, x: Tensor) -> Tensor:
@@ -190,14 +190,12 @@ class StridedEncoder(nn.Module):
         return y.permute(0, 2, 3, 1)[:, 0]
 
 
-def _scale_moments(
-    mean: Tensor, variance: Tensor, largest: Tensor
-) -> Float[Tensor, "batch pooled"]:
+def scale_moments(mean: Tensor, variance: Tensor, largest: Tensor) -> Float[Tensor, "batch pooled"]:
     """Mean, log-variance and maximum side by side, the log-variance scaled to the others' size."""
-    return torch.cat([mean, 0.25 * (variance + 1e-4).log(), largest], dim=1)
+    return torch.cat([mean, 0.25 * (variance + 1e-4).log(), largest], dim=-1)
 
 
-def _raw_statistics(x: Float[Tensor, "batch time channel"]) -> Float[Tensor, "batch statistic"]:
+def raw_statistics(x: Float[Tensor, "batch time channel"]) -> Float[Tensor, "batch statistic"]:
     """Level, spread, spread of differences and extremes of each channel, clipped to +-5."""
     x = x.transpose(1, 2).contiguous()  # (B, C, T): reductions along memory are the fast ones
     mean = x.mean(dim=2)

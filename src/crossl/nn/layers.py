@@ -54,4 +54,7 @@ def pool_time(
         >>> [s.item() for s in pool_time(torch.tensor([[[1.0], [3.0]]]))]
         [2.0, 1.0, 3.0]
     """
+    if not torch.is_grad_enabled():  # no gradient to make: what a custom function costs is spared
+        mean = x.mean(dim=1)
+        return mean, (x - mean[:, None]).square_().mean(dim=1), x.amax(dim=1)
     return cast("tuple[Tensor, Tensor, Tensor]", _PoolTime.apply(x))  # type: ignore[no-untyped-call]

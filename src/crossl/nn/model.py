@@ -7,6 +7,7 @@ and what those zeros hold changes neither an embedding nor a gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
 from crossl.errors import ContractError
 from crossl.nn.aggregators import Aggregator
+from crossl.nn.encoders import StridedEncoder
+from crossl.nn.stacked import StackedEncoder
 from crossl.nn.standardise import Standardiser
 
 Latent = Float[Tensor, "batch modality dim"]
@@ -54,20 +57,46 @@ class CrossModalModel(nn.Module):
             # a prefix, because torch refuses names such as `type` or `values`
             {f"encode_{m.name}": encoder(len(m.channels)) for m in modalities}
         )
+        self._stacked: StackedEncoder | None = None
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
 
     def standardise(self, batch: Batch) -> dict[str, Tensor]:
         """Blank what is absent, then standardise: {modality: (B, T, C)}."""
+        if batch.present.device.type == "cpu" and bool(batch.present.all()):
+            return dict(self.standardiser(batch.signals))
         blanked = {
             m.name: torch.where(batch.present[:, i, None, None], batch.signals[m.name], 0.0)
             for i, m in enumerate(self.modalities)
         }
         return dict(self.standardiser(blanked))
 
+    def stack_encoders(self) -> bool:
+        """Copy the encoders into one that runs all of them at once; `train()` forgets it.
+
+        For callers who embed a window at a time: the same numbers to rounding.
+
+        Returns:
+            Whether they can be: strided, of the same channels and window length.
+        """
+        shapes = {(len(m.channels), m.rate_hz) for m in self.modalities}
+        encoders = list(self.encoders.values())
+        if len(shapes) == 1 and all(isinstance(e, StridedEncoder) for e in encoders):
+            self._stacked = StackedEncoder(cast("list[StridedEncoder]", encoders))
+        return self._stacked is not None
+
+    def train(self, mode: bool = True) -> CrossModalModel:  # noqa: FBT001, FBT002 - torch's own
+        """Switch the mode; stacked encoders are of weights that training changes."""
+        if mode:
+            self._stacked = None
+        return super().train(mode)
+
     def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:
         """Encode standardised signals; the rows of absent modalities are zeros."""
         names = [m.name for m in self.modalities]
-        latent = torch.stack([self.encoders[f"encode_{n}"](signals[n]) for n in names], dim=1)
+        if self._stacked is not None and not torch.is_grad_enabled():
+            latent = self._stacked(torch.stack([signals[n] for n in names]))
+        else:
+            latent = torch.stack([self.encoders[f"encode_{n}"](signals[n]) for n in names], dim=1)
         return torch.where(present[:, :, None], latent, 0.0)
 
     def latent(self, batch: Batch) -> Latent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,7 +34,9 @@ class Standardiser(nn.Module):
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Standardise {modality: (B, T, C)}."""
-        buffers = dict(self.named_buffers())
+        buffers = cast(
+            "dict[str, Tensor]", self._buffers
+        )  # by name, without a walk over modules at every call
         return {
             name: (x - buffers[f"mean_{name}"]) / buffers[f"std_{name}"]
             for name, x in signals.items()
