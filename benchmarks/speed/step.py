@@ -307,6 +307,7 @@ def main() -> None:
     parser.add_argument("--shapes", default="pamap2,sleepedf,wesad")
     parser.add_argument("--batches", default="32,256")
     parser.add_argument("--threads", default="2,1")
+    parser.add_argument("--skip", default="", help="rows to leave out: THREADS:SHAPE:BATCH,...")
     parser.add_argument("--names", default=",".join(NAMES))
     parser.add_argument("--reference-cmd", default="")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
@@ -329,6 +330,8 @@ def main() -> None:
         table = found["rates"][threads] = {}
         for shape in shapes:
             for batch in asked.batches.split(","):
+                if f"{threads}:{shape}:{batch}" in asked.skip.split(","):
+                    continue
                 table[f"{shape}, {batch}"] = compare(
                     shape, int(batch), names, pairs=asked.pairs,
                     reference=asked.reference_cmd, threads=int(threads),

@@ -61,7 +61,8 @@ class TimeConvolution:
 
     def add_weight_gradient(self, gradient: Output, x: Padded) -> None:
         """Add to the gradient of the weights."""
-        if self.is_product:
+        # in bfloat16 the library's own waits a hundred milliseconds for its threads at times
+        if self.is_product or (self.group > 1 and x.dtype == torch.bfloat16):
             found = gradient.flatten(0, 1).T @ self._patches(x).flatten(0, 1)
         elif self.group > 1:
             found = self._grouped_gradient(gradient, x)
@@ -75,7 +76,7 @@ class TimeConvolution:
         """Return the sum of what was added."""
         if self._total is None:
             return torch.zeros(self.filters, self.channels, self.kernel)
-        if self.is_product:
+        if self._total.ndim == 2:
             by_sample = self._total.view(self.filters, self.kernel, self.channels)
             return by_sample.permute(0, 2, 1).contiguous()
         if self.group == 1:
