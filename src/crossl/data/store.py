@@ -33,6 +33,9 @@ from crossl.data.segment import DType, SegmentSpec, SegmentWriter, scale_file, s
 from crossl.data.windows import WindowSpec, cut_recording
 from crossl.errors import DataError, FormatError
 
+TABLE_ROWS = 65536
+"""Rows of the table that are read at once where all of them are needed."""
+
 
 class _SignalFile:
     """The samples of one modality, read window by window at their place in the file.
@@ -159,7 +162,12 @@ class Store:
     @cached_property
     def present(self) -> NDArray[np.bool_]:
         """(W, M): this modality was recorded in this window."""
-        return np.concatenate([segment.offsets >= 0 for segment in self._segments])
+        present = np.empty((len(self), len(self.modalities)), dtype=np.bool_)
+        for begin in range(0, len(self), TABLE_ROWS):
+            end = min(begin + TABLE_ROWS, len(self))
+            present[begin:end] = self.stretch(begin, end)["present"]
+            self.let_go()
+        return present
 
     @cached_property
     def label(self) -> NDArray[np.int64]:
