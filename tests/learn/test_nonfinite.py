@@ -110,3 +110,13 @@ def test_what_an_absent_modality_holds_is_not_blamed(
     method, batch = method_of(), collate(store, rows)
     batch.signals["chest_ecg"][:] = np.nan
     assert "chest_ecg" not in find_culprit(method, batch, rows).told
+
+
+def test_weights_that_leapt_too_far_are_told_of_by_validation(
+    store: Store, fold: Fold, small: Callable[..., RunConfig], method_of: Callable[..., Method],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    leap = ("schedule.lr=1e30", "schedule.batch_size=100000", "schedule.warmup_share=0")
+    config = small("crossl", *leap)
+    with pytest.raises(TrainingError, match=r"step 1: the embeddings of validation .* not finite"):
+        run(method_of(config), store, fold, config, tmp_path)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from crossl.data.source import WindowSource
+from crossl.errors import TrainingError
 from crossl.learn.collapse import collapse_measures, collapse_warning
 from crossl.learn.draws import seeded
 from crossl.learn.loading import Batches, Part, training_batches, validation_batches
@@ -244,6 +245,11 @@ class Pretraining(lightning.LightningModule):
         """Measure collapse and say so."""
         z = torch.cat(self._embeddings)
         self._embeddings.clear()
+        if not torch.isfinite(z).all():
+            raise TrainingError(
+                f"step {self.global_step}: the embeddings of validation windows are not finite "
+                "although the gradients were; lower the learning rate"
+            )
         measures = collapse_measures(z)
         values = self._validated.take() | {f"val/{name}": x for name, x in measures.items()}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
