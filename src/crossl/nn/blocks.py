@@ -20,12 +20,15 @@ from torch.autograd.function import once_differentiable
 from crossl.nn.convolution import TimeConvolution
 from crossl.nn.epilogue import Block, Done, Epilogue, TorchEpilogue, Weights
 from crossl.nn.native import native_epilogue
+from crossl.nn.shares import in_shares
 
-PART = 400_000
+PART = 1_600_000
 """About this many numbers of the largest activation a thread works on at a time."""
 
 WORKSPACES = 64
 """So many pieces of memory are kept from one call to the next, of some megabytes each."""
+
+_Kept = tuple[list[Tensor], list[Done]]
 
 Read = tuple[Float[Tensor, "batch channel"], ...]
 
@@ -106,14 +109,14 @@ class _Pass:
         return self.place(index + 1, batch, self.times[index])
 
 
-class _Kept(threading.local):
+class _Memory(threading.local):
     """Memory of this thread; asking the system for it anew costs more than what is done in it."""
 
     def __init__(self) -> None:
         self.pieces: dict[tuple[object, ...], Tensor] = {}
 
 
-_kept = _Kept()
+_memory = _Memory()
 
 
 def _workspace(use: str, dtype: torch.dtype, shape: tuple[int, int, int], before: int) -> Tensor:
@@ -126,12 +129,12 @@ def _workspace(use: str, dtype: torch.dtype, shape: tuple[int, int, int], before
         before: rows of padding that nobody writes to.
     """
     key = (use, dtype, shape, before)
-    if key not in _kept.pieces:
-        if len(_kept.pieces) >= WORKSPACES:
-            _kept.pieces.clear()
+    if key not in _memory.pieces:
+        if len(_memory.pieces) >= WORKSPACES:
+            _memory.pieces.clear()
         with torch.inference_mode(mode=False):  # also of use to a training step that comes later
-            _kept.pieces[key] = torch.zeros(shape, dtype=dtype)
-    return _kept.pieces[key]
+            _memory.pieces[key] = torch.zeros(shape, dtype=dtype)
+    return _memory.pieces[key]
 
 
 class _Blocks(torch.autograd.Function):
@@ -143,9 +146,13 @@ class _Blocks(torch.autograd.Function):
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
         size = _part(x, blocks, flat)
-        with torch.autocast("cpu", enabled=False):
-            run = _Pass(blocks, flat, x, size=size)
-            parts = [_forward_part(run, epilogue, part) for part in x.split(size)]
+
+        def share(windows: list[Tensor]) -> list[_Kept]:
+            with torch.autocast("cpu", enabled=False):
+                run = _Pass(blocks, flat, x, size=size)
+                return [_forward_part(run, epilogue, part) for part in windows]
+
+        parts = [kept for done in in_shares(share, x.split(size)) for kept in done]
         read = [
             torch.cat([done[i].pooled[k] for _, done in parts])
             for i in range(len(blocks))
@@ -161,29 +168,39 @@ class _Blocks(torch.autograd.Function):
         """Go through the parts again, from the last block to the first."""
         x, *flat = ctx.saved_tensors
         wants_input = ctx.needs_input_grad[0]
-        with torch.autocast("cpu", enabled=False):
-            run = _Pass(ctx.blocks, flat, x, size=ctx.size)
-            step = _Backward(run, ctx.epilogue, wants_input=wants_input)
-            reads = zip(*[z.split(ctx.size) for z in of_read], strict=True)
-            parts = zip(x.split(ctx.size), ctx.parts, reads, strict=True)
-            of_x = [step(part, kept, read) for part, kept, read in parts]
-        gradients = step.parameter_gradients()
-        given = [part for part in of_x if part is not None]
+
+        def share(parts: list[Any]) -> tuple[list[Tensor | None], list[Tensor | None]]:
+            with torch.autocast("cpu", enabled=False):
+                run = _Pass(ctx.blocks, flat, x, size=ctx.size)
+                step = _Backward(run, ctx.epilogue, wants_input=wants_input)
+                return [step(*part) for part in parts], step.parameter_gradients()
+
+        reads = zip(*[z.split(ctx.size) for z in of_read], strict=True)
+        done = in_shares(share, list(zip(x.split(ctx.size), ctx.parts, reads, strict=True)))
+        given = [part for of_x, _ in done for part in of_x if part is not None]
         d_x = torch.cat(given).to(ctx.was_dtype) if wants_input else None
-        return (d_x, None, None, *gradients)
+        return (d_x, None, None, *_added([gradients for _, gradients in done]))
+
+
+def _added(shares: list[list[Tensor | None]]) -> list[Tensor | None]:
+    """Add up the gradients of shares, in order: the same bits every time."""
+    total, *rest = shares
+    for share in rest:
+        total = [None if a is None or b is None else a + b
+                 for a, b in zip(total, share, strict=True)]  # fmt: skip
+    return total
 
 
 def _part(x: Tensor, blocks: tuple[Block, ...], flat: Sequence[Tensor | None]) -> int:
-    """Choose how many windows are worked on at a time."""
+    """Choose how many windows are worked on at a time: some for every thread."""
     time, largest = x.shape[1], 1
     for block, weight in zip(blocks, flat[:: len(Weights._fields)], strict=True):
         time = block.length(time)
         largest = max(largest, time * len(cast("Tensor", weight)))
-    threads = torch.get_num_threads()
-    return max(1, min(len(x), threads * max(1, PART // largest)))
+    return max(1, min(PART // largest, -(-len(x) // torch.get_num_threads())))
 
 
-def _forward_part(run: _Pass, epilogue: Epilogue, x: Tensor) -> tuple[list[Tensor], list[Done]]:
+def _forward_part(run: _Pass, epilogue: Epilogue, x: Tensor) -> _Kept:
     """Return each convolution's output, and what followed it."""
     batch, outputs, finished = len(x), [], []
     run.place(0, batch, x.shape[1]).copy_(x)
@@ -207,9 +224,7 @@ class _Backward:
             for time, w in zip(times, run.weights, strict=True)
         ]
 
-    def __call__(
-        self, x: Tensor, kept: tuple[list[Tensor], list[Done]], of_read: tuple[Tensor, ...]
-    ) -> Tensor | None:
+    def __call__(self, x: Tensor, kept: _Kept, of_read: tuple[Tensor, ...]) -> Tensor | None:
         """Take one part; return the gradient of its windows if wanted."""
         run, batch, gradient = self.run, len(x), None
         remaining = list(of_read)
@@ -233,7 +248,7 @@ class _Backward:
             gradient = wide[:, before : before + length]
         return gradient
 
-    def _input(self, index: int, x: Tensor, kept: tuple[list[Tensor], list[Done]]) -> Tensor:
+    def _input(self, index: int, x: Tensor, kept: _Kept) -> Tensor:
         """Make the input of a block again, from the convolution before it."""
         run, batch = self.run, len(x)
         if index == 0:

@@ -1,0 +1,59 @@
+"""Work in shares: in order, without gradient, on threads of its own."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from crossl.nn.encoders import StridedEncoder
+from crossl.nn.shares import in_shares
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_results_keep_the_order_of_items(threads):
+    found = in_shares(list, list(range(7)))
+    assert len(found) == threads
+    assert [item for share in found for item in share] == list(range(7))
+
+
+def test_a_share_uses_one_thread_and_the_caller_keeps_its_own(threads):
+    told = in_shares(lambda _: (torch.get_num_threads(), threading.get_ident()), [0, 1, 2])
+    if threads > 1:
+        assert {number for number, _ in told} == {1}
+        assert threading.get_ident() not in {ident for _, ident in told}
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_error_reaches_the_caller():
+    def fail(_):
+        raise ValueError("broken share")
+
+    with pytest.raises(ValueError, match="broken share"):
+        in_shares(fail, [1, 2, 3])
+
+
+def test_latents_and_gradients_do_not_depend_on_the_number_of_threads(threads):
+    torch.manual_seed(0)
+    encoder, x = StridedEncoder(3), torch.randn(9, 64, 3)
+    latent = encoder(x)
+    latent.square().sum().backward()
+    torch.set_num_threads(1)
+    gradients = [p.grad.clone() for p in encoder.parameters()]
+    encoder.zero_grad()
+    alone = encoder(x)
+    alone.square().sum().backward()
+    torch.testing.assert_close(latent, alone, rtol=1e-5, atol=1e-5)
+    for one, parameter in zip(gradients, encoder.parameters(), strict=True):
+        size = parameter.grad.abs().max().item()
+        torch.testing.assert_close(one, parameter.grad, rtol=0, atol=1e-4 * size + 1e-6)
+    torch.set_num_threads(threads)
