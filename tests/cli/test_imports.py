@@ -16,7 +16,7 @@ HELP = [
     ["--help"], ["--version"], ["demo", "--help"], ["prepare", "--help"], ["inspect", "--help"],
     ["data", "--help"], ["data", "fetch", "--help"], ["data", "doctor", "--help"],
     ["pretrain", "--help"], ["probe", "--help"], ["evaluate", "--help"], ["report", "--help"],
-    ["embed", "--help"],
+    ["embed", "--help"], ["sweep", "--help"],
 ]  # fmt: skip
 CODE = """
 import sys

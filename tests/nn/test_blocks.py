@@ -209,3 +209,10 @@ def test_the_environment_can_switch_compiled_kernels_off(monkeypatch):
     code = "from crossl.nn.blocks import fastest_epilogue; print(type(fastest_epilogue()).__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "TorchEpilogue"
+
+
+@pytest.mark.parametrize("kind", ["tcn", "strided"])
+def test_gradients_are_laid_out_as_their_parameters(kind):
+    encoder = random_encoder(kind, 3)
+    encoder(torch.randn(4, 60, 3)).sum().backward()
+    assert all(p.grad.is_contiguous() for p in encoder.parameters())

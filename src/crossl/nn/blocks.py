@@ -267,7 +267,8 @@ class _Backward:
         for convolution, sums, weights in zip(
             self.run.convolutions, self.sums, self.run.weights, strict=True
         ):
-            d_weight = convolution.weight_gradient().to(weights.weight.dtype)
+            # laid out as the weight is: processes that share gradients ask for it
+            d_weight = convolution.weight_gradient().to(weights.weight.dtype).contiguous()
             out += [d_weight, sums[3]]
             out += [sums[i] if p is not None else None for i, p in enumerate(weights[2:])]
         return out
