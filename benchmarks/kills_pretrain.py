@@ -113,7 +113,8 @@ def main() -> None:
         if fault:
             faults.append(f"kill {kills}: {fault}")
     for out in (cut, whole):
-        subprocess.run(command(work / "store", out, asked.devices, asked.steps), check=True)
+        words = command(work / "store", out, asked.devices, asked.steps)
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     for name in FILES:
         if (cut / name).read_bytes() != (whole / name).read_bytes():
             faults.append(f"{name} differs from the run that was not killed")
