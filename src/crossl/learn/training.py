@@ -31,6 +31,7 @@ from crossl.learn.resuming import as_at_epoch_start
 from crossl.learn.schedule import Schedule, build_optimizer
 from crossl.learn.stopping import Stopped, StopSignals
 from crossl.learn.tally import Tally
+from crossl.nn.blocks import forget_memory
 from crossl.nn.model import CrossModalModel
 
 logger = logging.getLogger(__name__)
@@ -226,6 +227,7 @@ class Pretraining(lightning.LightningModule):
     def forget_step(self) -> None:
         """Let go of what a step that failed left in memory."""
         self._last, self._embeddings = None, []
+        forget_memory()
         for parameter in self.method.parameters():
             parameter.grad = None
 

@@ -119,6 +119,11 @@ class _Memory(threading.local):
 _memory = _Memory()
 
 
+def forget_memory() -> None:
+    """Give back what this thread keeps from one call to the next."""
+    _memory.pieces.clear()
+
+
 def _workspace(use: str, dtype: torch.dtype, shape: tuple[int, int, int], before: int) -> Tensor:
     """Return memory that starts as zeros; the same piece for the same use, so padding stays zero.
 
@@ -267,8 +272,8 @@ class _Backward:
         for convolution, sums, weights in zip(
             self.run.convolutions, self.sums, self.run.weights, strict=True
         ):
-            # laid out as the weight is: processes that share gradients ask for it
-            d_weight = convolution.weight_gradient().to(weights.weight.dtype).contiguous()
+            # laid out as the weight is, to the stride: processes that share gradients ask for it
+            d_weight = torch.empty_like(weights.weight).copy_(convolution.weight_gradient())
             out += [d_weight, sums[3]]
             out += [sums[i] if p is not None else None for i, p in enumerate(weights[2:])]
         return out
