@@ -55,6 +55,8 @@ def _pool(size: int, _process: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(size, thread_name_prefix="crossl-share")
 
     def settle() -> None:
+        # a thread takes the default on its first use, whatever was set before: make it do so now
+        torch.get_num_threads()
         torch.set_num_threads(1)  # of this thread, but also the default of later ones
         ready.wait()
 
