@@ -148,7 +148,11 @@ class PredictiveAggregator(nn.Module):
         ):
             rows = (~kept).flatten().nonzero()[:, 0]
             # the last layer and the read-out, both affine, are one product
-            read = linear(activation(first(shared[rows])), reads @ last.weight, reads @ last.bias)
+            read = linear(
+                activation(first(shared.index_select(0, rows))),
+                reads @ last.weight,
+                reads @ last.bias,
+            )
             out.index_add_(0, rows, read)
         batch, choice, _ = keep.shape
         return out.view(batch, choice, len(bias))
