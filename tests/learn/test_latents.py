@@ -72,10 +72,10 @@ def test_embeddings_read_for_all_subsets_equal_those_of_each(head: Head, holed: 
 
 
 def test_windows_are_read_in_blocks_that_join_in_order(tables: Tables) -> None:
-    table = tables["train"].take(np.arange(150) % len(tables["train"]))
+    table = tables["train"].take(np.arange(300) % len(tables["train"]))
     weight, bias = np.ones((1, 3 * 8), np.float32), np.zeros(1, np.float32)
     blocks = list(table.read("encoders", [(0,), (0, 2)], weight, bias))
-    assert [len(block) for block in blocks] == [64, 64, 22]
+    assert [len(block) for block in blocks] == [128, 128, 44]
     wanted = table.embed("encoders", (0, 2)).sum(axis=1)
     np.testing.assert_allclose(np.concatenate(blocks)[:, 1, 0], wanted, rtol=1e-4, atol=1e-4)
 

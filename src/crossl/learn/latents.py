@@ -21,8 +21,8 @@ Subset = tuple[int, ...]
 Array = NDArray[np.floating[Any]]
 
 EMBED_ROWS = 8192
-READ_ROWS = 64
-"""Windows that are read under all subsets in one go: what a cache of the processor holds."""
+READ_ROWS, MAX_READ_ROWS = 128, 512
+"""Windows that a thread, and all threads, read under all subsets in one go: what caches hold."""
 
 
 def subsets(modalities: int) -> list[Subset]:
@@ -119,7 +119,8 @@ class LatentTable:
         device = self._device if head == "aggregator" else torch.device("cpu")
         weights = [torch.from_numpy(np.asarray(a, np.float32)).to(device) for a in (weight, bias)]
         allowed = self._allowed(choices).to(device)
-        parts = zip(self.latent.split(READ_ROWS), self.present.split(READ_ROWS), strict=True)
+        rows = min(READ_ROWS * torch.get_num_threads(), MAX_READ_ROWS)
+        parts = zip(self.latent.split(rows), self.present.split(rows), strict=True)
         for latent, present in parts:
             z, p = latent.to(device), present.to(device)
             with torch.inference_mode():
