@@ -42,10 +42,10 @@ MODALITIES = tuple(Modality(f"m{i}", ("x", "y", "z"), "m/s^2", RATE_HZ) for i in
 ROWS = np.arange(BATCH * STEPS)
 
 
-def make_store(path: Path) -> Store:
-    """Write noise of one subject, windows that do not overlap."""
+def make_store(path: Path, *, windows: int = len(ROWS)) -> Store:
+    """Write noise of one subject, windows that do not overlap, and 8 more to validate on."""
     rng = np.random.default_rng(0)
-    samples = round((len(ROWS) + 8) * WINDOW_S * RATE_HZ)
+    samples = round((windows + 8) * WINDOW_S * RATE_HZ)
     signals = {
         m.name: Signal(rng.normal(size=(samples, 3)).astype(np.float32), RATE_HZ)
         for m in MODALITIES
@@ -60,9 +60,10 @@ def make_store(path: Path) -> Store:
     )  # fmt: skip
 
 
-def settings(recipe: str) -> RunConfig:
-    """Take a recipe at this batch size, for one epoch."""
-    return load_config(base=recipe, overrides=[f"schedule.batch_size={BATCH}", "schedule.epochs=1"])
+def settings(recipe: str, *overrides: str) -> RunConfig:
+    """Take a recipe at this batch size, for one epoch if nothing else is said."""
+    usual = [f"schedule.batch_size={BATCH}", "schedule.epochs=1"]
+    return load_config(base=recipe, overrides=[*usual, *overrides])
 
 
 def bare_steps(recipe: str, source: WindowSource) -> list[float]:
@@ -126,14 +127,15 @@ class Stopwatch:
         self.monkey.backward = self._backward  # type: ignore[method-assign]
 
 
-def whole_steps(recipe: str, source: WindowSource, folder: Path) -> tuple[list[float], list[float]]:
+def whole_steps(
+    config: RunConfig, source: WindowSource, folder: Path, *, windows: int = len(ROWS)
+) -> tuple[list[float], list[float]]:
     """Seconds of the trainer's steps, and of those outside terms and backward."""
-    config = settings(recipe)
     model = build_model(config, MODALITIES, window_s=WINDOW_S, seed=0)
     with Stopwatch(Pretraining) as watch:
         pretrain(
-            build_method(config, model, seed=0), source, train=ROWS,
-            validation=np.arange(len(ROWS), len(ROWS) + 8), schedule=config.schedule.build(),
+            build_method(config, model, seed=0), source, train=np.arange(windows),
+            validation=np.arange(windows, windows + 8), schedule=config.schedule.build(),
             seed=0, out=folder,
         )  # fmt: skip
     steps = np.diff(watch.ends)
@@ -147,7 +149,7 @@ def measure(recipe: str, source: WindowSource, turns: int) -> dict[str, float]:
     for _ in range(turns):
         bare += bare_steps(recipe, source)
         with tempfile.TemporaryDirectory() as folder:
-            steps, rest = whole_steps(recipe, source, Path(folder))
+            steps, rest = whole_steps(settings(recipe), source, Path(folder))
         whole += steps
         outside += rest
     found = {"bare": statistics.median(bare), "whole": statistics.median(whole),

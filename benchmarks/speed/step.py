@@ -38,6 +38,7 @@ from crossl.config import RunConfig, load_config
 from crossl.config.build import build_method, build_model
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
+from crossl.learn.schedule import build_optimizer
 from crossl.nn import blocks, encoders
 from crossl.nn.epilogue import TorchEpilogue
 
@@ -73,10 +74,7 @@ class CrosslStep:
         config: RunConfig = load_config(None, base=recipe, overrides=[])
         model = build_model(config, modalities, window_s=length / 100, seed=0)
         self.method = build_method(config, model, seed=0).train().to(device)
-        if recipe == "paper":
-            self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.method.parameters())
-        else:
-            self.optimizer = torch.optim.AdamW(self.method.parameters(), lr=1e-3, fused=True)
+        self.optimizer, _ = build_optimizer(config.schedule.build(), self.method, 400)
         self.generator = torch.Generator(device).manual_seed(0)
         self.names = [m.name for m in modalities]
         self.device, self.kind = device, kind

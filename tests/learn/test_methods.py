@@ -136,7 +136,7 @@ def test_a_modality_that_one_window_has_is_left_out_of_the_modality_terms(
     terms = method.terms(replace(batch, present=present), torch.Generator().manual_seed(0))
     assert torch.isfinite(torch.stack(list(terms.values()))).all()
     torch.stack(list(terms.values())).sum().backward()
-    assert all(p.grad is None for p in method.modality_expanders[2].parameters())
+    assert not any(p.grad.any() for p in method.modality_expanders[2].parameters())
 
 
 @pytest.mark.parametrize("strategy", ["random", "spatial", "column"])

@@ -36,13 +36,17 @@ class Broken(nn.Module):
     def model(self) -> CrossModalModel:
         return self.inner.model
 
-    def encode(self, batch: Batch, **options: Any) -> list[torch.Tensor]:
-        return self.inner.encode(batch, **options)
+    def views(self, batch: Batch, **options: Any) -> Mapping[str, torch.Tensor]:
+        return self.inner.views(batch, **options)
 
-    def compare(
-        self, latents: Any, present: torch.Tensor, generator: torch.Generator
-    ) -> Mapping[str, torch.Tensor]:
-        terms = dict(self.inner.compare(latents, present, generator))
+    def encode(self, *given: Any) -> torch.Tensor:
+        return self.inner.encode(*given)
+
+    def draw(self, *given: Any) -> torch.Tensor:
+        return self.inner.draw(*given)
+
+    def compare(self, *given: Any) -> dict[str, torch.Tensor]:
+        terms = dict(self.inner.compare(*given))
         self.steps += self.training
         if self.steps > 2:
             terms["prediction"] = self.factor(terms["prediction"])

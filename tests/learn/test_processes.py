@@ -20,7 +20,7 @@ from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ConfigError, DataError
-from crossl.learn.draws import BLOCK, augment_rows
+from crossl.learn.draws import BLOCK, augment_views
 from crossl.learn.methods import Method
 from crossl.learn.pretrain import pretrain
 from crossl.learn.processes import Processes, Ranks
@@ -135,7 +135,7 @@ def test_a_modality_that_no_window_has_gives_no_gradient_on_any_number_of_proces
     rows = np.r_[with_ecg, fold.train[~store.present[fold.train, 2]][:10]]
     request = {**asked(small(), store, rows, tmp_path), "dtype": "float64"}
     one = alone("step", request)
-    assert not [name for name in one if name.startswith("modality_expanders.2")]
+    assert not any(g.any() for name, g in one.items() if name.startswith("modality_expanders.2"))
     for several in together("step", request):
         close(several, one, 1e-12)
 
@@ -186,17 +186,31 @@ def test_augmentation_of_some_rows_is_that_of_all_rows(
 ) -> None:
     signals = {n: torch.from_numpy(x) for n, x in store.gather(fold.train[:75]).items()}
     augment = small("crossl", "method.augmentation.time_mask=0.3").method.augmentation.build()
-    whole = augment_rows(augment, signals, seed=3, view=0, first=0)
+    given = {"views": 2, "seed": 3, "whole": 75}
+    whole = augment_views(augment, signals, **given)
+    views = {name: x.unflatten(0, (2, 75)) for name, x in whole.items()}
     for a, b in ((0, 10), (10, 40), (40, 75), (BLOCK, 2 * BLOCK)):
         part = {name: x[a:b] for name, x in signals.items()}
         torch.testing.assert_close(
-            augment_rows(augment, part, seed=3, view=0, first=a),
-            {name: x[a:b] for name, x in whole.items()}, rtol=0, atol=0,
+            augment_views(augment, part, first=a, **given),
+            {name: x[:, a:b].flatten(0, 1) for name, x in views.items()}, rtol=0, atol=0,
         )  # fmt: skip
-    other = augment_rows(augment, signals, seed=3, view=1, first=0)
-    assert not torch.equal(other["wrist_acc"][:BLOCK], whole["wrist_acc"][:BLOCK])
-    noise = whole["wrist_heat"] - signals["wrist_heat"]
+    assert not torch.equal(*views["wrist_acc"][:, :BLOCK])
+    noise = views["wrist_heat"][0] - signals["wrist_heat"]
     assert not torch.equal(noise[:BLOCK], noise[BLOCK : 2 * BLOCK])
+
+
+def test_augmentation_does_not_depend_on_the_number_of_threads(
+    small: Callable[..., RunConfig], store: Store, fold: Fold
+) -> None:
+    signals = {n: torch.from_numpy(x) for n, x in store.gather(fold.train[:75]).items()}
+    augment = small("crossl").method.augmentation.build()
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(augment_views(augment, signals, views=2, seed=3))
+    torch.set_num_threads(before)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_fewer_windows_than_processes_are_refused(

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossl.objectives import vicreg
-from crossl.objectives.vicreg import covariance_term, invariance_term, variance_term
+from crossl.objectives.vicreg import (
+    covariance_term,
+    invariance_term,
+    variance_term,
+    vicreg_of_several,
+)
 
 
 def pair(n, d, seed=0, scale=1.0):
@@ -103,3 +108,38 @@ def test_gradients_equal_numerical_ones():
 def test_views_that_do_not_match_are_refused(one, two):
     with pytest.raises(ValueError, match=r"vicreg: views have shapes .*; two equal \(batch, dim\)"):
         vicreg(torch.zeros(one), torch.zeros(two))
+
+
+def several(batches, n, d):
+    """Return (batch, d, n) views of noise, samples last."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, batches, d, n)) * 0.3 + rng.normal(size=(batches, 1, 1))
+    return torch.from_numpy(a), torch.from_numpy(b)
+
+
+def test_vicreg_of_several_batches_is_that_of_each():
+    a, b = several(3, 9, 5)
+    got = vicreg_of_several(a, b, invariance=2, variance=3, covariance=5)
+    for i in range(3):
+        wanted = vicreg(a[i].T, b[i].T, invariance=2, variance=3, covariance=5)
+        torch.testing.assert_close({k: v[i] for k, v in got.items()}, wanted)
+
+
+def test_samples_that_do_not_count_change_neither_terms_nor_gradients():
+    a, b = several(4, 9, 5)
+    rows = torch.rand(4, 9, generator=torch.Generator().manual_seed(0)) < 0.6
+    rows[2], rows[3] = False, False
+    rows[3, 4] = True  # one sample has no variance
+    found = []
+    for filling in (0.0, 1e3):
+        filled = [torch.where(rows[:, None], x, filling).requires_grad_() for x in (a, b)]
+        terms = vicreg_of_several(*filled, rows.double())
+        sum(term.sum() for term in terms.values()).backward()
+        found.append({**terms, "a": filled[0].grad, "b": filled[1].grad})
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+    for i in range(2):
+        wanted = vicreg(a[i][:, rows[i]].T, b[i][:, rows[i]].T)
+        torch.testing.assert_close({k: found[0][k][i] for k in wanted}, wanted)
+    for i in (2, 3):
+        assert not any(found[0][k][i] for k in ("invariance", "variance", "covariance"))
+    assert not found[0]["a"][~rows[:, None].expand_as(a)].any()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from crossl.nn.shares import in_shares
+
 BLOCK = 32
 """Rows of a whole batch that share a seed. Fewer rows are more calls, more rows are more noise
 that is drawn and thrown away where the share of a process ends inside a block."""
@@ -22,29 +24,70 @@ def seeded(seed: int, *numbers: int, device: torch.device | str = "cpu") -> torc
     return torch.Generator(device=device).manual_seed(int(state) >> 1)
 
 
-def augment_rows(
-    augment: Augment, signals: Mapping[str, Tensor], *, seed: int, view: int, first: int
+def seed_dropout(seed: int, device: torch.device) -> None:
+    """Seed what layers draw on a device, and no other: that takes long."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    elif device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def augment_views(
+    augment: Augment,
+    signals: Mapping[str, Tensor],
+    *,
+    views: int,
+    seed: int,
+    first: int = 0,
+    whole: int | None = None,
 ) -> dict[str, Tensor]:
-    """Augment windows of a larger batch as they would be within it.
+    """Augment windows of a larger batch as they would be within it, several times.
 
     Args:
         augment: changes (B, T, C) signals, each window for itself, by a generator.
         signals: {modality: (b, T, C)}, some rows of the batch.
+        views: V, how often.
         seed: of the step.
-        view: number of the view.
         first: place of the first of these rows in the whole batch.
+        whole: rows of the whole batch; these are all if None.
+
+    Returns:
+        {modality: (V * b, T, C)}, one view after the other.
     """
     some = next(iter(signals.values()))
-    count, parts = len(some), []
-    for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
-        begin = block * BLOCK - first  # of the block, among these rows
-        own = slice(max(0, begin), min(count, begin + BLOCK))
-        before, after = own.start - begin, begin + BLOCK - own.stop
-        # a block is always drawn as a whole: what is drawn depends on its shape
-        whole = {n: _filled(x[own], before, after) for n, x in signals.items()}
-        changed = augment(whole, seeded(seed, view, block, device=some.device))
-        parts.append({name: x[before : BLOCK - after] for name, x in changed.items()})
-    return {name: torch.cat([part[name] for part in parts]) for name in signals}
+    on_cpu = some.device.type == "cpu"
+    # elsewhere what is drawn for nothing costs less than drawing block by block
+    size = BLOCK if on_cpu else whole or len(some)
+    blocks = range(first // size, -(-(first + len(some)) // size))
+    pieces = [(view, block) for view in range(views) for block in blocks]
+
+    def changed(some: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        return [_augment_block(augment, signals, (seed, *piece), first, size) for piece in some]
+
+    with torch.no_grad():
+        done = in_shares(changed, pieces) if on_cpu else [changed(pieces)]
+        parts = [part for share in done for part in share]
+        return {name: torch.cat([part[name] for part in parts]) for name in signals}
+
+
+def _augment_block(
+    augment: Augment,
+    signals: Mapping[str, Tensor],
+    what: tuple[int, int, int],
+    first: int,
+    size: int,
+) -> dict[str, Tensor]:
+    """Augment those of these rows that lie in a block; `what` is seed, view and block."""
+    some = next(iter(signals.values()))
+    begin = what[2] * size - first  # of the block, among these rows
+    own = slice(max(0, begin), min(len(some), begin + size))
+    before, after = own.start - begin, begin + size - own.stop
+    # a block is always drawn as a whole: what is drawn depends on its shape
+    filled = {n: _filled(x[own], before, after) for n, x in signals.items()}
+    changed = augment(filled, seeded(*what, device=some.device))
+    return {name: x[before : size - after] for name, x in changed.items()}
 
 
 def _filled(x: Tensor, before: int, after: int) -> Tensor:

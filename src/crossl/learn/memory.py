@@ -50,7 +50,7 @@ def refuse_batch(
         device: of this process.
         processes: that share a batch.
     """
-    module = cast("nn.Module", method).to(device)
+    module = cast("nn.Module", method)
     fits = share = max(2, size // processes.world)
     while fits > 1:
         fits //= 2
@@ -76,6 +76,7 @@ def _can_step(
     device: torch.device,
 ) -> bool:  # fmt: skip
     try:
+        cast("nn.Module", method).to(device)
         batch = collate(source, rows).to(device)
         with computing_in(precision, device):
             terms = method.terms(batch, torch.Generator(device=device).manual_seed(0))

@@ -6,22 +6,29 @@ each view, VICReg makes the two agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossl.data.batch import Batch
 from crossl.learn.augment import Augmentation
-from crossl.learn.draws import augment_rows
+from crossl.learn.draws import augment_views
+from crossl.learn.expanders import build_expander, expand
 from crossl.learn.precision import at_least_float32
 from crossl.nn.aggregators import PredictiveAggregator
 from crossl.nn.encoders import TcnEncoder
 from crossl.nn.masking import Strategy, draw_keep, draw_spatial_views
-from crossl.nn.model import CrossModalModel, Latent
-from crossl.objectives.vicreg import vicreg
+from crossl.nn.model import CrossModalModel
+from crossl.objectives.vicreg import vicreg, vicreg_of_several
+
+Signals = Mapping[str, Float[Tensor, "row time channel"]]
+Present = Bool[Tensor, "batch modality"]
+Views = Float[Tensor, "batch view modality dim"]
+Keeps = Bool[Tensor, "view batch modality *dim"]
 
 
 @dataclass(frozen=True)
@@ -40,39 +47,75 @@ class VicregWeights:
                 invariance=self.invariance, variance=self.variance, covariance=self.covariance,
             )  # fmt: skip
 
+    def of_several(
+        self, z: Float[Tensor, "view network width batch"], rows: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms of several networks, (N,) each, likewise."""
+        with torch.autocast(z.device.type, enabled=False):
+            a, b = at_least_float32(z)
+            return vicreg_of_several(
+                a, b, rows,
+                invariance=self.invariance, variance=self.variance, covariance=self.covariance,
+            )  # fmt: skip
+
 
 class Method(Protocol):
     """What the trainer asks of a method, which is a torch module too.
 
-    What a window's latent is made of (`encode`) is apart from what compares windows (`compare`):
-    between the two, processes that share a batch gather its latents.
+    One step is four calls. `views` and `draw` are where chance comes in; `encode` and `compare`
+    only compute, always the same for tensors of the same shapes. What a window's latent is made
+    of is apart from what compares windows: between `encode` and `compare`, processes that share a
+    batch gather its latents.
     """
 
     model: CrossModalModel
 
-    def encode(self, batch: Batch, *, seed: int, first: int = 0) -> list[Latent]:
-        """Return the latents of each view, (B, M, K), of each window for itself.
+    def views(
+        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
+    ) -> Signals:
+        """Return standardised windows of every view, one view after the other.
 
         Args:
             batch: windows, which may be some rows of a larger batch.
             seed: of what is drawn.
             first: place of the first of them in the whole batch.
+            whole: rows of the whole batch; these are all if None.
         """
 
-    def compare(
-        self, latents: Sequence[Latent], present: Tensor, generator: torch.Generator
-    ) -> Mapping[str, Tensor]:
+    def encode(self, signals: Signals, present: Present) -> Views:
+        """Return the latents of each view, of each window for itself.
+
+        Args:
+            signals: from `views`.
+            present: (B, M) of these windows.
+        """
+
+    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
+        """Draw what each of two masked views keeps, of a whole batch."""
+
+    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
         """Return the terms of the loss of a whole batch; the loss is their sum."""
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Encode and compare a whole batch."""
+    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Take all four steps, on a whole batch."""
 
 
 def _draw_seed(generator: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
-class PaperMethod(nn.Module):
+class _Steps(nn.Module):
+    """What methods have in common."""
+
+    def terms(self: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """See `Method`."""
+        latents = self.encode(self.views(batch, seed=_draw_seed(generator)), batch.present)
+        keeps = self.draw(batch.present, generator)
+        found: dict[str, Tensor] = self.compare(latents, batch.present, keeps)
+        return found
+
+
+class PaperMethod(_Steps):
     """The published code: one encoder pass, two masks, VICReg on the aggregator's output.
 
     Dropout is off while pretraining, as in the authors' code (`src/model.py:120`), and 1e-4 times
@@ -108,24 +151,26 @@ class PaperMethod(nn.Module):
         self.model.encoders.eval()
         return self
 
-    def encode(self, batch: Batch, *, seed: int, first: int = 0) -> list[Latent]:  # noqa: ARG002
-        """Encode once: both views are of one encoder pass, nothing is drawn."""
-        return [self.model.latent(batch)]
+    def views(
+        self, batch: Batch, *, seed: int = 0, first: int = 0, whole: int | None = None
+    ) -> Signals:
+        """Standardise; nothing is drawn."""
+        del seed, first, whole
+        return self.model.standardise(batch)
 
-    def compare(
-        self, latents: Sequence[Latent], present: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def encode(self, signals: Signals, present: Present) -> Views:
+        """Encode once: both masks are of one encoder pass."""
+        return self.model.encode(signals, present)[:, None]
+
+    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
+        """Draw two masks."""
+        return torch.stack([self._draw(present, generator) for _ in range(2)])
+
+    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
         """Return invariance, variance, covariance and kernel decay."""
-        (latent,) = latents
-        a, b = (
-            self.model.aggregator(latent, self._draw(present, generator))
-            for _ in range(2)
-        )  # fmt: skip
-        return {**self.weights(a, b), "kernel_decay": self.kernel_decay * self._squares()}
-
-    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Encode and compare a whole batch."""
-        return self.compare(self.encode(batch, seed=0), batch.present, generator)
+        del present  # masks are within it
+        a, b = (self.model.aggregator(latents[:, 0], keep) for keep in keeps)
+        return {**self.weights(a, b), "kernel_decay": self.kernel_decay * self._squares(a)}
 
     def _draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
         return draw_keep(
@@ -136,13 +181,13 @@ class PaperMethod(nn.Module):
             generator=generator,
         )
 
-    def _squares(self) -> Tensor:
+    def _squares(self, like: Tensor) -> Tensor:
         encoders = [e for e in self.model.encoders.values() if isinstance(e, TcnEncoder)]
         squares = [kernel.square().sum() for e in encoders for kernel in e.kernels()]
-        return torch.stack(squares).sum() if squares else torch.zeros(())
+        return torch.stack(squares).sum() if squares else like.new_zeros(())
 
 
-class CrosslMethod(nn.Module):
+class CrosslMethod(_Steps):
     """The default: two augmented views, spatial masks that differ, and three terms.
 
     `global`: VICReg on an expander over what the aggregator shares, of the two masked views.
@@ -179,9 +224,9 @@ class CrosslMethod(nn.Module):
         self.weights = weights or VicregWeights()
         self.modality_weight = modality_weight
         self.prediction_weight = prediction_weight
-        self.expander = _expander(self._aggregator.shared_dim, expander_dim)
+        self.expander = build_expander(self._aggregator.shared_dim, expander_dim)
         self.modality_expanders = nn.ModuleList(
-            _expander(model.latent_dim, expander_dim) for _ in model.modalities
+            build_expander(model.latent_dim, expander_dim) for _ in model.modalities
         )
 
     @property
@@ -190,69 +235,53 @@ class CrosslMethod(nn.Module):
         assert isinstance(aggregator, PredictiveAggregator)  # noqa: S101 - the builder's promise
         return aggregator
 
-    def encode(self, batch: Batch, *, seed: int, first: int = 0) -> list[Latent]:
-        """Encode two augmented views."""
-        signals = self.model.standardise(batch)
-        return self._encode_views(batch, [
-            augment_rows(self.augmentation, signals, seed=seed, view=view, first=first)
-            for view in range(2)
-        ])  # fmt: skip
+    def views(
+        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
+    ) -> Signals:
+        """Augment twice."""
+        return augment_views(
+            self.augmentation, self.model.standardise(batch), views=2, seed=seed, first=first,
+            whole=whole,
+        )  # fmt: skip
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Encode and compare a whole batch."""
-        latents = self.encode(batch, seed=_draw_seed(generator))
-        return self.compare(latents, batch.present, generator)
+    def encode(self, signals: Signals, present: Present) -> Views:
+        """Encode both views in one pass."""
+        latent = self.model.encode(signals, present.repeat(2, 1))
+        return latent.view(2, *present.shape, -1).transpose(0, 1)
 
-    def compare(
-        self, latents: Sequence[Latent], present: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
+        """Draw two masks of whole modalities that differ."""
+        keep_rate = self.keep_rate
+        return torch.stack(draw_spatial_views(present, keep_rate=keep_rate, generator=generator))
+
+    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
         """Return the weighted terms `global/...`, `modality/...` and `prediction`."""
-        keeps = [
-            k[:, :, None].expand_as(latents[0])
-            for k in draw_spatial_views(present, keep_rate=self.keep_rate, generator=generator)
-        ]
-        shared = [
-            self._aggregator.shared(latent, keep)
-            for latent, keep in zip(latents, keeps, strict=True)
-        ]
-        a, b = (self.expander(z) for z in shared)
-        terms = {f"global/{name}": term for name, term in self.weights(a, b).items()}
-        terms |= self._modality_terms(latents, present)
-        errors = [
-            _hidden_error(self._aggregator.predict(z), latent, present[:, :, None] & ~keep)
-            for z, latent, keep in zip(shared, latents, keeps, strict=True)
-        ]
-        terms["prediction"] = self.prediction_weight * (errors[0] + errors[1])
+        by_view = latents.transpose(0, 1)  # (2, B, M, K)
+        latent, keep = by_view.flatten(0, 1), keeps.flatten(0, 1)[:, :, None]
+        shared = self._aggregator.shared(latent, keep.expand_as(latent))
+        z = expand([self.expander], shared.unflatten(0, keeps.shape[:2])[:, :, None])
+        terms = {f"global/{n}": t.sum() for n, t in self.weights.of_several(z).items()}
+        rows = _counting(present)
+        z = expand(self.modality_expanders, by_view, rows)
+        share = self.modality_weight / len(self.modality_expanders)
+        terms |= {
+            f"modality/{n}": share * t.sum() for n, t in self.weights.of_several(z, rows).items()
+        }
+        hidden = present & ~keeps  # (2, B, M)
+        predicted = self._aggregator.predict(shared).view_as(by_view)
+        terms["prediction"] = self.prediction_weight * _hidden_error(predicted, by_view, hidden)
         return terms
 
-    def _encode_views(self, batch: Batch, views: list[dict[str, Tensor]]) -> list[Tensor]:
-        """Encode both views in one pass."""
-        both = {name: torch.cat([views[0][name], views[1][name]]) for name in views[0]}
-        latent = self.model.encode(both, batch.present.repeat(2, 1))
-        return list(latent.chunk(2))
 
-    def _modality_terms(self, latents: Sequence[Tensor], present: Tensor) -> dict[str, Tensor]:
-        """Average VICReg over the modalities, each on the windows that have it."""
-        total: dict[str, Tensor] = {}
-        for i, expander in enumerate(self.modality_expanders):
-            rows = present[:, i]
-            if rows.sum() < 2:
-                continue
-            a, b = (expander(latent[rows, i]) for latent in latents)
-            for name, term in self.weights(a, b).items():
-                scaled = self.modality_weight / len(self.modality_expanders) * term
-                total[f"modality/{name}"] = total.get(f"modality/{name}", 0.0) + scaled
-        return total
-
-
-def _expander(fan_in: int, width: int) -> nn.Sequential:
-    # statistics of the batch in validation too: the objective stays the one that is trained
-    norm = nn.BatchNorm1d(width, track_running_stats=False)
-    return nn.Sequential(nn.Linear(fan_in, width), norm, nn.GELU(), nn.Linear(width, width))
+def _counting(present: Present) -> Float[Tensor, "modality batch"] | None:
+    """Return which rows count for each modality; None, where it costs nothing to see, if all do."""
+    if present.device.type == "cpu" and bool(present.all()):
+        return None
+    return present.T.to(torch.float32)
 
 
 def _hidden_error(predicted: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
-    """Mean squared error over hidden entries of (B, M, K); no gradient to the target."""
-    error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square()
-    weight = hidden.expand_as(error).to(error.dtype)
-    return (error * weight).sum() / weight.sum().clamp(min=1)
+    """Mean squared error over hidden entries of each view (B, M, K), summed; targets are fixed."""
+    error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square().mean(dim=3)
+    weight = hidden.to(error.dtype)
+    return ((error * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)).sum()

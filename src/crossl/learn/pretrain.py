@@ -164,7 +164,6 @@ def _build_trainer(
         plugins=[AtomicCheckpoints(), _environment(processes)],
         use_distributed_sampler=False,  # batches know their share
         max_epochs=pretraining.epochs,
-        gradient_clip_val=schedule.gradient_norm,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -178,8 +177,6 @@ def _strategy(processes: Processes) -> str | DDPStrategy:
     if processes.world == 1:
         return "auto"
     return DDPStrategy(
-        # where a batch lacks a modality its expander has no gradient
-        find_unused_parameters=True,
         broadcast_buffers=False,  # statistics never change after the start
         timeout=timedelta(hours=2),  # while the first process reads all windows for them
     )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from crossl.learn.adam import KerasAdam
+from crossl.learn.adam import AdamW, KerasAdam
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def build_optimizer(
               {"params": rest, "weight_decay": 0.0}]  # fmt: skip
     # one kernel instead of a dozen, where torch has it
     fused = all(p.device.type in ("cpu", "cuda") for p in module.parameters())
-    optimizer = torch.optim.AdamW(groups, lr=s.lr, fused=fused)
+    optimizer = AdamW(groups, lr=s.lr, fused=fused)
     warmup = max(1.0, s.warmup_share * total_steps)
 
     def rate(step: int) -> float:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
 from crossl.learn.collapse import collapse_measures, collapse_warning
-from crossl.learn.draws import seeded
+from crossl.learn.draws import seed_dropout, seeded
 from crossl.learn.loading import Batches, Part, training_batches, validation_batches
 from crossl.learn.methods import Method
 from crossl.learn.nonfinite import stop_nonfinite
@@ -86,10 +86,14 @@ class Pretraining(lightning.LightningModule):
         self.averaged: CrossModalModel | None = None
         if schedule.average_decay > 0:
             self.averaged = copy.deepcopy(method.model).requires_grad_(requires_grad=False)
+            averages: list[Tensor] = list(self.averaged.parameters())
+            self._averages = averages, list[Tensor](method.model.parameters())
         self.ranks, self.signals = Ranks(), StopSignals()
         self.trained_terms, self._validated, self._embeddings = Tally(), Tally(), list[Tensor]()
         self._done = 0  # batches of this epoch
+        self._gradients: list[Tensor] = []
         self._last: tuple[Part, dict[str, Tensor], Tensor] | None = None
+        self._named = list(self.method.named_parameters())
         self.train()  # Lightning does not: a method decides what else that means
 
     @property
@@ -159,17 +163,19 @@ class Pretraining(lightning.LightningModule):
     def _terms(self, part: Part, masks: int, number: int) -> dict[str, Tensor]:
         """Encode this process's windows, compare those of all."""
         noise = self._generator(NOISE, masks, number).initial_seed()
+        method, present = self.typed, part.present
+        keeps = method.draw(present, self._generator(masks, number))
         with computing_in(self.schedule.precision, self.device):
-            views = self.typed.encode(part.batch, seed=noise, first=part.first)
+            signals = method.views(part.batch, seed=noise, first=part.first, whole=len(part.rows))
+            own = at_least_float32(method.encode(signals, part.batch.present))
             # all views in one exchange: (b, V, M, K) -> (B, V, M, K)
-            own = torch.stack([at_least_float32(view) for view in views], dim=1)
-            latents = self.ranks.gather(own, len(part.rows)).unbind(dim=1)
-            return dict(self.typed.compare(latents, part.present, self._generator(masks, number)))
+            latents = self.ranks.gather(own, len(part.rows))
+            return method.compare(latents, present, keeps)
 
     def training_step(self, batch: Part, batch_idx: int) -> Tensor:
         """Return the loss of one step."""
         step = self.global_step
-        torch.manual_seed(self._generator(DROPOUT, step, self.ranks.rank).initial_seed())
+        seed_dropout(self._generator(DROPOUT, step, self.ranks.rank).initial_seed(), self.device)
         terms = self._terms(batch, MASKS, step)
         loss = torch.stack(list(terms.values())).sum()
         self._last = (batch, terms, loss.detach())
@@ -179,15 +185,23 @@ class Pretraining(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before what is not finite reaches the weights; the one wait for the device."""
         _, terms, loss = self._last or _no_step()
-        named = [(n, p.grad) for n, p in self.method.named_parameters() if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm([g for _, g in named]))
-        if torch.isfinite(torch.stack([loss, norms.sum()])).all():
+        named = [(name, p.grad) for name, p in self._named if p.grad is not None]
+        self._gradients = [gradient for _, gradient in named]
+        self._norms = torch.stack(torch._foreach_norm(self._gradients))
+        if torch.isfinite(torch.stack([loss, self._norms.sum()])).all():
             return
         if not torch.isfinite(loss):
             told = ", ".join(f"{name} {x.item():.3g}" for name, x in terms.items())
             self._stop(f"the loss is not finite ({told})")
-        bad = next(name for (name, _), x in zip(named, norms, strict=True) if not x.isfinite())
+        bad = next(n for (n, _), x in zip(named, self._norms, strict=True) if not x.isfinite())
         self._stop(f"the gradient of {bad} is not finite")
+
+    def configure_gradient_clipping(self, *_: object, **__: object) -> None:
+        """Clip, by the norms that are known already."""
+        if self.schedule.gradient_norm is not None:
+            whole = torch.linalg.vector_norm(self._norms)
+            factor = (self.schedule.gradient_norm / (whole + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(self._gradients, factor)
 
     def _stop(self, what: str) -> NoReturn:
         part, _, _ = self._last or _no_step()
@@ -199,7 +213,7 @@ class Pretraining(lightning.LightningModule):
     def on_train_batch_end(self, *_: object) -> None:
         """Average; within an epoch, keep a checkpoint when one is due, and stop when asked to."""
         self._average()
-        self._last = None
+        self._last, self._gradients = None, []
         self._done += 1
         if self.trainer.is_last_batch:
             return  # validation and the checkpoint of the epoch follow
@@ -217,8 +231,7 @@ class Pretraining(lightning.LightningModule):
             return
         decay = min(self.schedule.average_decay, self.global_step / (self.global_step + 9))
         with torch.no_grad():
-            kept: list[Tensor] = list(self.averaged.parameters())
-            torch._foreach_lerp_(kept, list(self.typed.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(*self._averages, 1 - decay)
 
     def on_train_epoch_end(self) -> None:
         """Count anew."""
@@ -226,7 +239,7 @@ class Pretraining(lightning.LightningModule):
 
     def forget_step(self) -> None:
         """Let go of what a step that failed left in memory."""
-        self._last, self._embeddings = None, []
+        self._last, self._embeddings, self._gradients = None, [], []
         forget_memory()
         for parameter in self.method.parameters():
             parameter.grad = None

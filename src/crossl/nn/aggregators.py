@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from crossl.nn.several import apply_two_layers
 from crossl.nn.subsets import (
     Bias,
     Choices,
@@ -112,15 +113,16 @@ class PredictiveAggregator(nn.Module):
         """Join what is kept; each modality weighs by the share of it that is kept."""
         kept = keep.to(latent.dtype)
         both = torch.cat([torch.where(keep, latent, 0.0), kept], dim=2)  # (B, M, 2K)
-        projected = torch.stack([p(both[:, i]) for i, p in enumerate(self.project)], dim=1)
-        weight = kept.mean(dim=2, keepdim=True)  # (B, M, 1)
-        mean = (projected * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-6)
+        projected = apply_two_layers(self.project, both.transpose(0, 1))  # (M, B, S)
+        weight = kept.mean(dim=2).T[:, :, None]  # (M, B, 1)
+        mean = (projected * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-6)
         out: Tensor = self.mix(mean)
         return out
 
     def predict(self, shared: Float[Tensor, "batch shared"]) -> LatentStack:
         """Predict every modality's latent from what is shared."""
-        return torch.stack([predictor(shared) for predictor in self.predictors], dim=1)
+        everywhere = shared.expand(len(self.predictors), *shared.shape)
+        return apply_two_layers(self.predictors, everywhere).transpose(0, 1)
 
     def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
         """Join what is kept and complete what is not."""
@@ -162,7 +164,7 @@ class PredictiveAggregator(nn.Module):
     ) -> Float[Tensor, "batch subset shared"]:
         """Give `shared` of whole modalities kept or not, without a mean over them per subset."""
         whole = torch.cat([latent, torch.ones_like(latent)], dim=2)
-        projected = torch.stack([p(whole[:, i]) for i, p in enumerate(self.project)], dim=1)
+        projected = apply_two_layers(self.project, whole.transpose(0, 1)).transpose(0, 1)
         share = keep.to(latent.dtype)
         share = share / share.sum(dim=2, keepdim=True).clamp(min=1)  # (B, S, M)
         mix: Any = self.mix

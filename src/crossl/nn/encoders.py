@@ -12,6 +12,11 @@ from crossl.errors import ConfigError
 from crossl.nn.blocks import can_run_blocks, run_blocks
 from crossl.nn.epilogue import Block, Weights
 from crossl.nn.layers import pad_same, pool_time
+from crossl.nn.shares import in_shares
+
+PREPARED = 400_000
+"""About this many samples of windows are prepared at a time: fewer are more calls, more are memory
+that is not at hand."""
 
 Window = Float[Tensor, "batch time channel"]
 Latent = Float[Tensor, "batch dim"]
@@ -151,9 +156,10 @@ class StridedEncoder(nn.Module):
 
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
-        y = x.abs().log1p().copysign(x)  # (B, T, C), channels last all the way
-        pooled = self._levels(y) if can_run_blocks(x) else self._levels_one_by_one(y)
-        latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(raw_statistics(x))
+        apart = can_run_blocks(x)
+        y, raw = _prepare_in_shares(x) if apart and not x.requires_grad else _prepare(x)
+        pooled = self._levels(y) if apart else self._levels_one_by_one(y)
+        latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(raw)
         out: Tensor = self.norm(latent)
         return out
 
@@ -190,6 +196,23 @@ class StridedEncoder(nn.Module):
         return y.permute(0, 2, 3, 1)[:, 0]
 
 
+def _prepare(x: Window) -> tuple[Window, Float[Tensor, "batch statistic"]]:
+    """Give windows on a signed logarithmic scale, channels last all the way, and statistics."""
+    return x.abs().log1p().copysign(x), raw_statistics(x)
+
+
+def _prepare_in_shares(x: Window) -> tuple[Window, Float[Tensor, "batch statistic"]]:
+    """Do so without gradient, some windows at a time, on all threads."""
+
+    def share(parts: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        return [(part.abs().log1p_().copysign_(part), raw_statistics(part)) for part in parts]
+
+    size = max(1, min(PREPARED // x[0].numel(), -(-len(x) // torch.get_num_threads())))
+    done = [pair for pairs in in_shares(share, x.split(size)) for pair in pairs]
+    scaled, raw = zip(*done, strict=True)
+    return torch.cat(scaled), torch.cat(raw)
+
+
 def scale_moments(mean: Tensor, variance: Tensor, largest: Tensor) -> Float[Tensor, "batch pooled"]:
     """Mean, log-variance and maximum side by side, the log-variance scaled to the others' size."""
     return torch.cat([mean, 0.25 * (variance + 1e-4).log(), largest], dim=-1)
@@ -200,8 +223,11 @@ def raw_statistics(x: Float[Tensor, "batch time channel"]) -> Float[Tensor, "bat
     x = x.transpose(1, 2).contiguous()  # (B, C, T): reductions along memory are the fast ones
     mean = x.mean(dim=2)
     variance = (x - mean[:, :, None]).square().mean(dim=2)
-    steps = x.diff(dim=2) if x.shape[2] > 1 else torch.zeros_like(x)
-    rough = (steps.square().mean(dim=2) - steps.mean(dim=2).square()).clamp(min=0)
+    # against a copy shifted by one: as long as the window, which compilers need to join reductions
+    steps = x - torch.cat([x[:, :, :1], x[:, :, :-1]], dim=2)
+    count = max(1, x.shape[2] - 1)
+    drift = (x[:, :, -1] - x[:, :, 0]) / count  # the mean of all steps
+    rough = (steps.square().sum(dim=2) / count - drift.square()).clamp(min=0)
     parts = [
         mean,
         0.5 * (variance + 1e-3).log(),

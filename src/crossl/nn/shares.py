@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -46,6 +47,17 @@ def in_shares(work: Callable[[list[Item]], Result], items: Sequence[Item]) -> li
     pool = _pool(shares, os.getpid())
     futures = [pool.submit(without_gradient, *pair) for pair in itertools.pairwise(bounds)]
     return [future.result() for future in futures]
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Let torch use one thread: many small tensors are not worth waking others for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=4)

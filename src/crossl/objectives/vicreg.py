@@ -74,3 +74,70 @@ def vicreg(
         "variance": variance * (variance_term(a) + variance_term(b)) / 2,
         "covariance": covariance * (covariance_term(a) + covariance_term(b)),
     }
+
+
+def vicreg_of_several(
+    a: Float[Tensor, "network dim batch"],
+    b: Float[Tensor, "network dim batch"],
+    rows: Float[Tensor, "network batch"] | None = None,
+    *,
+    invariance: float = 25.0,
+    variance: float = 25.0,
+    covariance: float = 1.0,
+) -> dict[str, Float[Tensor, " network"]]:
+    """Compare two views of several batches at once, each as `vicreg` does.
+
+    Args:
+        a: embeddings of one view, samples last.
+        b: embeddings of the other.
+        rows: 1 for samples that count, 0 for those that do not; all count if None. Terms of a
+            batch of fewer than 2 samples are 0.
+        invariance: see `vicreg`.
+        variance: see `vicreg`.
+        covariance: see `vicreg`.
+
+    Returns:
+        The weighted terms of each batch.
+    """
+    weight = None if rows is None else rows[:, None]
+    count = a.new_full((len(a),), a.shape[2]) if rows is None else rows.sum(dim=1)
+    difference = (a - b).square()
+    difference = difference if weight is None else difference * weight
+    views = [_variance_and_covariance(z, weight, count) for z in (a, b)]
+    terms = {
+        "invariance": invariance * difference.sum(dim=(1, 2)) / (count.clamp(min=1) * a.shape[1]),
+        "variance": variance * (views[0][0] + views[1][0]) / 2,
+        "covariance": covariance * (views[0][1] + views[1][1]),
+    }
+    return {name: torch.where(count > 1, term, 0.0) for name, term in terms.items()}
+
+
+def _variance_and_covariance(
+    z: Tensor, weight: Tensor | None, count: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the variance and the covariance term of each batch of (network, dim, batch)."""
+    _, variance, centred = moments(z, weight)
+    spread = torch.relu(1 - (variance + 1e-4).sqrt()).mean(dim=1)
+    matrix = centred @ centred.transpose(1, 2) / (count - 1).clamp(min=1)[:, None, None]
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    off_diagonal = matrix.square().sum(dim=(1, 2)) - diagonal.square().sum(dim=1)
+    return spread, off_diagonal / z.shape[1]
+
+
+def moments(
+    z: Float[Tensor, "... batch"], weight: Float[Tensor, "... batch"] | None
+) -> tuple[Tensor, Tensor, Float[Tensor, "... batch"]]:
+    """Return mean and population variance over samples that count, and z centred, 0 elsewhere.
+
+    Args:
+        z: samples last.
+        weight: 1 or 0 for each sample; all count if None.
+    """
+    if weight is None:
+        mean = z.mean(dim=-1)
+        centred = z - mean[..., None]
+        return mean, centred.square().mean(dim=-1), centred
+    count = weight.sum(dim=-1).clamp(min=1)
+    mean = (z * weight).sum(dim=-1) / count
+    centred = (z - mean[..., None]) * weight
+    return mean, centred.square().sum(dim=-1) / count, centred
