@@ -40,6 +40,14 @@ class Batch:
             None if self.label is None else self.label.to(device, non_blocking=True),
         )
 
+    def pinned(self) -> Batch:
+        """Copy to memory that a GPU copies from while the processor goes on."""
+        return Batch(
+            {name: signal.pin_memory() for name, signal in self.signals.items()},
+            self.present.pin_memory(),
+            None if self.label is None else self.label.pin_memory(),
+        )
+
 
 def collate(
     source: WindowSource, rows: NDArray[np.int64], label: NDArray[np.int64] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,9 @@ from torch.utils.data import Dataset
 from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
 from crossl.learn.processes import Ranks
+
+PINNING = threading.Lock()
+"""Held while memory is pinned, which must not happen while somebody records CUDA graphs."""
 
 
 def training_batches(
@@ -57,6 +61,10 @@ class Part:
         present = self.present.to(device, non_blocking=True)
         return replace(self, batch=self.batch.to(device), present=present)
 
+    def pinned(self) -> Part:
+        """Move to memory that a GPU copies from while the processor goes on."""
+        return replace(self, batch=self.batch.pinned(), present=self.present.pin_memory())
+
 
 class Batches(Dataset[Part]):
     """One process's part of batches, in order; the next is read while the last is worked on."""
@@ -83,4 +91,8 @@ class Batches(Dataset[Part]):
     def _read(self, rows: NDArray[np.int64]) -> Part:
         own = self.ranks.rows(len(rows))
         present = torch.from_numpy(self.source.present[rows])
-        return Part(collate(self.source, rows[own]), present, rows, own.start)
+        part = Part(collate(self.source, rows[own]), present, rows, own.start)
+        if not torch.cuda.is_available():
+            return part
+        with PINNING:
+            return part.pinned()

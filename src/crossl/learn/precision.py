@@ -11,9 +11,19 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 
-def computing_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Compute in `float32`, or in `bfloat16` where autocast holds that safe."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+def computing_in(
+    precision: str, device: torch.device, *, cache: bool = True
+) -> AbstractContextManager[None]:
+    """Compute in `float32`, or in `bfloat16` where autocast holds that safe.
+
+    Args:
+        precision: one of the two.
+        device: of what is computed.
+        cache: keep weights that were converted for the next use.
+    """
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=cache
+    )
 
 
 def at_least_float32(x: Tensor) -> Tensor:

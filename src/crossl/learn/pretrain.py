@@ -236,6 +236,8 @@ def _quiet_lightning() -> Iterator[None]:
             # the `paper` recipe trains without dropout
             warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            # parameters are used by graphs that were recorded on another stream
+            warnings.filterwarnings("ignore", message=".*AccumulateGrad node's stream.*")
             # of Lightning's own use of torch
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             yield

@@ -22,8 +22,9 @@ from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
 from crossl.learn.collapse import collapse_measures, collapse_warning
 from crossl.learn.draws import seed_dropout, seeded
+from crossl.learn.graphs import Recorded, record
 from crossl.learn.loading import Batches, Part, training_batches, validation_batches
-from crossl.learn.methods import Method
+from crossl.learn.methods import Method, Signals
 from crossl.learn.nonfinite import stop_nonfinite
 from crossl.learn.precision import at_least_float32, computing_in, warn_if_slow
 from crossl.learn.processes import Ranks
@@ -92,6 +93,7 @@ class Pretraining(lightning.LightningModule):
         self.trained_terms, self._validated, self._embeddings = Tally(), Tally(), list[Tensor]()
         self._done = 0  # batches of this epoch
         self._gradients: list[Tensor] = []
+        self._graphs, self._tried_graphs = cast("Recorded | None", None), False
         self._last: tuple[Part, dict[str, Tensor], Tensor] | None = None
         self._named = list(self.method.named_parameters())
         self.train()  # Lightning does not: a method decides what else that means
@@ -167,10 +169,23 @@ class Pretraining(lightning.LightningModule):
         keeps = method.draw(present, self._generator(masks, number))
         with computing_in(self.schedule.precision, self.device):
             signals = method.views(part.batch, seed=noise, first=part.first, whole=len(part.rows))
-            own = at_least_float32(method.encode(signals, part.batch.present))
+            fast = self._recorded(signals, present, keeps)
+            own = at_least_float32((fast or method).encode(signals, part.batch.present))
             # all views in one exchange: (b, V, M, K) -> (B, V, M, K)
             latents = self.ranks.gather(own, len(part.rows))
-            return method.compare(latents, present, keeps)
+            return (fast or method).compare(latents, present, keeps)
+
+    def _recorded(self, signals: Signals, present: Tensor, keeps: Tensor) -> Recorded | None:
+        """Return CUDA graphs for such a step, recorded when the first one comes."""
+        if self.device.type != "cuda" or self.ranks.world > 1 or not torch.is_grad_enabled():
+            return None
+        if not self._tried_graphs:
+            self._tried_graphs = True
+            self._graphs = record(
+                self.typed, signals, present, keeps, precision=self.schedule.precision
+            )
+        fast = self._graphs
+        return fast if fast is not None and fast.fits(signals, present) else None
 
     def training_step(self, batch: Part, batch_idx: int) -> Tensor:
         """Return the loss of one step."""
@@ -239,7 +254,7 @@ class Pretraining(lightning.LightningModule):
 
     def forget_step(self) -> None:
         """Let go of what a step that failed left in memory."""
-        self._last, self._embeddings, self._gradients = None, [], []
+        self._last, self._embeddings, self._graphs, self._gradients = None, [], None, []
         forget_memory()
         for parameter in self.method.parameters():
             parameter.grad = None
