@@ -60,6 +60,26 @@ def test_a_step_agrees_with_itself_and_not_with_one_that_is_off(
     assert all(p.grad is None for p in method.parameters())
 
 
+def test_a_step_that_is_not_finite_is_left_to_the_check_that_says_why(
+    method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of()
+    signals, present, keeps = drawn(method, batch)
+    broken = {name: x / 0 for name, x in signals.items()}
+    assert agree(method, method, broken, present, keeps)
+
+
+def test_what_draws_while_it_computes_is_not_recorded(
+    small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    method = method_of(small("crossl", "encoder={kind: tcn, dim: 8}"))
+    method.train()
+    with caplog.at_level(logging.INFO):
+        assert record(method, *drawn(method, batch), precision="float32") is None
+    assert "dropout" in caplog.text
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_where_nothing_can_be_recorded_one_line_says_so(
     method_of: Callable[..., Method], batch: Batch, caplog: pytest.LogCaptureFixture

@@ -165,3 +165,8 @@ def test_what_is_shared_does_not_grow_with_the_number_of_modalities():
     torch.testing.assert_close(
         aggregator.shared(latent, fewer), aggregator.shared(latent, keep), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("encoder", [TcnEncoder(3), StridedEncoder(3)])
+def test_no_windows_have_no_latents(encoder):
+    assert encoder(torch.zeros(0, 64, 3)).shape == (0, encoder.dim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from crossl.nn.several import apply_linears, apply_two_layers
+from crossl.nn.several import Linears, TwoLayers
 
 
 def test_each_network_gets_its_own_rows_and_its_own_gradient():
@@ -15,9 +15,9 @@ def test_each_network_gets_its_own_rows_and_its_own_gradient():
     ).double()
     x = torch.randn(5, 7, 4, dtype=torch.float64, requires_grad=True)
     alone = torch.stack([network(rows) for network, rows in zip(networks, x, strict=True)])
-    together = apply_two_layers(networks, x)
+    together = TwoLayers.of(networks)(x)
     torch.testing.assert_close(together, alone)
-    torch.testing.assert_close(apply_linears([n[0] for n in networks], x)[2], networks[2][0](x[2]))
+    torch.testing.assert_close(Linears.of(n[0] for n in networks)(x)[2], networks[2][0](x[2]))
     wanted = torch.autograd.grad(alone.square().sum(), [x, *networks.parameters()])
     got = torch.autograd.grad(together.square().sum(), [x, *networks.parameters()])
     torch.testing.assert_close(got, wanted)

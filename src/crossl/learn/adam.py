@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,11 +11,15 @@ from torch import Tensor
 
 from crossl.nn.shares import on_one_thread
 
+LARGE = 1 << 18
+"""Numbers of a tensor whose update is worth dividing among threads."""
+
 
 class AdamW(torch.optim.AdamW):
-    """Torch's own, whose update of many small tensors takes one thread.
+    """Torch's own, whose update of small tensors takes one thread.
 
-    On two threads the same took three times as long: each tensor is too small to divide.
+    After a step of two cores the same took three times as long on both: each tensor is too small
+    to divide, and threads must be woken.
     """
 
     @torch.no_grad()
@@ -24,7 +29,9 @@ class AdamW(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with on_one_thread():
+        groups = [group["params"] for group in self.param_groups]
+        small = all(p.numel() < LARGE for group in groups for p in group)
+        with on_one_thread() if small else nullcontext():
             super().step()
         return loss
 

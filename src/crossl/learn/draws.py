@@ -12,8 +12,8 @@ from torch.nn.functional import pad
 from crossl.nn.shares import in_shares
 
 BLOCK = 32
-"""Rows of a whole batch that share a seed. Fewer rows are more calls, more rows are more noise
-that is drawn and thrown away where the share of a process ends inside a block."""
+"""Rows of a whole batch that share a seed on a CPU. Fewer rows are more calls, more rows are more
+noise that is drawn and thrown away where the share of a process ends inside a block."""
 
 Augment = Callable[[Mapping[str, Tensor], torch.Generator], dict[str, Tensor]]
 

@@ -65,7 +65,8 @@ class Method(Protocol):
     One step is four calls. `views` and `draw` are where chance comes in; `encode` and `compare`
     only compute, always the same for tensors of the same shapes. What a window's latent is made
     of is apart from what compares windows: between `encode` and `compare`, processes that share a
-    batch gather its latents.
+    batch gather its latents. A layer that draws, such as dropout, may be part of `encode`; a GPU
+    then takes its steps launch by launch, without CUDA graphs.
     """
 
     model: CrossModalModel

@@ -177,6 +177,7 @@ def _strategy(processes: Processes) -> str | DDPStrategy:
     if processes.world == 1:
         return "auto"
     return DDPStrategy(
+        find_unused_parameters=True,  # a method may leave some out of a step
         broadcast_buffers=False,  # statistics never change after the start
         timeout=timedelta(hours=2),  # while the first process reads all windows for them
     )

@@ -136,6 +136,10 @@ class Pretraining(lightning.LightningModule):
         if self.ranks.agree(self.signals.came is not None)[0]:
             raise Stopped
 
+    def on_fit_end(self) -> None:
+        """Let go of what was recorded, and of its memory on the device."""
+        self._graphs = None
+
     # --- data
 
     def train_dataloader(self) -> DataLoader[Part]:

@@ -207,7 +207,8 @@ def _prepare_in_shares(x: Window) -> tuple[Window, Float[Tensor, "batch statisti
     def share(parts: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
         return [(part.abs().log1p_().copysign_(part), raw_statistics(part)) for part in parts]
 
-    size = max(1, min(PREPARED // x[0].numel(), -(-len(x) // torch.get_num_threads())))
+    each = max(1, x.shape[1] * x.shape[2])
+    size = max(1, min(PREPARED // each, -(-len(x) // torch.get_num_threads())))
     done = [pair for pairs in in_shares(share, x.split(size)) for pair in pairs]
     scaled, raw = zip(*done, strict=True)
     return torch.cat(scaled), torch.cat(raw)

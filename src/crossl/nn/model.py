@@ -19,7 +19,7 @@ from crossl.data.batch import Batch, in_batches
 from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
 from crossl.errors import ContractError
-from crossl.nn.aggregators import Aggregator
+from crossl.nn.aggregators import Aggregator, PredictiveAggregator
 from crossl.nn.encoders import StridedEncoder
 from crossl.nn.stacked import StackedEncoder
 from crossl.nn.standardise import Standardiser
@@ -82,12 +82,18 @@ class CrossModalModel(nn.Module):
         encoders = list(self.encoders.values())
         if len(shapes) == 1 and all(isinstance(e, StridedEncoder) for e in encoders):
             self._stacked = StackedEncoder(cast("list[StridedEncoder]", encoders))
+            self._keep_stacked_heads(kept=True)
         return self._stacked is not None
+
+    def _keep_stacked_heads(self, *, kept: bool) -> None:
+        if isinstance(self.aggregator, PredictiveAggregator):
+            self.aggregator.keep_stacked(kept=kept)
 
     def train(self, mode: bool = True) -> CrossModalModel:  # noqa: FBT001, FBT002 - torch's own
         """Switch the mode; stacked encoders are of weights that training changes."""
         if mode:
             self._stacked = None
+            self._keep_stacked_heads(kept=False)
         return super().train(mode)
 
     def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:

@@ -6,7 +6,8 @@ stacked when they are used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -22,23 +23,43 @@ def stacked(parameters: Iterable[object]) -> Float[Tensor, "network ..."]:
     return torch.stack([cast("Tensor", p) for p in parameters])
 
 
-def apply_linears(layers: Sequence[nn.Linear], x: Rows) -> Rows:
-    """Apply each linear layer to its own rows.
+@dataclass(frozen=True)
+class Linears:
+    """Linear layers of one shape, their weights stacked.
 
-    Args:
-        layers: N, of one shape.
-        x: (N, R, in).
+    Attributes:
+        weight: (N, in, out).
+        bias: (N, 1, out).
     """
-    weight = stacked(one.weight for one in layers)
-    return torch.baddbmm(stacked(one.bias for one in layers)[:, None], x, weight.transpose(1, 2))
+
+    weight: Float[Tensor, "network in out"]
+    bias: Float[Tensor, "network one out"]
+
+    @classmethod
+    def of(cls, layers: Iterable[nn.Linear]) -> Linears:
+        """Stack layers."""
+        layers = list(layers)
+        weight = stacked(one.weight for one in layers).transpose(1, 2)
+        return cls(weight, stacked(one.bias for one in layers)[:, None])
+
+    def __call__(self, x: Rows) -> Rows:
+        """Apply each layer to its own rows: (N, R, in) to (N, R, out)."""
+        return torch.baddbmm(self.bias, x, self.weight)
 
 
-def apply_two_layers(networks: Iterable[nn.Module], x: Rows) -> Rows:
-    """Apply each network (linear, GELU, linear) to its own rows.
+@dataclass(frozen=True)
+class TwoLayers:
+    """Networks of one shape (linear, GELU, linear), their weights stacked."""
 
-    Args:
-        networks: N, of one shape.
-        x: (N, R, in).
-    """
-    first, _, last = zip(*cast("Iterable[nn.Sequential]", networks), strict=True)
-    return apply_linears(last, gelu(apply_linears(first, x)))
+    first: Linears
+    last: Linears
+
+    @classmethod
+    def of(cls, networks: Iterable[nn.Module]) -> TwoLayers:
+        """Stack networks."""
+        first, _, last = zip(*cast("Iterable[nn.Sequential]", networks), strict=True)
+        return cls(Linears.of(first), Linears.of(last))
+
+    def __call__(self, x: Rows) -> Rows:
+        """Apply each network to its own rows: (N, R, in) to (N, R, out)."""
+        return self.last(gelu(self.first(x)))
