@@ -16,6 +16,7 @@ from crossl.nn.convolution import TimeConvolution
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.epilogue import TorchEpilogue
 from crossl.nn.native import build, native_epilogue
+from crossl.nn.native.epilogue import NativeEpilogue
 
 WAYS = {"torch": TorchEpilogue, "native": native_epilogue}
 
@@ -53,7 +54,8 @@ def by_modules(monkeypatch, encoder, x):
 
 @pytest.fixture
 def in_small_parts(monkeypatch):
-    monkeypatch.setattr(blocks, "PART", 30_000)
+    for kind in (TorchEpilogue, NativeEpilogue):
+        monkeypatch.setattr(kind, "part", 30_000)
 
 
 @pytest.mark.parametrize("name", sorted(WAYS))

@@ -22,9 +22,6 @@ from crossl.nn.epilogue import Block, Done, Epilogue, TorchEpilogue, Weights
 from crossl.nn.native import native_epilogue
 from crossl.nn.shares import in_shares
 
-PART = 1_600_000
-"""About this many numbers of the largest activation a thread works on at a time."""
-
 WORKSPACES = 64
 """So many pieces of memory are kept from one call to the next, of some megabytes each."""
 
@@ -150,7 +147,7 @@ class _Blocks(torch.autograd.Function):
         ctx.was_dtype = x.dtype
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
-        size = _part(x, blocks, flat)
+        size = _part(x, blocks, flat, epilogue.part)
 
         def share(windows: list[Tensor]) -> list[_Kept]:
             with torch.autocast("cpu", enabled=False):
@@ -196,13 +193,13 @@ def _added(shares: list[list[Tensor | None]]) -> list[Tensor | None]:
     return total
 
 
-def _part(x: Tensor, blocks: tuple[Block, ...], flat: Sequence[Tensor | None]) -> int:
+def _part(x: Tensor, blocks: tuple[Block, ...], flat: Sequence[Tensor | None], numbers: int) -> int:
     """Choose how many windows are worked on at a time: some for every thread."""
     time, largest = x.shape[1], 1
     for block, weight in zip(blocks, flat[:: len(Weights._fields)], strict=True):
         time = block.length(time)
         largest = max(largest, time * len(cast("Tensor", weight)))
-    return max(1, min(PART // largest, -(-len(x) // torch.get_num_threads())))
+    return max(1, min(numbers // largest, -(-len(x) // torch.get_num_threads())))
 
 
 def _forward_part(run: _Pass, epilogue: Epilogue, x: Tensor) -> _Kept:
@@ -232,18 +229,19 @@ class _Backward:
     def __call__(self, x: Tensor, kept: _Kept, of_read: tuple[Tensor, ...]) -> Tensor | None:
         """Take one part; return the gradient of its windows if wanted."""
         run, batch, gradient = self.run, len(x), None
+        again: Done | None = None
         remaining = list(of_read)
         for i in reversed(range(len(run.blocks))):
-            y, done = kept[0][i], kept[1][i]
+            y, done = kept[0][i], again or kept[1][i]
             count = len(done.pooled)
             of_pooled = tuple(z.contiguous() for z in remaining[len(remaining) - count :])
             del remaining[len(remaining) - count :]
-            d_y = self.scratch[i][:batch]
-            self.epilogue.backward(
+            d_y = self.epilogue.backward(
                 run.blocks[i], run.weights[i], y, done,
-                gradient=gradient, of_pooled=of_pooled, out=d_y, sums=self.sums[i],
+                gradient=gradient, of_pooled=of_pooled, out=self.scratch[i][:batch],
+                sums=self.sums[i],
             )  # fmt: skip
-            source = self._input(i, x, kept)
+            source, again = self._input(i, x, kept)
             run.convolutions[i].add_weight_gradient(d_y, source)
             if i == 0 and not self.wants_input:
                 return None
@@ -253,18 +251,18 @@ class _Backward:
             gradient = wide[:, before : before + length]
         return gradient
 
-    def _input(self, index: int, x: Tensor, kept: _Kept) -> Tensor:
+    def _input(self, index: int, x: Tensor, kept: _Kept) -> tuple[Tensor, Done | None]:
         """Make the input of a block again, from the convolution before it."""
-        run, batch = self.run, len(x)
+        run, batch, done = self.run, len(x), None
         if index == 0:
             run.place(0, batch, x.shape[1]).copy_(x)
         else:
             previous = index - 1
-            self.epilogue.forward(
+            done = self.epilogue.forward(
                 run.blocks[previous], run.weights[previous], kept[0][previous],
                 out=run.output(previous, batch), again=kept[1][previous],
             )  # fmt: skip
-        return run.inputs[index][:batch]
+        return run.inputs[index][:batch], done
 
     def parameter_gradients(self) -> list[Tensor | None]:
         """Return the gradients of all parameters, in order."""

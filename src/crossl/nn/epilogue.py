@@ -8,7 +8,7 @@ in the processor's cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -59,16 +59,24 @@ class Done(NamedTuple):
         rstd: (B, T) likewise.
         pooled: (B, C) each: nothing, mean, or mean, variance, maximum; float32 at least.
         place: (B, C) samples at which the maxima are.
+        normalised: (B, T, C), from a forward that was asked for again: backward may use it.
     """
 
     mean: Tensor | None
     rstd: Tensor | None
     pooled: tuple[Tensor, ...]
     place: Tensor | None
+    normalised: Tensor | None = None
 
 
 class Epilogue(Protocol):
-    """A way to compute what follows a convolution."""
+    """A way to compute what follows a convolution.
+
+    Attributes:
+        part: about this many numbers of the largest activation are best worked on at a time.
+    """
+
+    part: int
 
     def forward(
         self, block: Block, weights: Weights, y: Tensor, *, out: Tensor | None, again: Done | None
@@ -94,8 +102,8 @@ class Epilogue(Protocol):
         of_pooled: tuple[Tensor, ...],
         out: Tensor,
         sums: Tensor,
-    ) -> None:
-        """Give the gradient of y, and add up those of the parameters.
+    ) -> Tensor:
+        """Return the gradient of y, and add up those of the parameters.
 
         Args:
             block: its shape.
@@ -104,7 +112,7 @@ class Epilogue(Protocol):
             done: what forward returned.
             gradient: (B, T, C) of the activation, rows contiguous; None where nothing read it.
             of_pooled: (B, C) each, of what was read out.
-            out: (B, T, C) gets the gradient of y, rows contiguous.
+            out: (B, T, C) memory for the gradient of y, rows contiguous.
             sums: (4, C), to which those of gamma, beta, alpha and bias are added.
         """
 
@@ -112,20 +120,21 @@ class Epilogue(Protocol):
 class TorchEpilogue:
     """Plain torch."""
 
+    part = 800_000
+
     def forward(
         self, block: Block, weights: Weights, y: Tensor, *, out: Tensor | None, again: Done | None
     ) -> Done:
         """See `Epilogue`."""
         n, mean, rstd = _normalise(y, weights, block.epsilon)
-        out = torch.empty_like(y) if out is None else out
-        if weights.alpha is None:
-            out.copy_(aten.gelu(n))  # gelu's own `out` writes elsewhere if rows lie apart
-        else:
-            # what is negative is added once more, times alpha less one
-            torch.addcmul(n, n.clamp(max=0), weights.alpha.to(n.dtype) - 1, out=out)
-        if again is not None or not block.pool:
+        h = _activate(n, weights)
+        if out is not None:
+            out.copy_(h)  # gelu's own `out` writes elsewhere if rows lie apart
+        if again is not None:
+            return again._replace(normalised=n)
+        if not block.pool:
             return Done(mean, rstd, (), None)
-        wide = out if out.dtype == torch.float64 else out.float()
+        wide = h if h.dtype == torch.float64 else h.float()
         average = wide.mean(dim=1)
         if block.pool == "mean":
             return Done(mean, rstd, (average,), None)
@@ -144,28 +153,29 @@ class TorchEpilogue:
         of_pooled: tuple[Tensor, ...],
         out: Tensor,
         sums: Tensor,
-    ) -> None:
+    ) -> Tensor:
         """See `Epilogue`."""
-        n, _, _ = _normalise(y, weights, block.epsilon)
+        n = done.normalised
+        if n is None:
+            n, _, _ = _normalise(y, weights, block.epsilon)
         incoming = _incoming(n, weights, done, gradient, of_pooled)
         if weights.alpha is None:
             before = aten.gelu_backward(incoming, n)
         else:
             # aten's own gradient of PReLU takes one number at a time and is ten times as slow
             positive = aten.threshold_backward(incoming, n, 0)
-            before = torch.addcmul(positive, incoming - positive, weights.alpha.to(n.dtype))
-            sums[2] += (n.clamp(max=0) * incoming).sum(dim=(0, 1), dtype=sums.dtype)
-        if weights.gamma is None:
-            out.copy_(before)
-        else:
-            dy, d_gamma, d_beta = aten.native_layer_norm_backward(
+            negative = torch.sub(incoming, positive, out=out)
+            before = (negative * weights.alpha.to(n.dtype)).add_(positive)
+            sums[2] += negative.mul_(n).sum(dim=(0, 1), dtype=sums.dtype)
+        if weights.gamma is not None:
+            before, d_gamma, d_beta = aten.native_layer_norm_backward(
                 before, y, [y.shape[2]], done.mean, done.rstd, weights.gamma, weights.beta,
                 [True, True, True],
             )  # fmt: skip
             sums[0] += d_gamma
             sums[1] += d_beta
-            out.copy_(dy)
-        sums[3] += out.sum(dim=(0, 1), dtype=sums.dtype)
+        sums[3] += before.sum(dim=(0, 1), dtype=sums.dtype)
+        return cast("Tensor", before)
 
 
 def _normalise(
@@ -174,6 +184,12 @@ def _normalise(
     if weights.gamma is None:
         return y, None, None
     return torch.native_layer_norm(y, (y.shape[2],), weights.gamma, weights.beta, epsilon)
+
+
+def _activate(n: Tensor, weights: Weights) -> Tensor:
+    if weights.alpha is None:
+        return cast("Tensor", aten.gelu(n))
+    return torch._prelu_kernel(n, weights.alpha.to(n.dtype))
 
 
 def _incoming(
@@ -192,9 +208,7 @@ def _incoming(
     if len(of_pooled) == 1:
         read = level.to(dtype)[:, None].expand_as(n)
     else:
-        h = aten.gelu(n) if weights.alpha is None else torch._prelu_kernel(
-            n, weights.alpha.to(dtype)
-        )  # fmt: skip
+        h = _activate(n, weights)
         slope = of_pooled[1] * (2 / time)
         level = level - slope * done.pooled[0]
         read = torch.addcmul(level.to(dtype)[:, None], h, slope.to(dtype)[:, None])

@@ -38,6 +38,8 @@ class NativeEpilogue:
         library: from `load_library`.
     """
 
+    part = 1_600_000
+
     def __init__(self, library: ctypes.CDLL) -> None:
         p, n = _Pointer, ctypes.c_long
         self._forward = library.crossl_epilogue_forward
@@ -68,7 +70,7 @@ class NativeEpilogue:
             ctypes.addressof(settings), y.dtype == torch.bfloat16, y.data_ptr(), _pointer(out),
             stride, *largest, _pointer(place), torch.get_num_threads(),
         )  # fmt: skip
-        return Done(mean, rstd, pooled, place)
+        return again or Done(mean, rstd, pooled, place)
 
     def backward(
         self,
@@ -81,14 +83,13 @@ class NativeEpilogue:
         of_pooled: tuple[Tensor, ...],
         out: Tensor,
         sums: Tensor,
-    ) -> None:
+    ) -> Tensor:
         """See `crossl.nn.epilogue.Epilogue`."""
         if not self._knows(y, weights):
-            self._other.backward(
+            return self._other.backward(
                 block, weights, y, done,
                 gradient=gradient, of_pooled=of_pooled, out=out, sums=sums,
             )  # fmt: skip
-            return
         y = y.contiguous()
         settings, *_ = _settings(block, weights, y, done)
         centre = done.pooled[0] if done.pooled else None
@@ -99,6 +100,7 @@ class NativeEpilogue:
             out.stride(0), *gradients, _pointer(centre), _pointer(done.place), sums.data_ptr(),
             torch.get_num_threads(),
         )  # fmt: skip
+        return out
 
     def _knows(self, y: Tensor, weights: Weights) -> bool:
         return (
