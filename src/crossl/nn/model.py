@@ -24,6 +24,9 @@ from crossl.nn.encoders import StridedEncoder
 from crossl.nn.stacked import StackedEncoder
 from crossl.nn.standardise import Standardiser
 
+FEW_WINDOWS = 8
+"""Batches up to this size are encoded by stacked encoders, if the caller had them stacked."""
+
 Latent = Float[Tensor, "batch modality dim"]
 Present = Bool[Tensor, "batch modality"]
 
@@ -73,7 +76,8 @@ class CrossModalModel(nn.Module):
     def stack_encoders(self) -> bool:
         """Copy the encoders into one that runs all of them at once; `train()` forgets it.
 
-        For callers who embed a window at a time: the same numbers to rounding.
+        For callers who embed a window at a time: the same numbers to rounding. Larger batches than
+        `FEW_WINDOWS` go through the encoders one by one, which is faster there.
 
         Returns:
             Whether they can be: strided, of the same channels and window length.
@@ -99,7 +103,8 @@ class CrossModalModel(nn.Module):
     def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:
         """Encode standardised signals; the rows of absent modalities are zeros."""
         names = [m.name for m in self.modalities]
-        if self._stacked is not None and not torch.is_grad_enabled():
+        few = len(present) <= FEW_WINDOWS and not torch.is_grad_enabled()
+        if self._stacked is not None and few:
             latent = self._stacked(torch.stack([signals[n] for n in names]))
         else:
             latent = torch.stack([self.encoders[f"encode_{n}"](signals[n]) for n in names], dim=1)
