@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -59,10 +61,17 @@ except TrainingError as error:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
 def test_a_step_that_needs_too_much_memory_names_a_batch_size_that_trains(tmp_path: Path) -> None:
     def starved(size: int) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(STARVED), str(tmp_path / str(size)), str(size)],
-            check=False, capture_output=True, text=True, timeout=200,
-        )  # fmt: skip
+        # where the limit meets oneDNN while it compiles a kernel, it goes on with none and crashes
+        # (brgemm_kernel_execute, one time in five); memory that runs out by itself is not so exact
+        for _ in range(6):
+            shutil.rmtree(tmp_path / str(size), ignore_errors=True)
+            done = subprocess.run(
+                [sys.executable, "-c", textwrap.dedent(STARVED), str(tmp_path / str(size)),
+                 str(size)],
+                check=False, capture_output=True, text=True, timeout=200,
+            )  # fmt: skip
+            if done.returncode != -signal.SIGSEGV:
+                break
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
