@@ -15,6 +15,12 @@ LARGE = 1 << 18
 """Numbers of a tensor whose update is worth dividing among threads."""
 
 
+def _evaluated(closure: Callable[[], Any] | None) -> Any:
+    """Return the loss, with gradients, and on all threads: what follows takes one."""
+    with torch.enable_grad():
+        return None if closure is None else closure()
+
+
 class AdamW(torch.optim.AdamW):
     """Torch's own, whose update of small tensors takes one thread.
 
@@ -25,10 +31,7 @@ class AdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluated(closure)
         groups = [group["params"] for group in self.param_groups]
         small = all(p.numel() < LARGE for group in groups for p in group)
         with on_one_thread() if small else nullcontext():
@@ -62,10 +65,7 @@ class KerasAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluated(closure)
         with on_one_thread():
             for group in self.param_groups:
                 parameters = [p for p in group["params"] if p.grad is not None]

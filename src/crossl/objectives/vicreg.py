@@ -8,13 +8,16 @@ from torch import Tensor
 
 Embedding = Float[Tensor, "batch dim"]
 
+EPSILON = 1e-4
+"""Added to a variance before its root."""
+
 
 def invariance_term(a: Embedding, b: Embedding) -> Float[Tensor, ""]:
     """Mean squared difference between two views of the same samples."""
     return torch.nn.functional.mse_loss(a, b)
 
 
-def variance_term(z: Embedding, *, epsilon: float = 1e-4) -> Float[Tensor, ""]:
+def variance_term(z: Embedding, *, epsilon: float = EPSILON) -> Float[Tensor, ""]:
     """Mean over dimensions of how far the standard deviation falls short of 1.
 
     The variance is that of the population (1/N), as in the authors' code; the VICReg paper
@@ -117,7 +120,7 @@ def _variance_and_covariance(
 ) -> tuple[Tensor, Tensor]:
     """Return the variance and the covariance term of each batch of (network, dim, batch)."""
     _, variance, centred = moments(z, weight)
-    spread = torch.relu(1 - (variance + 1e-4).sqrt()).mean(dim=1)
+    spread = torch.relu(1 - (variance + EPSILON).sqrt()).mean(dim=1)
     matrix = centred @ centred.transpose(1, 2) / (count - 1).clamp(min=1)[:, None, None]
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     off_diagonal = matrix.square().sum(dim=(1, 2)) - diagonal.square().sum(dim=1)
