@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from crossl.data.mapping.load import MAPPING_NAMES, Mapped, find_mapping, load_mapping
-from crossl.data.mapping.plan import RecordingPlan, Source
-from crossl.data.mapping.read import read_recording
-from crossl.data.mapping.schema import (
+from crossl.data.mapping.entries import (
     FileEntry,
     IntervalsEntry,
-    Mapping,
     ModalityEntry,
     RecordingEntry,
     SignalEntry,
     WindowsEntry,
 )
+from crossl.data.mapping.load import MAPPING_NAMES, Mapped, find_mapping, load_mapping
+from crossl.data.mapping.plan import RecordingPlan, Source
+from crossl.data.mapping.read import read_recording
+from crossl.data.mapping.schema import Mapping
 
 __all__ = [
     "MAPPING_NAMES",

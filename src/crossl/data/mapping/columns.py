@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.formats import FileContent, Stream
+from crossl.data.mapping.entries import SECONDS, ClockUnit, SignalEntry
 from crossl.data.mapping.plan import Source
-from crossl.data.mapping.schema import SECONDS, ClockUnit, SignalEntry
 from crossl.data.units import parse_unit
 from crossl.errors import DataError, nearest
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from crossl.data.formats import FileContent, Stream, code_texts, open_file
 from crossl.data.mapping.columns import clock_seconds, locate, locate_signal, seconds
+from crossl.data.mapping.entries import SECONDS, IntervalsEntry, ModalityEntry
 from crossl.data.mapping.plan import Source
-from crossl.data.mapping.schema import SECONDS, IntervalsEntry, ModalityEntry
 from crossl.data.recording import LabelInterval, Signal
 from crossl.data.timing import put_in_order
 from crossl.errors import DataError

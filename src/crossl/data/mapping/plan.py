@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossl.data.formats import format_of
-from crossl.data.mapping.schema import FileEntry, Mapping
+from crossl.data.mapping.entries import FileEntry
+from crossl.data.mapping.schema import Mapping
 from crossl.errors import DataError, nearest
 
 FIELDS = ("subject", "session", "label")

@@ -17,9 +17,9 @@ from crossl.data.mapping.columns import (
     clock_seconds,
     locate_signal,
 )
+from crossl.data.mapping.entries import ModalityEntry
 from crossl.data.mapping.labels import Names, source_labels, whole_files
 from crossl.data.mapping.plan import RecordingPlan, Source
-from crossl.data.mapping.schema import ModalityEntry
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.timing import RATE_TOLERANCE, put_in_order
 from crossl.data.units import parse_unit

@@ -1,0 +1,193 @@
+"""The blocks of `recordings.yaml`, one class each; `schema` puts them together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from crossl.data.formats import FORMATS
+from crossl.data.recording import Modality
+from crossl.data.units import parse_unit
+from crossl.data.windows import WindowSpec
+from crossl.errors import nearest
+
+ClockUnit = Literal["s", "ms", "us", "ns", "datetime"]
+
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+"""Seconds in one count of a clock."""
+
+
+def _plain_text(value: Any) -> Any:
+    """Let YAML's numbers and words stand where text is meant: `channels: [1, 2]`, `unit: 1`."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads this word as true or false; put it into quotes")
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Text = Annotated[str, BeforeValidator(_plain_text)]
+
+
+class Entry(BaseModel):
+    """A block; unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModalityEntry(Entry):
+    """One sensor stream, in the unit of the files.
+
+    Attributes:
+        channels: a name per channel.
+        unit: of the values in the files; converted to SI.
+        rate_hz: samples per second that recordings get.
+        device: the thing that carries the sensor.
+        resample: files may tell another rate; they are brought to `rate_hz` through a filter.
+    """
+
+    channels: tuple[Text, ...] = Field(min_length=1)
+    unit: Text
+    rate_hz: float = Field(gt=0, allow_inf_nan=False)
+    device: Text = ""
+    resample: bool = False
+
+    def declared(self, name: str) -> Modality:
+        """Return the modality as recordings declare it, in SI."""
+        unit = parse_unit(self.unit, where=f"modalities.{name}.unit")
+        return Modality(name, self.channels, unit.si, self.rate_hz, self.device)
+
+
+class WindowsEntry(Entry):
+    """How windows are cut; see `WindowSpec`."""
+
+    window_s: float = 2.0
+    stride_s: float = 1.0
+    min_coverage: float = 0.8
+    max_gap_s: float = 0.2
+    min_label_share: float = 0.6
+
+    def spec(self) -> WindowSpec:
+        """Return what cuts windows."""
+        return WindowSpec(**self.model_dump())
+
+
+class SignalEntry(Entry):
+    """Where in a file a modality is.
+
+    Attributes:
+        stream: of a file that has several; not needed where the columns' names tell it.
+        columns: one per channel; all of the stream where not given.
+    """
+
+    stream: Text | None = None
+    columns: tuple[Text, ...] = ()
+
+
+class IntervalsEntry(Entry):
+    """A table of stretches of time with a label each.
+
+    Attributes:
+        start: column of the beginnings.
+        end: column of the ends.
+        duration: column of the lengths, instead of `end`.
+        label: column of the labels.
+        unit: of the three.
+        count_from: `clock`: times are on the signals' clock; `start`: they count from the first
+            sample of the recording.
+    """
+
+    start: Text
+    end: Text | None = None
+    duration: Text | None = None
+    label: Text
+    unit: ClockUnit = "s"
+    count_from: Literal["clock", "start"] = "clock"
+
+    @model_validator(mode="after")
+    def _one_end(self) -> IntervalsEntry:
+        if (self.end is None) == (self.duration is None):
+            raise ValueError("intervals need a column `end` or a column `duration`, one of the two")
+        return self
+
+
+class FileEntry(Entry):
+    """One kind of file.
+
+    Attributes:
+        pattern: path below the mapping's folder with `{subject}`, `{session}`, `{label}`, and `*`
+            for what does not matter; none of them reaches across a `/`.
+        name: by which `recordings` name a file of this kind.
+        subject: of all files of this kind, where the pattern does not tell.
+        session: likewise.
+        format: of the files, where the ending does not tell.
+        clock: column of timestamps; without one the rate counts.
+        clock_unit: of the timestamps; `datetime` for dates as text (ISO 8601).
+        offset_s: is added to the file's times.
+        sparse: sensors of several rates share the table; a row counts for a modality only where
+            one of its columns holds a number.
+        signals: where each modality is: columns, or a stream and columns.
+        label: column with a label per sample.
+        annotations: take the labels that the file carries itself (EDF+, WFDB, E4 tags, XDF).
+        intervals: the file is a table of labels.
+    """
+
+    pattern: str | None = None
+    name: Text | None = None
+    subject: Text | None = None
+    session: Text | None = None
+    format: str | None = None
+    clock: Text | None = None
+    clock_unit: ClockUnit = "s"
+    offset_s: float = Field(default=0.0, allow_inf_nan=False)
+    sparse: bool = False
+    signals: dict[Text, SignalEntry] = {}
+    label: Text | None = None
+    annotations: bool = False
+    intervals: IntervalsEntry | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        """Take a list for columns, and one word for one column."""
+        if not isinstance(values, dict) or not isinstance(values.get("signals"), dict):
+            return values
+        short = {
+            name: {"columns": [one] if isinstance(one, (str, int)) else one}
+            if isinstance(one, (str, int, list, tuple))
+            else one
+            for name, one in values["signals"].items()
+        }
+        return {**values, "signals": short}
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> FileEntry:
+        if self.format is not None and self.format not in FORMATS:
+            raise ValueError(f"format '{self.format}' is unknown; {nearest(self.format, FORMATS)}")
+        if self.pattern is None and self.name is None:
+            raise ValueError("needs a `pattern` that finds files, or a `name` for `recordings`")
+        whole = self.pattern is not None and "{label}" in self.pattern
+        if not (self.signals or self.label or self.annotations or self.intervals or whole):
+            raise ValueError("takes nothing from its files; name `signals`, `label` or `intervals`")
+        if self.intervals and (self.signals or self.label or self.annotations or whole):
+            raise ValueError("has `intervals` beside other contents; a file of intervals is apart")
+        if sum([self.label is not None, self.annotations, whole]) > 1:
+            raise ValueError("takes labels from several places; keep one")
+        if self.sparse and self.clock is None:
+            raise ValueError("is `sparse` without a `clock`; only timestamps tell its rates")
+        return self
+
+
+class RecordingEntry(Entry):
+    """One recording whose files no pattern finds.
+
+    Attributes:
+        subject: who.
+        session: which recording of this subject.
+        files: path by the name of the kind of file.
+        offset_s: added to the times of a file, by the name of the kind of file.
+    """
+
+    subject: Text
+    session: Text = "1"
+    files: dict[Text, str] = Field(min_length=1)
+    offset_s: dict[Text, float] = {}
