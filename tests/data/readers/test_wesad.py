@@ -335,6 +335,7 @@ def test_a_corrupted_pickle_is_refused(tmp_path):
     (lambda c: c["signal"]["chest"].update(ECG=np.ones((9, 1))), "chest_ecg lasts 0.0128571 s but"),
     (lambda c: c.update(label=np.full(91000, 9)), r"codes \[9\] that are unknown; allowed are"),
     (lambda c: c.update(signal="none"), "is not in the official layout"),
+    (lambda c: c["signal"]["chest"].update(ECG=[[0.0]] * 9), "a list instead of an array"),
 ])  # fmt: skip
 def test_a_pickle_in_another_layout_is_refused(tmp_path, change, message):
     content = official("S2")

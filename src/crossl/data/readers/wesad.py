@@ -292,12 +292,12 @@ def _read_pickle(folder: Path, modalities: Mapping[str, Modality]) -> Iterator[R
     try:
         subject, codes, devices = content["subject"], content["label"], content["signal"]
         arrays = {
-            name: np.asarray(devices[device][key], dtype=np.float64)
+            name: _numbers(devices[device][key], np.float64)
             for device, known in (("wrist", WRIST), ("chest", CHEST))
             for name, (_, key, _) in known.items()
             if name in modalities
         }
-        codes = np.asarray(codes, dtype=np.int64)
+        codes = _numbers(codes, np.int64)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(
             f"{path}: is not in the official layout ({type(error).__name__}: {str(error)[:80]})"
@@ -313,6 +313,13 @@ def _read_pickle(folder: Path, modalities: Mapping[str, Modality]) -> Iterator[R
     yield Recording(subject, "1", modalities, signals, _label_runs(path, codes))
 
 
+def _numbers(value: Any, dtype: type[np.generic]) -> NDArray[Any]:
+    """Convert an array; a list of lists that name one another could be endless."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"holds a {type(value).__name__} instead of an array")
+    return np.asarray(value, dtype=dtype)
+
+
 def _unpickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
@@ -320,7 +327,7 @@ def _unpickle(path: Path) -> Any:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (pickle.UnpicklingError, EOFError, ArithmeticError, AttributeError, LookupError,
-            TypeError, ValueError, MemoryError) as error:  # fmt: skip
+            TypeError, ValueError, RecursionError) as error:  # fmt: skip
         why = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
 
