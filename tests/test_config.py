@@ -327,23 +327,6 @@ def _blocks_of(model: BaseModel) -> Iterator[BaseModel]:
             yield from _blocks_of(value)
 
 
-ROOT = Path(run_files.__file__).parents[1]
-EXPERIMENT, BUILD = (
-    (ROOT / name).read_text(encoding="utf-8") for name in ("experiment.py", "config/build.py")
-)
-
-
-@pytest.mark.parametrize("name", sorted(run_files.EvaluationConfig.model_fields))
-def test_every_leaf_of_the_evaluation_is_read_by_the_experiment(name: str) -> None:
-    assert re.search(rf"(evaluation|\be)\.{name}\b", EXPERIMENT)
-
-
-@pytest.mark.parametrize("name", sorted(set(RunConfig.model_fields) - {"evaluation"}))
-def test_every_block_of_a_run_file_is_read(name: str) -> None:
-    text = EXPERIMENT + BUILD
-    assert re.search(rf"config\.{name}\b", text)
-
-
 def test_folds_and_their_seed_decide_who_is_tested() -> None:
     who = np.array([f"S{i}" for i in range(12)])
     by_seed = [subject_folds(who, folds=3, seed=s)[0].test.tolist() for s in (0, 1)]

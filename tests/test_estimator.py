@@ -225,7 +225,8 @@ def test_a_grid_search_cuts_windows_by_row() -> None:
     pipeline = make_pipeline(make(), LogisticRegression(max_iter=500))
     search = GridSearchCV(pipeline, {"crossl__keep_rate": [0.3, 0.9]}, cv=2, error_score="raise")
     search.fit(Windows(x), label)
-    assert search.best_params_["crossl__keep_rate"] in (0.3, 0.9)
+    # chance is 0.5; rows that were cut unlike their labels would be there
+    assert min(search.cv_results_["mean_test_score"]) > 0.8
     assert search.predict(Windows(x)[:3]).shape == (3,)
 
 

@@ -47,7 +47,9 @@ def test_every_module_has_a_docstring_and_prints_nothing(path: Path) -> None:
 
 
 def test_no_module_is_longer_than_the_house_allows() -> None:
-    lengths = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
+    lengths = {
+        str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES
+    }
     assert {name: n for name, n in lengths.items() if n > 450} == {}
 
 
@@ -61,7 +63,7 @@ def test_the_citation_names_this_version() -> None:
 def test_every_registered_name_is_in_the_map_of_the_project(name: str) -> None:
     text = read("ARCHITECTURE.md")
     text += "".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "docs").rglob("*.md")))
-    assert re.search(rf"\b{re.escape(name)}\b", text)
+    assert f"`{name}`" in text
 
 
 def test_every_public_name_loads() -> None:

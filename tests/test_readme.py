@@ -31,3 +31,9 @@ def test_example_runs(block, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own docs
     assert capsys.readouterr().out.strip()
+
+
+def test_the_classifier_of_the_readme_survives_the_sensor_that_died(capsys):
+    (block,) = python_blocks(ROOT / "README.md")
+    exec(compile(block, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own docs
+    assert float(capsys.readouterr().out.split()[-1]) > 0.9

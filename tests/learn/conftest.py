@@ -42,7 +42,7 @@ def _signal(modality: Modality, rng: np.random.Generator) -> Signal:
     return Signal((tone[:, None] + noise + 3).astype(np.float32), modality.rate_hz)
 
 
-def _recording(number: int) -> Recording:
+def make_recording(number: int) -> Recording:
     rng = np.random.default_rng(number)
     signals = {m.name: _signal(m, rng) for m in MODALITIES}
     signals["wrist_acc"].values[100:160] = np.nan
@@ -66,7 +66,7 @@ def one_thread() -> Iterator[None]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Six subjects, three modalities on two devices; one subject has no chest strap."""
     return write_store(
-        (_recording(number) for number in range(6)),
+        (make_recording(number) for number in range(6)),
         tmp_path_factory.mktemp("stores") / "tiny",
         modalities=MODALITIES,
         classes=CLASSES,

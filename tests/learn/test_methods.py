@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -74,8 +75,10 @@ def test_every_parameter_of_a_method_gets_a_gradient(
     method = method_of(small(recipe))
     _, gradients = learn(method, batch)
     assert set(gradients) == {name for name, _ in method.named_parameters()}
-    # the last bias of the projection before a normalisation over a batch of one kind may cancel
-    assert sum(bool(g.any()) for g in gradients.values()) > 0.8 * len(gradients)
+    # VICReg does not see what moves all embeddings alike, nor does a normalisation over the batch
+    blind = re.compile(r".*expanders?\.(\d\.)?[03]\.bias|model\.aggregator\.norm\.bias")
+    still = {name for name, g in gradients.items() if g.abs().max() < 1e-5}
+    assert {name for name in still if not blind.fullmatch(name)} == set()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -113,30 +116,35 @@ def test_crossl_weighs_its_terms(method_of: Callable[..., Method], batch: Batch)
 
 
 def test_no_gradient_reaches_the_latents_that_are_predicted(
-    method_of: Callable[..., Method], batch: Batch
+    method_of: Callable[..., Method],
 ) -> None:
     method = method_of()
     assert isinstance(method, CrosslMethod)
-    # one modality is hidden in every view or shown alone: its encoder then learns from targets only
-    only = replace(batch, present=torch.zeros_like(batch.present))
-    only.present[:, 0] = True
-    terms = method.terms(only, torch.Generator().manual_seed(0))
-    terms["prediction"].backward()
-    for name, parameter in method.model.encoders.named_parameters():
-        assert parameter.grad is None or not parameter.grad.any(), name
+    latents = torch.randn(5, 2, 3, method.model.latent_dim, requires_grad=True)
+    keeps = torch.zeros(2, 5, 3, dtype=torch.bool)
+    keeps[0, :, 0], keeps[1, :, 1:] = True, True
+    present = torch.ones(5, 3, dtype=torch.bool)
+    method.compare(latents, present, keeps)["prediction"].backward()
+    assert latents.grad is not None
+    moved = latents.grad.abs().sum(dim=3).transpose(0, 1) > 0  # (view, batch, modality)
+    torch.testing.assert_close(moved, keeps)
 
 
-def test_a_modality_that_one_window_has_is_left_out_of_the_modality_terms(
+def test_a_modality_that_one_window_has_adds_nothing_to_the_modality_terms(
     method_of: Callable[..., Method], batch: Batch
 ) -> None:
-    present = torch.ones_like(batch.present)
-    present[1:, 2] = False
-    method = method_of()
-    method.train()
-    terms = method.terms(replace(batch, present=present), torch.Generator().manual_seed(0))
-    assert torch.isfinite(torch.stack(list(terms.values()))).all()
-    torch.stack(list(terms.values())).sum().backward()
-    assert not any(p.grad.any() for p in method.modality_expanders[2].parameters())
+    def modality_terms(windows: int) -> dict[str, torch.Tensor]:
+        present = torch.ones_like(batch.present)
+        present[windows:, 2] = False
+        terms = method.terms(replace(batch, present=present), torch.Generator().manual_seed(0))
+        assert torch.isfinite(torch.stack(list(terms.values()))).all()
+        return {name: term for name, term in terms.items() if name.startswith("modality/")}
+
+    method = method_of().train()
+    none, one, three = (modality_terms(windows) for windows in (0, 1, 3))
+    torch.testing.assert_close(one, none)
+    # one sample has no variance; three have some, and it counts
+    assert three["modality/variance"] > none["modality/variance"]
 
 
 @pytest.mark.parametrize("strategy", ["random", "spatial", "column"])

@@ -222,6 +222,7 @@ def test_long_windows_are_thinned_and_keep_their_peak(
 def test_results_without_intervals_are_drawn(
     folder: Path, edit_results: Callable[..., None]
 ) -> None:
+    assert "95% interval [" in page_of(folder)
     edit_results(lambda rows: [{**row, "ci_low": None, "ci_high": None} for row in rows])
     assert "95% interval [" not in page_of(folder)
 

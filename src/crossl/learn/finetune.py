@@ -60,12 +60,23 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear classifier that was trained together with the network below it."""
+    """A linear classifier that was trained together with the network below it.
+
+    Attributes:
+        head: which embedding it reads.
+        weight: (classes, D).
+        bias: (classes,).
+        classes: (classes,) labels, as numbers.
+        step: after how many steps validation subjects liked it best; 0 is the start.
+        validation_score: macro-F1 on them, then.
+    """
 
     head: Head
     weight: Array
     bias: Array
     classes: NDArray[np.int64]
+    step: int = 0
+    validation_score: float = field(default=float("nan"), compare=False)
 
     def affine(self) -> tuple[Array, Array]:
         """Return weight and bias."""
@@ -130,9 +141,10 @@ def fine_tune(
             settings = dataclasses.replace(settings, lr=settings.pretrained_lr)
         trainer = _FineTuner(network, source, np.searchsorted(classes, label), settings, seed)
         best = trainer.run(train, validation, label, classes)
-    head = best.classifier
+    head = best.network.classifier
     arrays = [np.asarray(p.detach().cpu()) for p in (head.weight, head.bias)]
-    return best.model.eval(), LinearHead("aggregator", arrays[0], arrays[1], classes)
+    classifier = LinearHead("aggregator", arrays[0], arrays[1], classes, best.step, best.score)
+    return best.network.model.eval(), classifier
 
 
 class _Network(nn.Module):
@@ -164,6 +176,15 @@ class _Network(nn.Module):
         return out
 
 
+@dataclass(frozen=True)
+class _Best:
+    """The averaged network that validation subjects liked best, after which step, and how well."""
+
+    network: _Network
+    step: int
+    score: float
+
+
 class _FineTuner:
     """The loop of one fine-tuning."""
 
@@ -188,13 +209,13 @@ class _FineTuner:
         validation: NDArray[np.int64],
         label: NDArray[np.int64],
         classes: NDArray[np.int64],
-    ) -> _Network:
-        """Train, and return the averaged network that validation subjects liked best."""
+    ) -> _Best:
+        """Train, and return what validation subjects liked best."""
         s = self.settings
         optimizer = self._optimizer()
         warmup, size = max(1, s.steps // 10), min(s.batch_size, len(train))
         queue = np.empty(0, dtype=np.int64)
-        best, best_score = copy.deepcopy(self.averaged), self._score(validation, label, classes)
+        best = _Best(copy.deepcopy(self.averaged), 0, self._score(validation, label, classes))
         for step in range(s.steps):
             rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / s.steps))
             for group in optimizer.param_groups:
@@ -205,8 +226,8 @@ class _FineTuner:
             self._step(collate(self.source, rows, self.target).to(self.device), optimizer, step)
             if (step + 1) % max(1, s.steps // s.evaluations) == 0:
                 score = self._score(validation, label, classes)
-                if score > best_score:
-                    best, best_score = copy.deepcopy(self.averaged), score
+                if score > best.score:
+                    best = _Best(copy.deepcopy(self.averaged), step + 1, score)
         return best
 
     def _optimizer(self) -> torch.optim.Optimizer:
