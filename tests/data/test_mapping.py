@@ -22,12 +22,12 @@ from crossl.data.mapping import (
     WindowsEntry,
     load_mapping,
 )
-from crossl.data.mapping.columns import parse_datetimes
 from crossl.data.mapping.guess import group_columns
 from crossl.data.mapping.labels import check_overlap, runs
 from crossl.data.mapping.plan import natural, pattern_to_regex
 from crossl.data.mapping.rows import NEEDED, OPTIONAL, read_rows
 from crossl.data.mapping.schema import Mapping, read_yaml
+from crossl.data.mapping.times import parse_datetimes
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
 from tests.data.own import MAPPING, make_study
@@ -224,7 +224,9 @@ def test_names_sort_by_their_numbers():
 
 
 def test_dates_become_seconds():
-    cells = np.array(["2024-01-01T00:00:00Z", "2024-01-01 01:00:00+01:00", "2024-01-01T00:00:00.5"])
+    cells = np.array(
+        ["2024-01-01T00:00:00Z", "2024-01-01 01:00:00+01:00", "2024-01-01T00:00:00.5Z"]
+    )
     assert parse_datetimes("t", cells).tolist() == [1704067200, 1704067200, 1704067200.5]
     with pytest.raises(DataError, match="t, sample 2: 'noon' is no date with a time; ISO 8601"):
         parse_datetimes("t", np.array(["2024-01-01", "noon"]))

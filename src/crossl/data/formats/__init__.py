@@ -46,6 +46,7 @@ class Stream:
             Unix time where the file knows it.
         timestamps_s: (length,) where the format carries a time per sample of its own.
         load_text: reads one column as text; None where the format has only numbers.
+        zoneless: columns of dates without a zone, which `load` counts as if they were UTC.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Stream:
     start_s: float = 0.0
     timestamps_s: NDArray[np.float64] | None = None
     load_text: Callable[[str], NDArray[np.str_]] | None = None
+    zoneless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def arrays_content(path: Path, arrays: Mapping[str, NDArray[Any]], read: Any) ->
                 length=len(table),
                 load=partial(_load, path, name, read),
                 load_text=partial(_load_text, name, read),
+                zoneless=tuple(c for c in _names(table) if _column(table, c).dtype.kind == "M"),
             )
         )
     if not streams:

@@ -43,9 +43,16 @@ def open_file(path: Path) -> FileContent:
         length=length,
         load=partial(_load, path),
         load_text=partial(_load_text, path),
+        zoneless=tuple(name for name in columns if _is_zoneless(schema[name])),
     )
     left_out = [name for name in schema if name not in columns]
     return FileContent(path, streams=(stream,), about={"left_out": left_out} if left_out else {})
+
+
+def _is_zoneless(kind: Any) -> bool:
+    """Tell whether a type is a date, or a time without a zone."""
+    polars = needs("polars")
+    return bool(kind == polars.Date or (kind == polars.Datetime and kind.time_zone is None))
 
 
 @contextmanager
@@ -85,9 +92,10 @@ def _load_text(path: Path, name: str) -> NDArray[np.str_]:
     polars = needs("polars")
     column = _columns(path, [name])[name]
     if column.dtype == polars.Datetime:
+        zone = ""
         if column.dtype.time_zone is not None:
-            column = column.dt.convert_time_zone("UTC")
-        column = column.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
+            column, zone = column.dt.convert_time_zone("UTC"), "Z"
+        column = column.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f" + zone)
     if column.dtype.is_float():  # 3.0 is the label 3
         return code_texts(column.to_numpy())
     text = column.cast(polars.String).fill_null("").to_list()

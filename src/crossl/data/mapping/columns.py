@@ -1,16 +1,11 @@
-"""Find the columns that a mapping names in an opened file, and their times."""
+"""Find the columns that a mapping names in an opened file."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from crossl.data.formats import FileContent, Stream
-from crossl.data.mapping.entries import SECONDS, ClockUnit, SignalEntry
-from crossl.data.mapping.plan import Source
+from crossl.data.mapping.entries import SignalEntry
 from crossl.data.units import parse_unit
 from crossl.errors import DataError, nearest
 
@@ -121,77 +116,3 @@ def locate_clock(content: FileContent, name: str, stream: Stream) -> tuple[Strea
     if name in stream.columns:
         return stream, name
     return locate(content, name)
-
-
-def clock_seconds(
-    source: Source, content: FileContent, stream: Stream
-) -> NDArray[np.float64] | None:
-    """Return the time of each sample of a stream, without the offset; None where a rate counts.
-
-    Raises:
-        DataError: no such column, or something that is no time.
-    """
-    if source.entry.clock is None:
-        return stream.timestamps_s
-    holder, column = locate_clock(content, source.entry.clock, stream)
-    return seconds(content, holder, column, source.entry.clock_unit)
-
-
-def seconds(
-    content: FileContent,
-    stream: Stream,
-    column: str,
-    unit: ClockUnit,
-    needed: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float64]:
-    """Read a column of times.
-
-    Args:
-        content: of the file.
-        stream: that has the column.
-        column: its name.
-        unit: of its cells.
-        needed: (time,) elsewhere an empty cell is NaN, a date or not.
-
-    Raises:
-        DataError: a cell is no time.
-    """
-    if unit != "datetime":
-        return stream.load([column])[:, 0] * SECONDS[unit]
-    if stream.load_text is None:
-        raise DataError(
-            f"{content.path}: column '{column}' holds numbers; `datetime` needs text, name s, ms, "
-            "us or ns"
-        )
-    cells = stream.load_text(column)
-    where = f"{content.path}: column '{column}'"
-    if needed is None:
-        return parse_datetimes(where, cells)
-    out = np.full(len(cells), np.nan)
-    # an empty cell that is needed is refused by its row
-    given = needed | (np.char.strip(cells) != "")
-    out[given] = parse_datetimes(where, np.where(given, cells, "1970-01-01"))[given]
-    return out
-
-
-def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Read dates with times (ISO 8601) as seconds since 1970; without a zone they are UTC.
-
-    Raises:
-        DataError: a cell is none.
-
-    Examples:
-        >>> parse_datetimes("t", np.array(["1970-01-02 00:00:01,5"])).tolist()
-        [86401.5]
-    """
-    out = np.empty(len(text))
-    for row, cell in enumerate(text.tolist()):
-        try:
-            time = datetime.fromisoformat(cell.strip())
-        except ValueError:
-            raise DataError(
-                f"{where}, sample {row + 1}: {cell[:40]!a} is no date with a time; ISO 8601 is "
-                "read, such as 2024-05-31T09:30:00.250+02:00"
-            ) from None
-        out[row] = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    return out

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from crossl.data.formats import FORMATS
+from crossl.data.mapping.zones import known_zone
 from crossl.data.recording import Modality
 from crossl.data.units import parse_unit
 from crossl.data.windows import WindowSpec
 from crossl.errors import nearest
 
-ClockUnit = Literal["s", "ms", "us", "ns", "datetime"]
+ClockUnit = Literal["s", "ms", "us", "ns", "datetime", "excel_days"]
 
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "excel_days": 86400.0}
 """Seconds in one count of a clock."""
 
 
@@ -26,6 +27,8 @@ def _plain_text(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_plain_text)]
+
+Timezone = Annotated[str, AfterValidator(known_zone)]
 
 
 class Entry(BaseModel):
@@ -121,7 +124,9 @@ class FileEntry(Entry):
         session: likewise.
         format: of the files, where the ending does not tell.
         clock: column of timestamps; without one the rate counts.
-        clock_unit: of the timestamps; `datetime` for dates as text (ISO 8601).
+        clock_unit: of the timestamps; `datetime` for dates as text (ISO 8601), `excel_days` for
+            days since 1900 as Excel counts them.
+        timezone: what dates without a zone are of (IANA name, such as Europe/Berlin).
         offset_s: is added to the file's times.
         sparse: sensors of several rates share the table; a row counts for a modality only where
             one of its columns holds a number.
@@ -138,6 +143,7 @@ class FileEntry(Entry):
     format: str | None = None
     clock: Text | None = None
     clock_unit: ClockUnit = "s"
+    timezone: Timezone | None = None
     offset_s: float = Field(default=0.0, allow_inf_nan=False)
     sparse: bool = False
     signals: dict[Text, SignalEntry] = {}

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.formats import FileContent, Stream, code_texts, open_file
-from crossl.data.mapping.columns import clock_seconds, locate, locate_signal, seconds
-from crossl.data.mapping.entries import SECONDS, IntervalsEntry, ModalityEntry
+from crossl.data.mapping.columns import locate, locate_signal
+from crossl.data.mapping.entries import SECONDS, ModalityEntry
 from crossl.data.mapping.plan import Source
+from crossl.data.mapping.times import clock_seconds, seconds
+from crossl.data.mapping.zones import Zones
 from crossl.data.recording import LabelInterval, Signal
 from crossl.data.timing import put_in_order
 from crossl.errors import DataError
@@ -43,6 +45,7 @@ def source_labels(
     content: FileContent,
     modalities: Mapping[str, ModalityEntry],
     names: Names,
+    zones: Zones,
 ) -> list[LabelInterval]:
     """Return the labels that one file holds, on the clock of its signals.
 
@@ -51,20 +54,21 @@ def source_labels(
         content: opened.
         modalities: whose rate counts where there is no clock.
         names: of labels; those that are kept may not overlap.
+        zones: is told what the times of the file are.
 
     Raises:
         DataError: overlapping labels, or a column of labels without times.
     """
     entry = source.entry
     if entry.intervals is not None:
-        found = _table(source, content, entry.intervals, names)
+        found = _table(source, content, names, zones)
     elif entry.annotations:
         found = [
             LabelInterval(one.start_s + source.offset_s, one.end_s + source.offset_s, one.label)
             for one in content.labels
         ]
     elif entry.label is not None:
-        found = _per_sample(source, content, modalities, names)
+        found = _per_sample(source, content, modalities, names, zones)
     else:
         return []
     check_overlap(str(source.path), [one for one in found if names.keeps(one.label)])
@@ -149,14 +153,14 @@ def _name(cell: str, listed: Collection[str] = ()) -> str:
     return cell.split(".")[0] if re.fullmatch(r"[-+]?\d+\.0+", cell) else cell
 
 
-def _table(
-    source: Source, content: FileContent, entry: IntervalsEntry, names: Names
-) -> list[LabelInterval]:
+def _table(source: Source, content: FileContent, names: Names, zones: Zones) -> list[LabelInterval]:
+    entry = source.entry.intervals
+    assert entry is not None  # noqa: S101 - it is asked for where there is one
     labels = _texts(*locate(content, entry.label), names)
     kept = np.array([names.keeps(label) for label in labels])
-    begin_s = seconds(content, *locate(content, entry.start), entry.unit, needed=kept)
+    begin_s = seconds(source, locate(content, entry.start), entry.unit, zones, needed=kept)
     if entry.end is not None:
-        end_s = seconds(content, *locate(content, entry.end), entry.unit, needed=kept)
+        end_s = seconds(source, locate(content, entry.end), entry.unit, zones, needed=kept)
     else:
         stream, column = locate(content, str(entry.duration))
         # a length is never a date
@@ -182,10 +186,11 @@ def _per_sample(
     content: FileContent,
     modalities: Mapping[str, ModalityEntry],
     listed: Names,
+    zones: Zones,
 ) -> list[LabelInterval]:
     stream, column = locate(content, str(source.entry.label))
     names = np.array(_texts(stream, column, listed))
-    times = clock_seconds(source, content, stream)
+    times = clock_seconds(source, content, stream, zones)
     where = f"{source.path}: label '{column}'"
     if times is None:
         rate_hz = _rate(where, source, content, stream, modalities)

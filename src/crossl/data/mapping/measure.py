@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.formats import Stream
-from crossl.data.mapping.columns import parse_datetimes
 from crossl.data.mapping.entries import SECONDS, ClockUnit
 from crossl.data.mapping.guess import clean
+from crossl.data.mapping.times import parse_datetimes
 from crossl.data.timing import estimate_rate, put_in_order
 from crossl.data.units import parse_unit
 from crossl.errors import DataError

@@ -10,23 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, open_file
+from crossl.data.formats import FileContent, Stream, format_of, open_file
 from crossl.data.mapping.columns import (
     Place,
     check_unit,
-    clock_seconds,
     locate_signal,
 )
 from crossl.data.mapping.entries import ModalityEntry
 from crossl.data.mapping.labels import Names, source_labels, whole_files
 from crossl.data.mapping.plan import RecordingPlan, Source
+from crossl.data.mapping.times import ABSOLUTE_S, clock_seconds, started
+from crossl.data.mapping.zones import Zones
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.timing import RATE_TOLERANCE, put_in_order
 from crossl.data.units import parse_unit
 from crossl.errors import DataError
-
-ABSOLUTE_S = 1e8
-"""Times from here on count from 1970: this is 1973, and no recording lasts three years."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +66,16 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
     labels: list[LabelInterval] = []
     from_start: list[LabelInterval] = []
     whole: list[tuple[str, list[Signal]]] = []
-    notes: list[str] = []
+    zones = Zones()
     for source in plan.sources:
-        content = open_file(source.path, source.entry.format)
-        found = _read_signals(source, content, rules, notes)
+        content = started(source, open_file(source.path, source.entry.format), zones)
+        found = _read_signals(source, content, rules, zones)
         signals.update(found)
-        notes += content.about.get("notes", ())
+        zones.notes += content.about.get("notes", ())
         counted = source.entry.intervals and source.entry.intervals.count_from == "start"
         if source.label is not None:
             whole.append((source.label, list(found.values())))
-        more = source_labels(source, content, rules.modalities, rules.names)
+        more = source_labels(source, content, rules.modalities, rules.names, zones)
         (from_start if counted else labels).extend(more)
     labels += whole_files(whole)
     where = f"subject {plan.subject}, session {plan.session}"
@@ -86,12 +84,14 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         raise DataError(f"{where}: none of its files has a sample ({names}); leave it out")
     start_s = min(signal.start_s for signal in signals.values())
     labels += [_moved(label, start_s) for label in from_start]
-    _one_clock(where, plan, signals, labels)
+    _one_clock(where, plan, signals, labels, zones)
     if start_s >= ABSOLUTE_S:
-        notes.append("times in the files count from 1970, here from the recording's first sample")
+        zones.notes.append(
+            "times in the files count from 1970, here from the recording's first sample"
+        )
         signals = {k: replace(s, start_s=s.start_s - start_s) for k, s in signals.items()}
         labels = [_moved(label, -start_s) for label in labels]
-    notes += _apart(signals)
+    zones.notes += _apart(signals)
     end_s = max(signal.end_s for signal in signals.values())
     begin_s = min(signal.start_s for signal in signals.values())
     return Recording(
@@ -99,8 +99,8 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         session=plan.session,
         modalities={m.name: m for m in rules.declared},
         signals={m.name: signals[m.name] for m in rules.declared if m.name in signals},
-        labels=_kept_labels(where, labels, rules, (begin_s, end_s), notes),
-        notes=tuple(notes),
+        labels=_kept_labels(where, labels, rules, (begin_s, end_s), zones.notes),
+        notes=tuple(zones.notes),
     )
 
 
@@ -132,8 +132,10 @@ def _one_clock(
     plan: RecordingPlan,
     signals: Mapping[str, Signal],
     labels: Sequence[LabelInterval],
+    zones: Zones,
 ) -> None:
-    """Refuse times since 1970 beside times that count from elsewhere."""
+    """Refuse times since 1970 beside times that count from elsewhere, or without a zone."""
+    zones.check(where)
     starts = {f"signal '{name}'": signal.start_s for name, signal in signals.items()}
     if labels:
         starts["the first label"] = min(label.start_s for label in labels)
@@ -142,17 +144,20 @@ def _one_clock(
         one = sorted(absolute)[0]
         other = next(name for name in starts if name not in absolute)
         files = ", ".join(source.path.name for source in plan.sources)
+        kinds = {source.entry.format or format_of(source.path) for source in plan.sources}
+        cure = "give the EDF or WFDB file, whose start is local time, its `timezone:`, "
+        cure = cure if kinds & {"edf", "wfdb"} else ""
         raise DataError(
             f"{where} ({files}): {one} starts at {starts[one]:.3f} s, which counts from 1970, and "
-            f"{other} at {starts[other]:g} s; all must lie on one clock, correct `clock_unit`, add "
-            "`offset_s`, or let labels `count_from: start`"
+            f"{other} at {starts[other]:g} s; all must lie on one clock, {cure}"
+            "correct `clock_unit`, add `offset_s`, or let labels `count_from: start`"
         )
 
 
 def _read_signals(
-    source: Source, content: FileContent, rules: Rules, notes: list[str]
+    source: Source, content: FileContent, rules: Rules, zones: Zones
 ) -> dict[str, Signal]:
-    places = {}
+    places, notes = {}, zones.notes
     for name, entry in source.entry.signals.items():
         where = f"{source.path}: signal '{name}'"
         places[name] = locate_signal(where, content, entry, rules.modalities[name].channels)
@@ -174,7 +179,7 @@ def _read_signals(
                 "counts as not recorded"
             )
             continue
-        times = clock_seconds(source, content, place[0][0])
+        times = clock_seconds(source, content, place[0][0], zones)
         if times is not None:
             signals[name] = _by_clock(where, source, times, values, (modality, rules.max_gap_s))
         else:

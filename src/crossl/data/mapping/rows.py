@@ -1,9 +1,10 @@
 """`recordings.csv`: a row per recording and modality, for those who keep such a table.
 
 Columns: `subject`, `session`, `modality`, `file`, `columns`, `unit`, `rate_hz`; where needed
-`stream`, `clock`, `clock_unit`, `offset_s`, `device`, `channels`, `resample`. Names within a cell
-are separated by blanks, or by `|` where they have blanks. A row whose modality is `labels`
-names one column (a label per sample) or three: start, end and label of a table of intervals.
+`stream`, `clock`, `clock_unit`, `timezone`, `offset_s`, `device`, `channels`,
+`resample`. Names within a cell are separated by blanks, or by `|` where they have blanks. A row
+whose modality is `labels` names one column (a label per sample) or three: start, end and label of
+a table of intervals.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from crossl.errors import DataError, nearest
 
 NEEDED = ("subject", "modality", "file", "columns")
 OPTIONAL = (
-    "session", "unit", "rate_hz", "stream", "clock", "clock_unit", "offset_s", "device", "channels",
-    "resample",
+    "session", "unit", "rate_hz", "stream", "clock", "clock_unit", "timezone", "offset_s", "device",
+    "channels", "resample",
 )  # fmt: skip
 LABELS = "labels"
 
@@ -87,7 +88,7 @@ def _entry(
     if len(labels) == 3:
         intervals = dict(zip(("start", "end", "label"), labels, strict=True))
         entry["intervals"] = {**intervals, "unit": row["clock_unit"] or "s"}
-        return _given(entry, row, ("offset_s",))
+        return _given(entry, row, ("timezone", "offset_s"))
     if labels:
         entry["label"] = labels[0]
     return _given(entry, row, _FILE_KEYS)
@@ -98,7 +99,7 @@ def _given(entry: dict[str, Any], row: Rows[str, str], keys: tuple[str, ...]) ->
     return entry
 
 
-_FILE_KEYS = ("clock", "clock_unit", "offset_s")
+_FILE_KEYS = ("clock", "clock_unit", "timezone", "offset_s")
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

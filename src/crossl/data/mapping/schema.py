@@ -17,6 +17,7 @@ from crossl.data.mapping.entries import (
     RecordingEntry,
     SignalEntry,
     Text,
+    Timezone,
     WindowsEntry,
 )
 from crossl.errors import DataError, nearest
@@ -33,6 +34,7 @@ class Mapping(Entry):
         citation: what to cite.
         classes: labels to keep, in order; none: all that the files have.
         label_names: what a label in the files is called instead.
+        timezone: of files that name no other: what their dates without a zone are of.
         windows: how windows are cut.
         modalities: what was recorded, by name.
         files: kinds of files, and what they hold.
@@ -46,6 +48,7 @@ class Mapping(Entry):
     citation: Text = "not stated"
     classes: tuple[Text, ...] = ()
     label_names: dict[Text, Text] = Field(default_factory=dict)
+    timezone: Timezone | None = None
     windows: WindowsEntry = WindowsEntry()
     modalities: dict[Text, ModalityEntry] = Field(min_length=1)
     files: tuple[FileEntry, ...] = Field(min_length=1)
@@ -82,7 +85,13 @@ def validate(values: dict[str, Any], *, where: str) -> Mapping:
         _check(mapping)
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
-    return mapping
+    files = tuple(_with_defaults(file, mapping) for file in mapping.files)
+    return mapping.model_copy(update={"files": files})
+
+
+def _with_defaults(file: FileEntry, mapping: Mapping) -> FileEntry:
+    """Give a kind of file what the mapping says of all."""
+    return file.model_copy(update={"timezone": file.timezone or mapping.timezone})
 
 
 def _check(mapping: Mapping) -> None:

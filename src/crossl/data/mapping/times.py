@@ -1,0 +1,231 @@
+"""Times of files to seconds: columns of numbers, of dates, and when a file says it began."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.formats import FileContent, Stream, format_of
+from crossl.data.mapping.columns import locate_clock
+from crossl.data.mapping.entries import SECONDS, ClockUnit
+from crossl.data.mapping.plan import Source
+from crossl.data.mapping.zones import Zones, shown, to_unix
+from crossl.errors import DataError
+
+ABSOLUTE_S = 1e8
+"""Times from here on count from 1970: this is 1973, and no recording lasts three years."""
+
+EXCEL_1970 = 25569.0
+"""The day that Excel calls 25569 is 1970-01-01."""
+
+ZONE_NAME = re.compile(r"\s*\[[A-Za-z_/+\-0-9]+\]$")
+"""A zone's name behind an offset that says the same, `+0100 [Europe/London]`."""
+
+COLON_BEFORE_FRACTION = re.compile(r"(\d\d:\d\d:\d\d):(\d{1,6})$")
+"""GENEActiv writes `16:47:50:000`."""
+
+
+def started(source: Source, content: FileContent, zones: Zones) -> FileContent:
+    """Put a file that says when it began, in local time, on the clock that its zone tells.
+
+    Args:
+        source: the file, and what the mapping says of it.
+        content: opened.
+        zones: is told what the times of the file are.
+
+    Returns:
+        The content; of EDF and WFDB with a zone, moved to seconds since 1970.
+
+    Raises:
+        DataError: the start did not exist in that zone, or came twice.
+    """
+    timezone = source.entry.timezone
+    kind = source.entry.format or format_of(source.path)
+    if timezone is None or kind not in ("edf", "wfdb") or source.entry.clock is not None:
+        return content
+    told = content.about.get("start")
+    try:
+        time = datetime.fromisoformat(str(told))
+    except ValueError:
+        zones.notes.append(
+            f"{source.path.name} tells no date and time of its start; its times count from 0"
+        )
+        return content
+    local = np.array([time.replace(tzinfo=UTC).timestamp()])
+    start_s = float(to_unix(f"{source.path}: start", local, timezone, zones.notes)[0])
+    return replace(
+        content,
+        streams=tuple(replace(one, start_s=one.start_s + start_s) for one in content.streams),
+        labels=tuple(
+            replace(one, start_s=one.start_s + start_s, end_s=one.end_s + start_s)
+            for one in content.labels
+        ),
+    )
+
+
+def clock_seconds(
+    source: Source, content: FileContent, stream: Stream, zones: Zones
+) -> NDArray[np.float64] | None:
+    """Return the time of each sample of a stream, without the offset; None where a rate counts.
+
+    Args:
+        source: the file, and what the mapping says of it.
+        content: opened.
+        stream: of it.
+        zones: is told what the times are.
+
+    Raises:
+        DataError: no such column, or something that is no time.
+    """
+    if source.entry.clock is None:
+        first = stream.start_s
+        if stream.timestamps_s is not None and len(stream.timestamps_s):
+            first = float(stream.timestamps_s[0])
+        if first >= ABSOLUTE_S:
+            zones.instants.setdefault(source.path.name, "count from 1970")
+        return stream.timestamps_s
+    place = locate_clock(content, source.entry.clock, stream)
+    return seconds(source, place, source.entry.clock_unit, zones)
+
+
+def seconds(
+    source: Source,
+    place: tuple[Stream, str],
+    unit: ClockUnit,
+    zones: Zones,
+    needed: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Read a column of times.
+
+    Args:
+        source: the file, and what the mapping says of it.
+        place: stream and column.
+        unit: of its cells.
+        zones: is told what the times are.
+        needed: (time,) elsewhere an empty cell is NaN, a date or not.
+
+    Raises:
+        DataError: a cell is no time, some have a zone and some have none, or a local time did
+            not exist or came twice.
+    """
+    stream, column = place
+    where = f"{source.path}: column '{column}'"
+    if unit == "datetime":
+        times, zoned = _dates(where, stream, column, needed)
+    elif unit == "excel_days":
+        days = stream.load([column])[:, 0]
+        _check_days(where, days)
+        times, zoned = (days - EXCEL_1970) * 86400.0, False
+    else:
+        times = stream.load([column])[:, 0] * SECONDS[unit]
+        zoned = column not in stream.zoneless
+    finite = times[np.isfinite(times)]
+    if not len(finite):
+        return times
+    if zoned:
+        if unit == "datetime":
+            zones.instants.setdefault(source.path.name, "have a zone")
+        elif finite[0] + source.offset_s >= ABSOLUTE_S:
+            zones.instants.setdefault(source.path.name, "count from 1970")
+        return times
+    if source.entry.timezone is not None:
+        zones.instants.setdefault(source.path.name, f"are of {source.entry.timezone}")
+        return to_unix(where, times, source.entry.timezone, zones.notes)
+    zones.local.setdefault(source.path.name, shown(float(finite[0])))
+    return times
+
+
+def _check_days(where: str, days: NDArray[np.float64]) -> None:
+    wrong = np.isfinite(days) & ~((days > 1) & (days < 2_958_466))  # until the year 9999
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DataError(
+            f"{where}, sample {at + 1}: {days[at]:g} is no day of Excel; they count from 1900, "
+            "2024-05-31 is 45443"
+        )
+
+
+def _dates(
+    where: str, stream: Stream, column: str, needed: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], bool]:
+    if stream.load_text is None:
+        raise DataError(
+            f"{where} holds numbers; `datetime` needs text, name s, ms, us, ns or excel_days"
+        )
+    cells = stream.load_text(column)
+    out = np.full(len(cells), np.nan)
+    # an empty cell that is needed is refused by its row
+    given = np.ones(len(cells), dtype=np.bool_)
+    if needed is not None:
+        given = needed | (np.char.strip(cells) != "")
+    rows = np.flatnonzero(given)
+    out[rows], zoned = read_dates(where, cells[rows], rows + 1)
+    return out, zoned
+
+
+def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Read dates with times (ISO 8601) as seconds since 1970; without a zone as if in UTC.
+
+    Raises:
+        DataError: a cell is none, or some have a zone and some have none.
+
+    Examples:
+        >>> parse_datetimes("t", np.array(["1970-01-02 00:00:01,5"])).tolist()
+        [86401.5]
+    """
+    return read_dates(where, text, np.arange(1, len(text) + 1))[0]
+
+
+def read_dates(
+    where: str, text: NDArray[np.str_], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], bool]:
+    """Read dates with times, and tell whether they have a zone.
+
+    Args:
+        where: names the column in messages.
+        text: (time,) ISO 8601.
+        numbers: (time,) what each sample is called in messages.
+
+    Returns:
+        (time,) seconds since 1970, without a zone as if in UTC; whether they have one.
+
+    Raises:
+        DataError: a cell is none, or some have a zone and some have none.
+    """
+    out = np.empty(len(text))
+    zoned: bool | None = None
+    for row, cell in enumerate(text.tolist()):
+        time = _date(cell)
+        if time is None:
+            raise DataError(
+                f"{where}, sample {numbers[row]}: {cell[:40]!a} is no date with a time; ISO 8601 "
+                "is read, such as 2024-05-31T09:30:00.250+02:00"
+            )
+        if zoned is None:
+            zoned = time.tzinfo is not None
+        elif zoned != (time.tzinfo is not None):
+            raise DataError(
+                f"{where}, sample {numbers[row]}: {cell[:40]!a} has {'no' if zoned else 'a'} zone "
+                f"and sample {numbers[0]}, {text[0][:40]!a}, has {'one' if zoned else 'none'}; "
+                "write all of a column in one way"
+            )
+        out[row] = (time if zoned else time.replace(tzinfo=UTC)).timestamp()
+    return out, bool(zoned)
+
+
+def _date(cell: str) -> datetime | None:
+    cell = cell.strip()
+    try:
+        return datetime.fromisoformat(cell)
+    except ValueError:
+        pass
+    cell = ZONE_NAME.sub("", COLON_BEFORE_FRACTION.sub(r"\1.\2", cell))
+    cell = re.sub(r" ?UTC$", "+00:00", cell)
+    try:
+        return datetime.fromisoformat(cell)
+    except ValueError:
+        return None
