@@ -24,15 +24,18 @@ lint: $(VENV)/.dev-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-$(BIN)/python:
+# a first try may have failed half-way: only a venv that has its pip counts as made
+$(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("crossl needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) --version
+	touch $@
 
-$(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo-installed: pyproject.toml constraints.txt | $(VENV)/.created
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo]"
 	touch $@
 
-$(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev-installed: pyproject.toml constraints.txt | $(VENV)/.created
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,io,ray,dev]"
 	touch $@ $(VENV)/.demo-installed
 
