@@ -10,7 +10,7 @@ import pytest
 # not pydantic: Typer itself reads the options of a command with it
 SLOW = (
     "torch", "lightning", "numpy", "scipy", "sklearn", "yaml", "safetensors",
-    "jaxtyping", "matplotlib", "jinja2", "polars", "pandas", "h5py", "wfdb", "edfio", "requests",
+    "jaxtyping", "matplotlib", "jinja2", "polars", "pandas", "h5py", "edfio", "requests",
 )  # fmt: skip
 HELP = [
     ["--help"], ["--version"], ["demo", "--help"], ["prepare", "--help"], ["inspect", "--help"],

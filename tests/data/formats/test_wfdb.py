@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossl.data.formats import open_file
+from crossl.data.formats.wfdb.annotations import read_marks
+from crossl.data.formats.wfdb.samples import BLOCKS, bytes_of, decode, samples_in
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
 
@@ -119,7 +121,7 @@ def test_annotations_without_text_are_no_labels(written):
 
 def test_damaged_annotations_are_refused(written):
     written.with_suffix(".atr").write_bytes(b"\x01\xfc\xff")
-    with pytest.raises(DataError, match=f"^{written.with_suffix('.atr')}: is damaged or cut off"):
+    with pytest.raises(DataError, match=f"^{written.with_suffix('.atr')}: is cut off: "):
         open_file(written)
 
 
@@ -157,17 +159,181 @@ def test_a_record_of_several_segments_is_refused(written):
 
 
 @pytest.mark.parametrize(("header", "message"), [
-    ("", "r.hea: is damaged or cut off"),
-    ("r 2\n", "r.hea: "),
-    ("r 1 10\nr.dat 16 1/mV 16 0 0 0 0 a\n", "tells None samples"),
-    ("r 2 10 10\n" + 2 * "r.dat 16 1 16 0 0 0 0 a\n", "each needs a name of its own"),
-    ("r 1 0 10\nr.dat 16 1 16 0 0 0 0 a\n", "10 samples at 0"),
+    ("", "r.hea: holds no line that describes a record"),
+    ("r 2\n", "r.hea: tells 2 signals and describes 0; each needs a line"),
+    ("r 1 0 10\nr.dat 16 1 16 0 0 0 0 a\n", "tells a rate of '0'; a positive number of Hz"),
+    ("r 1 10 x\nr.dat 16 1 16 0 0 0 0 a\n", "tells 'x' samples; a whole number is needed"),
+    ("r 1 10 10\nr.dat sixteen\n", "r.hea: line 2 is 'r.dat sixteen'; a signal has a file"),
+    ("r 1 10 10\nr.dat 516 1 16\n", r"r.dat are compressed \(format 516, FLAC\)"),
+    ("r 1 10 10\nr.dat 17 1 16\n", "r.dat is of format 17; crossl reads 8, 16, 24"),
+    ("r 1 10 10\n../r.dat 16 1 16\n", "its samples are in ../r.dat, which is not beside it"),
+    ("r 1 10 10\nr.dat 16 1e999 16\n", "line 2 has a gain of '1e999'; a number is needed"),
+    ("r 99999999 10 10\n", "tells 99999999 signals; at most 10000 are read"),
 ])  # fmt: skip
 def test_a_header_that_says_too_little_is_refused(tmp_path, header, message):
     path = write(tmp_path, FRAMES)
     path.write_text(header)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         open_file(path)
+    assert "fetch it again" not in str(caught.value)
+
+
+def read(folder, header, frames=FRAMES):
+    """Write a record with this header, and return what it holds."""
+    content = open_file(write(folder, frames, header=header))
+    return content, {c: s.load([c])[:, 0] for s in content.streams for c in s.columns}
+
+
+def test_a_header_without_length_or_rate_has_those_of_its_file_and_of_the_format(tmp_path):
+    content, values = read(tmp_path, "r 1\nr.dat 16 100/mV 16 0 0 0 0 a\n")
+    assert (content.streams[0].rate_hz, content.streams[0].length) == (250.0, 30)
+    np.testing.assert_allclose(values["a"], FRAMES.ravel() / 100)
+    notes = "; ".join(content.about["notes"])
+    assert "r.hea tells no rate; 250 Hz count, as the format says" in notes
+    assert "r.hea tells no length; its files hold 30 frames" in notes
+
+
+@pytest.mark.parametrize(("names", "called"), [
+    ((" ECG", " ECG"), ["ECG", "ECG (2)"]), (("", ""), ["signal 1", "signal 2"])])  # fmt: skip
+def test_signals_without_names_of_their_own_are_given_some(tmp_path, names, called):
+    lines = "".join(f"r.dat 16 100/mV 16 0 0 0 0{name}\n" for name in names)
+    content, values = read(tmp_path, f"r 2 10 15\n{lines}")
+    assert list(values) == called
+    np.testing.assert_allclose(values[called[1]], FRAMES.ravel()[1::2] / 100)
+    assert f"'{called[1]}'" in content.about["notes"][0]
+
+
+def test_an_uncalibrated_signal_is_told(tmp_path):
+    content, values = read(tmp_path, "r 1 10 30\nr.dat 16\n")
+    np.testing.assert_allclose(values["signal 1"], FRAMES.ravel() / 200)
+    assert any("does not tell the gain of every signal; 200" in n for n in content.about["notes"])
+
+
+def test_one_signal_that_cannot_be_read_leaves_the_others(tmp_path):
+    header = "r 2 10 30\nr.dat 16 1/mV 16 0 0 0 0 a\nr.flac 516 1/mV 16 0 0 0 0 b\n"
+    content, values = read(tmp_path, header)
+    assert list(values) == ["a"]
+    assert content.left_out["b"].startswith("its samples are in r.flac, which is not beside it")
+
+
+def test_a_header_tells_date_and_time_in_either_order(tmp_path):
+    for words in ("11:39:16 05/02/2020", "05-Feb-2020 11:39:16"):
+        content, _ = read(tmp_path, f"r 1 10 30 {words}\nr.dat 16 1/mV\n")
+        assert content.about["start"] == "2020-02-05T11:39:16"
+
+
+def test_samples_may_begin_behind_others_in_a_matlab_file(tmp_path):
+    raw = FRAMES.ravel().astype("<i2").tobytes()
+    header = "r 1 10 29\nr.dat 16+2 1/mV 16 0 100 0 0 I\n"
+    path = write(tmp_path, FRAMES, header=header)
+    path.with_suffix(".dat").write_bytes(raw)
+    (stream,) = open_file(path).streams
+    with pytest.raises(DataError, match=r"checksum of 'I' is 43500; the header tells 0"):
+        stream.load(["I"])
+    path.write_text(header.replace(" 100 0 0 I", " 100 43500 0 I"))
+    assert open_file(path).streams[0].load(["I"])[:3, 0].tolist() == [100, 200, 300]
+
+
+def test_a_skewed_signal_is_moved_back(tmp_path):
+    header = "r 2 10 15\nr.dat 16:2 1/mV 16 0 0 0 0 a\nr.dat 16 1/mV 16 0 100 0 0 b\n"
+    header = header.replace("100 0 0 b", f"100 {int(FRAMES.ravel()[1::2].sum())} 0 b")
+    _, values = read(tmp_path, header.replace("0 0 0 a", f"0 {FRAMES.ravel()[::2].sum()} 0 a"))
+    assert values["a"][:3].tolist() == [400, 600, 800]
+    assert np.isnan(values["a"][-2:]).all()
+    assert values["b"][:3].tolist() == [100, 300, 500]
+
+
+BYTES = bytes((37 * i + 11) % 256 & (63 if i % 4 == 3 else 255) for i in range(48))
+
+
+@pytest.mark.parametrize(("code", "first", "last", "total"), [
+    (8, [14, 62, 147, 205], [133, 155], 9328),
+    (16, [12299, 14933, -15201, 3817], [-29593, 5809], 54224),
+    (24, [5582859, -3891398, 3346153, 2260312], [6750749, 1487244], -2191816),
+    (32, [978661387, 250201247, 578639923, 907144391], [35518675, 380734567], 6009023916),
+    (61, [2864, 21818, -24636, -5874], [26508, -20202], -10296),
+    (80, [-117, -80, -43, -70], [49, -106], -1128),
+    (160, [-20469, -17835, 17567, -28951], [3175, -26959], -273456),
+    (212, [11, 853, -198, -1596], [396, -1258], 1552),
+    (310, [5, 298, 230, -433], [-168, 81], -154),
+    (311, [11, 332, -91, 159], [99, 363], 1699),
+])  # fmt: skip
+def test_every_format_has_the_samples_that_wfdb_4_3_1_reads(tmp_path, code, first, last, total):
+    (tmp_path / "r.dat").write_bytes(BYTES)
+    (tmp_path / "r.hea").write_text(f"r 1 250\nr.dat {code} 1(0)/V 16 0 3\n")
+    (stream,) = open_file(tmp_path / "r.hea").streams
+    values = stream.load(stream.columns)[:, 0]
+    assert values[:4].tolist() == first
+    assert values[-2:].tolist() == last
+    assert values.sum() == total
+
+
+@pytest.mark.parametrize("code", sorted(BLOCKS))
+@pytest.mark.parametrize("samples", [1, 2, 3, 4, 5, 7])
+def test_a_last_block_in_part_holds_what_it_can(code, samples):
+    size = bytes_of(code, samples)
+    assert samples_in(code, size) >= samples
+    assert samples_in(code, size - 1) < samples
+    data = np.frombuffer(BYTES[:size], np.uint8)
+    whole = decode(code, np.frombuffer(BYTES, np.uint8), samples_in(code, 48))
+    assert decode(code, data, samples).tolist() == whole[:samples].tolist()
+
+
+ATR = bytes.fromhex(
+    "005817fc23232074696d65207265736f6c7574696f6e3a203336300000ecffffffff0100037002fc284eb90603f4"
+    "01f800ec1e00c481007002f005fc284146494200055800f802fc54530000"
+)
+"""Written by wfdb 4.3.1: rhythms at 3 and 2,000,000, a beat at 700, a comment at 2,000,005."""
+
+
+def test_annotations_are_what_wfdb_wrote(tmp_path):
+    (tmp_path / "r.atr").write_bytes(ATR)
+    found = read_marks(tmp_path / "r.atr")
+    assert (found.rate_hz, found.ended) == (360.0, True)
+    assert [(m.sample, m.code, m.note) for m in found.marks] == [
+        (3, 28, "(N"), (700, 1, ""), (2_000_000, 28, "(AFIB"), (2_000_005, 22, "TS")]  # fmt: skip
+
+
+def test_comments_and_beats_with_notes_end_no_rhythm(written):
+    beat, comment, rhythm = 1, 22, 28
+    path = written.with_suffix(".atr")
+    path.write_bytes(mark(1, rhythm, "(N") + mark(2, comment, "MISSB") + mark(1, beat, "odd")
+                     + mark(2, rhythm, "(AFIB") + bytes(2))  # fmt: skip
+    content = open_file(written)
+    assert content.labels == (LabelInterval(0.1, 0.6, "(N"), LabelInterval(0.6, 1.0, "(AFIB"))
+    assert content.about["label_notes"] == [
+        "2 annotations of r.atr with text are points in time, no labels, and end none: MISSB, odd"
+    ]
+    path.write_bytes(mark(1, comment, "rest") + mark(2, beat, "odd") + mark(3, comment, "walk")
+                     + bytes(2))  # fmt: skip
+    assert [one.label for one in open_file(written).labels] == ["rest", "walk"]
+
+
+@pytest.mark.parametrize("notes", [
+    ("## ",), ("## x", "y"), ("## annotation type definitions", "42 q a word"),
+    ("## time resolution: 0", "## "), ("## end of definitions",),
+])  # fmt: skip
+def test_notes_that_describe_the_file_are_no_labels_and_never_hang(written, notes):
+    data = b"".join(mark(0, 22, note) for note in notes) + mark(3, 22, "rest") + bytes(2)
+    written.with_suffix(".atr").write_bytes(data)
+    labels = open_file(written).labels
+    assert LabelInterval(0.3, 1.0, "rest") in labels
+    assert not any(one.label.startswith("##") for one in labels)
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.binary(max_size=60))
+def test_whatever_bytes_an_annotation_file_holds_reading_ends(tmp_path, data):
+    path = tmp_path / "r.atr"
+    path.write_bytes(data)
+    sentence = ""
+    try:
+        assert len(read_marks(path).marks) <= len(data) // 2
+    except DataError as error:
+        sentence = str(error)
+    assert sentence == "" or sentence.startswith(f"{path}: is cut off: ")
 
 
 @settings(

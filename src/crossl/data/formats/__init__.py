@@ -70,12 +70,17 @@ class FileContent:
         streams: in the file's order.
         labels: annotations that the file carries, on the clock of `start_s`; may overlap.
         about: what else the header says (patient, device, start), for messages and `data init`.
+        left_out: columns that cannot be read, and why; the others can.
+        open_ended: labels that have no end in the file, by number: in which list of the file
+            they stand; theirs is where the next one of the list starts.
     """
 
     path: Path
     streams: tuple[Stream, ...]
     labels: tuple[LabelInterval, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    open_ended: dict[int, str] = field(default_factory=dict)
 
     def stream(self, name: str | None) -> Stream:
         """Return a stream by name; without one, the only one.
@@ -128,6 +133,28 @@ def open_file(path: Path, format_name: str | None = None) -> FileContent:
         endings = ", ".join(e for group in FORMATS.values() for e in group)
         raise DataError(f"{path}: is of no known format; known endings are {endings}")
     return cast(Format, import_module(f"crossl.data.formats.{name}")).open_file(path)
+
+
+def unique_names(told: Sequence[str]) -> list[str]:
+    """Give each column a name of its own: number those that are there before, or have none.
+
+    Args:
+        told: what the file calls them; empty where it does not.
+
+    Examples:
+        >>> unique_names(["EEG", "EEG", ""])
+        ['EEG', 'EEG (2)', 'signal 3']
+    """
+    names: dict[str, None] = {}
+    taken, counts = set(told), dict[str, int]()
+    for number, label in enumerate(told, start=1):
+        base = label or f"signal {number}"
+        name = base
+        while name in names or (name in taken and name != label):
+            counts[base] = counts.get(base, 1) + 1
+            name = f"{base} ({counts[base]})"
+        names[name] = None
+    return list(names)
 
 
 def damaged(path: Path, error: object) -> DataError:

@@ -61,14 +61,16 @@ def open_file(path: Path) -> FileContent:
     tags = _tags(path, names)
     end_s = max(s.start_s + s.length / s.rate_hz for s in streams if s.rate_hz)
     edges = [*tags, end_s]
+    labels = tuple(
+        LabelInterval(begin, end, f"tag {number}")
+        for number, (begin, end) in enumerate(pairwise(edges), start=1)
+        if end > begin
+    )
     return FileContent(
         path,
         streams=streams,
-        labels=tuple(
-            LabelInterval(begin, end, f"tag {number}")
-            for number, (begin, end) in enumerate(pairwise(edges), start=1)
-            if end > begin
-        ),
+        labels=labels,
+        open_ended=dict.fromkeys(range(len(labels)), "tags"),
         about={"device": "Empatica E4", "tags_s": tags, "missing": {"TEMP": IMPOSSIBLE}},
     )
 

@@ -22,8 +22,10 @@ def locate(content: FileContent, name: str, stream: str | None = None) -> tuple[
         stream: where to look; None for everywhere.
 
     Raises:
-        DataError: there is none, or several streams have one.
+        DataError: there is none, it cannot be read, or several streams have one.
     """
+    if name in content.left_out:
+        raise DataError(f"{content.path}: '{name}' cannot be read: {content.left_out[name]}")
     if stream is not None:
         chosen = content.stream(stream)
         if name not in chosen.columns:

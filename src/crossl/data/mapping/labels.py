@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -65,7 +65,7 @@ def source_labels(
     elif entry.annotations:
         found = [
             LabelInterval(one.start_s + source.offset_s, one.end_s + source.offset_s, one.label)
-            for one in content.labels
+            for one in annotated(content, names)
         ]
     elif entry.label is not None:
         found = _per_sample(source, content, modalities, names, zones)
@@ -73,6 +73,90 @@ def source_labels(
         return []
     check_overlap(str(source.path), [one for one in found if names.keeps(one.label)])
     return found
+
+
+def annotated(content: FileContent, names: Names) -> list[LabelInterval]:
+    """Return the labels that a file carries; points in time that are not kept end none.
+
+    An annotation without an end lasts until the next one. Whether one that is not kept is a state
+    of its own (`break`) or a point in time (`blink`), the file does not say. It is a state where
+    the label that it interrupts is announced again behind it, and ends it; else that label goes on.
+
+    Args:
+        content: of the file.
+        names: of labels.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> content = FileContent(Path(), (), tuple(
+        ...     LabelInterval(t, t + 1, what) for t, what in enumerate(["rest", "blink", "walk"])
+        ... ), open_ended=dict.fromkeys(range(3), "marks"))
+        >>> [(one.label, one.end_s) for one in annotated(content, Names(["rest", "walk"]))]
+        [('rest', 2.0), ('blink', 2), ('walk', 3.0)]
+    """
+    out = list(content.labels)
+    for name in dict.fromkeys(content.open_ended.values()):
+        numbers = [n for n, one in content.open_ended.items() if one == name]
+        numbers.sort(key=lambda n: content.labels[n].start_s)
+        marks = [content.labels[n] for n in numbers]
+        states = _interrupting(marks, names)
+        end_s = max(one.end_s for one in marks)
+        ends = np.sort([
+            *(one.start_s for one in marks if names.keeps(one.label) or one.label in states),
+            *(one.start_s for n, one in enumerate(content.labels)
+              if n not in content.open_ended and names.keeps(one.label)),
+            end_s,
+        ])  # fmt: skip
+        for number, one in zip(numbers, marks, strict=True):
+            if names.keeps(one.label):
+                later = int(np.searchsorted(ends, one.start_s, side="right"))
+                out[number] = replace(one, end_s=float(ends[later]))
+    return out
+
+
+def _interrupting(labels: Sequence[LabelInterval], names: Names) -> set[str]:
+    """Return the labels that are not kept behind which the one before is announced again."""
+    states: set[str] = set()
+    last, between = "", set[str]()
+    for one in labels:
+        if not names.keeps(one.label):
+            between.add(one.label)
+            continue
+        if one.label == last:
+            states |= between
+        last, between = one.label, set()
+    return states
+
+
+def left_unlabelled(labels: Sequence[LabelInterval], kept: Sequence[LabelInterval]) -> str:
+    """Say how long labels that are not kept leave time without one.
+
+    Args:
+        labels: those that are not kept.
+        kept: sorted, without overlap.
+
+    Examples:
+        >>> kept = [LabelInterval(0, 10, "rest")]
+        >>> left_unlabelled([LabelInterval(4, 5, "blink"), LabelInterval(8, 12, "talk")], kept)
+        'blink (1 time, within others), talk (1 time, 2 s)'
+    """
+    counts: dict[str, int] = {}
+    lost: dict[str, float] = {}
+    edges = [edge for one in kept for edge in (one.start_s, one.end_s)] or [0.0]
+    steps = [step for one in kept for step in (0.0, one.end_s - one.start_s)] or [0.0]
+    labelled = np.cumsum(steps)
+    for one in labels:
+        begin, end = np.interp([one.start_s, one.end_s], edges, labelled)
+        counts[one.label] = counts.get(one.label, 0) + 1
+        free_s = one.end_s - one.start_s - (end - begin)
+        lost[one.label] = lost.get(one.label, 0.0) + max(0.0, float(free_s))
+    told = [
+        f"{name} ({count} time{'s' if count > 1 else ''}, "
+        + (f"{lost[name]:.4g} s)" if lost[name] > 1e-6 else "within others)")
+        for name, count in sorted(counts.items())
+    ]
+    more = f" and {len(told) - 20} others" if len(told) > 20 else ""
+    return ", ".join(told[:20]) + more
 
 
 def whole_files(found: Iterable[tuple[str, Iterable[Signal]]]) -> list[LabelInterval]:

@@ -17,7 +17,7 @@ from crossl.data.mapping.columns import (
     locate_signal,
 )
 from crossl.data.mapping.entries import ModalityEntry
-from crossl.data.mapping.labels import Names, source_labels, whole_files
+from crossl.data.mapping.labels import Names, left_unlabelled, source_labels, whole_files
 from crossl.data.mapping.plan import RecordingPlan, Source
 from crossl.data.mapping.times import ABSOLUTE_S, clock_seconds, started
 from crossl.data.mapping.zones import Zones
@@ -71,7 +71,7 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         content = started(source, open_file(source.path, source.entry.format), zones)
         found = _read_signals(source, content, rules, zones)
         signals.update(found)
-        zones.notes += content.about.get("notes", ())
+        zones.notes += _told(source, content)
         counted = source.entry.intervals and source.entry.intervals.count_from == "start"
         if source.label is not None:
             whole.append((source.label, list(found.values())))
@@ -102,6 +102,12 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         labels=_kept_labels(where, labels, rules, (begin_s, end_s), zones.notes),
         notes=tuple(zones.notes),
     )
+
+
+def _told(source: Source, content: FileContent) -> list[str]:
+    """Return what opening a file had to say, of its labels where they are taken."""
+    labels = content.about.get("label_notes", ()) if source.entry.annotations else ()
+    return [*content.about.get("notes", ()), *labels]
 
 
 def _apart(signals: Mapping[str, Signal]) -> list[str]:
@@ -273,9 +279,11 @@ def _kept_labels(
         )
     if any(one.start_s < span[0] - 0.1 or one.end_s > span[1] + 0.1 for one in renamed):
         notes.append("labels reach beyond the signals and were cut to them or left out")
-    other = sorted({one.label for one in inside} - set(rules.classes))
+    kept = tuple(one for one in inside if one.label in rules.classes)
+    other = [one for one in inside if one.label not in rules.classes]
     if other:
         notes.append(
-            f"labels that are not among the classes leave their time unlabelled: {', '.join(other)}"
+            "labels that are not among the classes leave their time unlabelled: "
+            + left_unlabelled(other, kept)
         )
-    return tuple(one for one in inside if one.label in rules.classes)
+    return kept

@@ -237,6 +237,7 @@ def _examine(path: Path, format_name: str, assumed: _Assumed) -> _Found | None:
     content = open_file(path, format_name)
     signals: dict[str, SignalEntry] = {}
     modalities: dict[str, ModalityEntry] = {}
+    assumed.left_out += [f"{path.name}: {one}, {why}" for one, why in content.left_out.items()]
     for stream in content.streams:
         rate_hz = stream.rate_hz
         if rate_hz is None or stream.length < 2:
