@@ -55,7 +55,7 @@ def row(work: Path, kind: str) -> str:
     for fraction in FRACTIONS:
         ((_, found),) = counts(work / kind, fraction, missing=0)
         score = bootstrap_score(found, macro_f1)
-        cells.append(f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]")
+        cells.append(f"{score.value:.3f} {score.told()}")
     gone = [bootstrap_score(found, macro_f1).value
             for _, found in counts(work / kind, 0.1, missing=1)]  # fmt: skip
     return f"| {kind} | " + " | ".join([*cells, f"{np.mean(gone):.3f}"]) + " |"
@@ -69,7 +69,7 @@ def paired(work: Path) -> str:
         ((others, two),) = counts(work / "tcn", fraction, missing=0)
         assert subjects == others  # noqa: S101 - the folds are the same
         difference = paired_difference(one, two, macro_f1)
-        cells.append(f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]")
+        cells.append(f"{difference.value:+.3f} {difference.told('+')}")
     return "| strided - tcn, paired by subject | " + " | ".join([*cells, ""]) + " |"
 
 

@@ -77,8 +77,10 @@ def cell(row: Row | None, *, signed: bool = False) -> str:
     """Write value and interval."""
     if row is None:
         return ""
-    form = "{:+.3f} [{:+.3f}, {:+.3f}]" if signed else "{:.3f} [{:.3f}, {:.3f}]"
-    return form.format(row["value"], row["ci_low"], row["ci_high"])
+    sign = "+" if signed else ""
+    if row["ci_low"] is None:  # one person
+        return f"{row['value']:{sign}.3f}"
+    return f"{row['value']:{sign}.3f} [{row['ci_low']:{sign}.3f}, {row['ci_high']:{sign}.3f}]"
 
 
 def mean_cell(rows: list[Row], method: str, fraction: float, subsets: list[list[str]]) -> str:

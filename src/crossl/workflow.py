@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 
+from crossl.collect import collect
 from crossl.config import RunConfig
 from crossl.data.splits import draw_labels, fold_from_subjects
 from crossl.data.store import Store
@@ -22,7 +23,6 @@ from crossl.experiment import (
     FoldRunner,
     FoldTask,
     Progress,
-    collect,
     folds_of,
     latent_table,
     quiet,

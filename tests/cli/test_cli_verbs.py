@@ -261,6 +261,46 @@ def test_a_subject_who_lacks_a_sensor_does_not_stop_an_evaluation(
     assert crossl("report", run).code == 0
 
 
+def test_a_score_without_a_sensor_is_compared_with_that_of_the_same_people(
+    stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
+) -> None:
+    from crossl.data.store import Store
+    from crossl.experiment import latent_table
+    from crossl.learn.score import macro_f1
+    from crossl.run import load_probe, load_run
+
+    store = Store.open(stores("lacking-quiet", lacking="ecg", louder=1.3))
+    for fold in range(2):
+        run = tmp_path / f"run-{fold}"
+        only = ("--set", "evaluation.methods=[crossl]", "--set", "evaluation.folds=2")
+        assert (
+            crossl("pretrain", store.path, "--out", run, "--fold", fold, *settings, *only).code == 0
+        )
+        tested = json.loads((run / "model.json").read_text())["subjects"]["test"]
+        if "S5" in tested:
+            break
+    assert crossl("probe", run, "--store", store.path, "--label-fraction", 0.5).code == 0
+    done = crossl("evaluate", run, "--store", store.path)
+    assert "(n=2)" in done.out
+    rows = np.flatnonzero(np.isin(store.subject, [one for one in tested if one != "S5"]))
+    table, (probe, _) = latent_table(load_run(run).model, store, rows), load_probe(run)
+
+    def score(*subset: int) -> float:
+        counts = np.zeros((2, 2))
+        np.add.at(counts, (table.label, probe.predict(table.embed("aggregator", subset))), 1)
+        return float(macro_f1(counts))
+
+    records = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    found = {(r["metric"], *r["present"]): r for r in records if r["fold"] is None}
+    for column, name in enumerate(("acc", "ecg")):
+        assert found["macro_f1", name]["n"] == found["macro_f1_kept", name]["n"] == 2
+        np.testing.assert_allclose(found["macro_f1", name]["value"], score(column))
+        np.testing.assert_allclose(found["macro_f1_with_all", name]["value"], score(0, 1))
+        kept = score(column) / score(0, 1)
+        np.testing.assert_allclose(found["macro_f1_kept", name]["value"], kept)
+    assert found["macro_f1", "acc", "ecg"]["n"] == 3
+
+
 def test_quick_settings_of_the_demo_give_way_to_a_run_file(
     tmp_path: Path, crossl: Crossl, monkeypatch: pytest.MonkeyPatch, stores: Callable[..., Path]
 ) -> None:

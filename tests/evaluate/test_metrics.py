@@ -19,6 +19,7 @@ from crossl.evaluate.metrics import (
     macro_f1,
     paired_difference,
     resampled_scores,
+    score_kept,
     subject_draws,
 )
 
@@ -107,9 +108,20 @@ def test_another_seed_gives_another_interval_of_the_same_value() -> None:
     assert (one.low, one.high) != (two.low, two.high)
 
 
-def test_one_subject_has_an_interval_of_no_width() -> None:
-    interval = bootstrap_score(confusions(0, subjects=1), macro_f1)
-    assert interval.low == interval.value == interval.high
+def test_one_subject_has_a_score_and_no_interval() -> None:
+    counts = confusions(0, subjects=1)
+    for found in (bootstrap_score(counts, macro_f1), paired_difference(counts, counts),
+                  score_kept(counts, counts)):  # fmt: skip
+        assert (found.low, found.high, found.n, found.told()) == (None, None, 1, "")
+
+
+def test_the_share_kept_is_of_the_same_samples_of_subjects() -> None:
+    left, whole = confusions(0), confusions(1)
+    kept = score_kept(left, whole)
+    wanted = bootstrap_score(left, macro_f1).value / bootstrap_score(whole, macro_f1).value
+    np.testing.assert_allclose(kept.value, wanted)
+    assert score_kept(left, left) == Interval(1.0, 1.0, 1.0, 9)
+    assert score_kept(left, np.zeros_like(left)).value == 0
 
 
 def test_scores_of_nobody_are_refused() -> None:

@@ -12,12 +12,11 @@ import pytest
 from crossl.errors import DataError, FormatError
 from crossl.evaluate.metrics import bootstrap_score, macro_f1
 from crossl.evaluate.missing import predict_subsets, shapley_values
+from crossl.evaluate.paired import all_records, shapley_records
 from crossl.evaluate.results import (
     Key,
     ResultBook,
-    all_records,
     difference_records,
-    shapley_records,
     write_records,
 )
 
@@ -262,19 +261,6 @@ def test_shapley_values_need_every_subset() -> None:
     book = make_book(methods=("crossl",))
     book.entries = [e for e in book.entries if e.key.present != ("acc",)]
     assert list(shapley_records(book)) == []
-
-
-def test_a_subject_who_never_wore_a_sensor_does_not_stop_the_shapley_values() -> None:
-    whole, book = make_book(methods=("crossl",)), ResultBook("tiny", ("a", "b", "c"), MODALITIES)
-    for e in whole.entries:
-        alone = e.key.present == ("ecg",) and e.fold == 0
-        subjects = e.subjects[1:] if alone else e.subjects
-        counts = e.confusion[1:] if alone else e.confusion
-        book.entries.append(type(e)(e.key, e.fold, e.seed, subjects, counts))
-    records = list(shapley_records(book))
-    assert len(records) == 3
-    full = bootstrap_score(book.pooled(FULL)[1], macro_f1).value
-    np.testing.assert_allclose(sum(r["value"] for r in records), full - 1 / 6)
 
 
 class Counting:

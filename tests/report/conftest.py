@@ -66,7 +66,7 @@ def _row(recording: Recording, method: str, metric: str, value: float, **other: 
         "value": value,
         "ci_low": None if half is None else value - half,
         "ci_high": None if half is None else value + 0.9 * half,
-        "n": 4200,
+        "n": recording.n_subjects,
     }
     return {**base, **other}
 

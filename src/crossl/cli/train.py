@@ -78,8 +78,9 @@ def probe(
     score = workflow.probe_run(
         run, store, label_fraction=label_fraction, head=head, label_seed=label_seed
     )
-    typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] "
-               f"on {score.n} test subjects")  # fmt: skip
+    told = f" {score.told()}" if score.told() else ""
+    people = "1 test subject" if score.n == 1 else f"{score.n} test subjects"
+    typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f}{told} on {people}")
 
 
 def evaluate(run: RunArgument, store: StoreOption) -> None:

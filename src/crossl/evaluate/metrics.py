@@ -26,12 +26,23 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95% bootstrap interval over `n` subjects."""
+    """A value with its 95% bootstrap interval over `n` subjects; one subject has no interval."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
+
+    def told(self, sign: str = "") -> str:
+        """Write the interval, or nothing where there is none.
+
+        Examples:
+            >>> Interval(0.5, 0.4, 0.61, 9).told()
+            '[0.400, 0.610]'
+        """
+        if self.low is None or self.high is None:
+            return ""
+        return f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 
 def confusion_by_subject(
@@ -107,8 +118,7 @@ def bootstrap_score(
         raise DataError("score: no labelled test window; test subjects need at least one")
     value = float(metric(confusions.sum(axis=1)).mean())
     samples = resampled_scores(confusions, metric, subject_draws(subjects, seed=seed))
-    low, high = _percentiles(samples)
-    return Interval(value, low, high, subjects)
+    return interval_of(value, samples, subjects)
 
 
 def resampled_scores(
@@ -141,11 +151,36 @@ def paired_difference(
     """
     difference = metric(first).mean(axis=0) - metric(second).mean(axis=0)  # (subject,)
     n = len(difference)
-    low, high = _percentiles(subject_draws(n, seed=seed) @ difference / n)
-    return Interval(float(difference.mean()), low, high, n)
+    return interval_of(float(difference.mean()), subject_draws(n, seed=seed) @ difference / n, n)
 
 
-def _percentiles(samples: NDArray[np.float64]) -> tuple[float, float]:
+def score_kept(
+    left: Int[NDArray[Any], "seed subject true predicted"],
+    whole: Int[NDArray[Any], "seed subject true predicted"],
+    metric: Metric = macro_f1,
+    *,
+    seed: int = 0,
+) -> Interval:
+    """Share of a score that is left when something is taken away, on the same windows.
+
+    Args:
+        left: confusions with something missing, by label draw and subject.
+        whole: with everything, of the same windows and subjects in the same order.
+        metric: of one confusion matrix.
+        seed: of the bootstrap; both scores are of the same samples of subjects.
+    """
+    n = left.shape[1]
+    once = np.ones((1, n), dtype=np.int64)
+    draws = np.concatenate([once, subject_draws(n, seed=seed)])
+    kept, full = (resampled_scores(one, metric, draws) for one in (left, whole))
+    share = np.where(full > 0, kept / np.maximum(full, 1e-12), 0.0)
+    return interval_of(float(share[0]), share[1:], n)
+
+
+def interval_of(value: float, samples: NDArray[np.float64], subjects: int) -> Interval:
+    """Put the interval of bootstrap samples around a value; none where there is one subject."""
+    if subjects < 2:
+        return Interval(value, None, None, subjects)
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(samples, [tail, 100 - tail])
-    return float(low), float(high)
+    return Interval(value, float(low), float(high), subjects)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -24,10 +23,7 @@ from crossl.evaluate.metrics import (
     confusion_by_subject,
     macro_f1,
     paired_difference,
-    resampled_scores,
-    subject_draws,
 )
-from crossl.evaluate.missing import shapley_values
 
 Record = dict[str, Any]
 
@@ -43,15 +39,31 @@ class Key:
     present: tuple[str, ...]
 
 
+Counts = NDArray[np.int64]
+"""(subject, true, predicted)."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """Predictions on one fold's test subjects by a classifier of one label draw."""
+    """Predictions on one fold's test subjects by a classifier of one label draw.
+
+    Attributes:
+        key: what they are of.
+        fold: whose test subjects.
+        seed: of the label draw.
+        subjects: names, in the order of the counts.
+        confusion: of the windows that count under this key.
+        whole: the same windows with everything shown that they have; None where that was not asked.
+        complete: those of them that have every modality; None where that was not asked.
+    """
 
     key: Key
     fold: int
     seed: int
     subjects: tuple[str, ...]
-    confusion: NDArray[np.int64]  # (subject, true, predicted)
+    confusion: Counts
+    whole: Counts | None = None
+    complete: Counts | None = None
 
 
 @dataclass
@@ -79,15 +91,40 @@ class ResultBook:
         label: NDArray[np.int64],
         predicted: NDArray[np.int64],
         subject: NDArray[np.str_],
+        whole: NDArray[np.int64] | None = None,
+        complete: NDArray[np.bool_] | None = None,
     ) -> None:
         """Add the predictions of one classifier on one fold's test windows.
 
         Where no window counts, as when nobody was recorded with these modalities, there is no
         score and nothing is added.
+
+        Args:
+            key: what is predicted from what.
+            fold: whose test windows.
+            seed: of the label draw.
+            label: (n,) true labels; a window below 0 does not count.
+            predicted: (n,) labels predicted from the modalities of the key.
+            subject: (n,) names.
+            whole: (n,) labels predicted from everything that each window has.
+            complete: (n,) whether a window has every modality.
         """
-        names, counts = confusion_by_subject(label, predicted, subject, classes=len(self.classes))
-        if len(names):
-            self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts))
+
+        def count(said: NDArray[np.int64]) -> tuple[NDArray[np.str_], Counts]:
+            return confusion_by_subject(label, said, subject, classes=len(self.classes))
+
+        names, counts = count(predicted)
+        if not len(names):
+            return
+        full = None if whole is None else count(whole)[1]
+        inner = None
+        if complete is not None:
+            inner = np.zeros_like(counts)
+            some, found = confusion_by_subject(
+                np.where(complete, label, -1), predicted, subject, classes=len(self.classes)
+            )
+            inner[np.searchsorted(names, some)] = found
+        self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts, full, inner))
 
     def by_key(self) -> dict[Key, list[Entry]]:
         """Group the entries."""
@@ -104,6 +141,17 @@ class ResultBook:
         Raises:
             DataError: nothing was scored under this key.
         """
+        rows = self.drawn(key)
+        subjects = tuple(s for entry in rows[0] for s in entry.subjects)
+        stacked = [np.concatenate([entry.confusion for entry in row]) for row in rows]
+        return subjects, np.stack(stacked)
+
+    def drawn(self, key: Key) -> list[list[Entry]]:
+        """List the entries of a key: for each label draw that every fold has, one of each fold.
+
+        Raises:
+            DataError: nothing was scored under this key.
+        """
         entries = [e for e in self.entries if e.key == key]
         folds = sorted({e.fold for e in entries})
         draws = [{e.seed for e in entries if e.fold == fold} for fold in folds]
@@ -115,11 +163,7 @@ class ResultBook:
                 "on every fold"
             )
         chosen = {(e.fold, e.seed): e for e in entries}
-        subjects = tuple(s for fold in folds for s in chosen[fold, seeds[0]].subjects)
-        stacked = [
-            np.concatenate([chosen[fold, seed].confusion for fold in folds]) for seed in seeds
-        ]
-        return subjects, np.stack(stacked)
+        return [[chosen[fold, seed] for fold in folds] for seed in seeds]
 
     def save(self, path: Path) -> None:
         """Write to one `.npz`, replacing it whole."""
@@ -132,7 +176,8 @@ class ResultBook:
                 for e in self.entries
             ],
         }
-        arrays = {str(i): e.confusion for i, e in enumerate(self.entries)}
+        arrays = {f"{i}{name}": counts for i, e in enumerate(self.entries)
+                  for name, counts in _parts(e).items()}  # fmt: skip
         with _replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
 
@@ -146,7 +191,7 @@ class ResultBook:
         try:
             with path.open("rb") as file, np.load(file) as archive:
                 head = json.loads(str(archive["head"]))
-                entries = [_entry(e, archive[str(i)]) for i, e in enumerate(head["entries"])]
+                entries = [_entry(e, i, archive) for i, e in enumerate(head["entries"])]
         except _DAMAGE as error:
             raise FormatError(f"{path}: is damaged ({error}); run the experiment again") from error
         return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries)
@@ -177,18 +222,29 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _entry(values: dict[str, Any], confusion: NDArray[np.int64]) -> Entry:
+def _parts(entry: Entry) -> dict[str, Counts]:
+    """Name the arrays of an entry by the end of their names in a file."""
+    parts = {"": entry.confusion, "/whole": entry.whole, "/complete": entry.complete}
+    return {name: counts for name, counts in parts.items() if counts is not None}
+
+
+def _entry(values: dict[str, Any], number: int, archive: Mapping[str, Counts]) -> Entry:
     key = Key(**{**values["key"], "present": tuple(values["key"]["present"])})
-    return Entry(key, values["fold"], values["seed"], tuple(values["subjects"]), confusion)
+    # files of crossl 0.1.0 before this had the confusion alone
+    more = [archive[name] if (name := f"{number}/{part}") in archive else None
+            for part in ("whole", "complete")]  # fmt: skip
+    return Entry(key, values["fold"], values["seed"], tuple(values["subjects"]),
+                 archive[str(number)], *more)  # fmt: skip
 
 
-def _record(
+def record_of(
     book: ResultBook,
     key: Key,
     metric: str,
     score: Interval | float,
     **where: Any,
 ) -> Record:
+    """Make the record of a score; `where` has `n` and the fold, seed and subject it is of."""
     interval = score if isinstance(score, Interval) else None
     return {
         "dataset": book.dataset,
@@ -215,10 +271,10 @@ def detail_records(book: ResultBook) -> Iterator[Record]:
         total = entry.confusion.sum(axis=0)
         for name, metric in METRICS.items():
             score = float(metric(total))
-            yield _record(book, entry.key, name, score, n=int(total.sum()), **where)
+            yield record_of(book, entry.key, name, score, n=int(total.sum()), **where)
         for subject, counts in zip(entry.subjects, entry.confusion, strict=True):
             score, n = float(macro_f1(counts)), int(counts.sum())
-            yield _record(book, entry.key, "macro_f1", score, n=n, subject=subject, **where)
+            yield record_of(book, entry.key, "macro_f1", score, n=n, subject=subject, **where)
 
 
 def summary_records(book: ResultBook) -> Iterator[Record]:
@@ -226,7 +282,7 @@ def summary_records(book: ResultBook) -> Iterator[Record]:
     for key in book.by_key():
         _, confusions = book.pooled(key)
         for name, metric in METRICS.items():
-            yield _record(book, key, name, bootstrap_score(confusions, metric))
+            yield record_of(book, key, name, bootstrap_score(confusions, metric))
 
 
 def difference_records(book: ResultBook, baselines: Sequence[str]) -> Iterator[Record]:
@@ -242,78 +298,7 @@ def difference_records(book: ResultBook, baselines: Sequence[str]) -> Iterator[R
             name = f"{key.method} - {base.method}"
             joint = Key(name, key.recipe, key.head, key.label_fraction, key.present)
             difference = paired_difference(first, second)
-            yield _record(book, joint, "macro_f1_difference", difference)
-
-
-def shapley_records(book: ResultBook) -> Iterator[Record]:
-    """Yield each modality's Shapley value, for every method scored on every subset.
-
-    Nothing present is worth what guessing the most frequent class is worth.
-    """
-    groups: dict[Key, dict[tuple[str, ...], Key]] = defaultdict(dict)
-    for key in book.by_key():
-        full = Key(key.method, key.recipe, key.head, key.label_fraction, book.modalities)
-        groups[full][key.present] = key
-    m = len(book.modalities)
-    for full, found in groups.items():
-        if len(found) < 2**m - 1 or m < 2:
-            continue
-        subjects, _ = book.pooled(full)
-        confusions = {
-            present: _of_subjects(subjects, *book.pooled(key)) for present, key in found.items()
-        }
-        for index, interval in enumerate(_shapley_intervals(confusions, book.modalities)):
-            key = Key(full.method, full.recipe, full.head, full.label_fraction,
-                      (book.modalities[index],))  # fmt: skip
-            yield _record(book, key, "shapley", interval)
-
-
-def _of_subjects(
-    wanted: Sequence[str], subjects: Sequence[str], confusions: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Order confusions by subject; who has no window with the modalities counts nothing."""
-    seeds, _, *square = confusions.shape
-    out = np.zeros((seeds, len(wanted), *square), dtype=np.int64)
-    out[:, [wanted.index(one) for one in subjects]] = confusions
-    return out
-
-
-def _shapley_intervals(
-    confusions: dict[tuple[str, ...], NDArray[np.int64]], modalities: tuple[str, ...]
-) -> list[Interval]:
-    m = len(modalities)
-    subjects = next(iter(confusions.values())).shape[1]
-    # the first "sample" counts every subject once: the value itself
-    draws = np.concatenate([np.ones((1, subjects), dtype=np.int64), subject_draws(subjects)])
-    worth = {
-        chosen: resampled_scores(confusions[tuple(modalities[i] for i in chosen)], macro_f1, draws)
-        for size in range(1, m + 1)
-        for chosen in combinations(range(m), size)
-    }
-    worth[()] = _guess_score(confusions[modalities], draws)
-    out = []
-    for values in shapley_values(worth, m):
-        low, high = np.percentile(values[1:], [2.5, 97.5])
-        out.append(Interval(float(values[0]), float(low), float(high), subjects))
-    return out
-
-
-def _guess_score(confusions: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Score of always naming the most frequent true class of the whole test."""
-    truth = confusions[0].sum(axis=2)  # (subject, true)
-    guess = np.zeros((*truth.shape, truth.shape[1]), dtype=np.int64)
-    guess[:, :, truth.sum(axis=0).argmax()] = truth
-    return resampled_scores(guess[None], macro_f1, draws)
-
-
-def all_records(book: ResultBook) -> list[Record]:
-    """List summary, difference, Shapley and detail records."""
-    return [
-        *summary_records(book),
-        *difference_records(book, ("supervised", "untrained")),
-        *shapley_records(book),
-        *detail_records(book),
-    ]
+            yield record_of(book, joint, "macro_f1_difference", difference)
 
 
 def write_records(records: Iterable[Record], path: Path) -> None:

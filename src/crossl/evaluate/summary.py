@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from crossl.data.store import Store
-from crossl.evaluate.metrics import bootstrap_score, macro_f1, paired_difference
+from crossl.evaluate.metrics import Interval, bootstrap_score, macro_f1, paired_difference
+from crossl.evaluate.paired import Pairing
 from crossl.evaluate.results import Key, ResultBook
 from crossl.learn.latents import LatentTable
 
@@ -95,9 +97,10 @@ def what_is_seen(book: ResultBook, main: Key, modalities: Sequence[Mapping[str, 
         main: the method, head and label fraction that the sentences are about.
         modalities: declared streams, for the names of devices.
     """
-    keys = set(book.by_key())
-    found = [*_against(book, main, keys), *_without_devices(book, main, keys, modalities)]
-    single = _best_single(book, main, keys)
+    pairing = Pairing(book)
+    found = [*_without_devices(pairing, main, modalities),
+             *_against(book, main, set(pairing.keys))]  # fmt: skip
+    single = _best_single(pairing, main)
     return [*found, *([single] if single else [])]
 
 
@@ -111,58 +114,66 @@ def _against(book: ResultBook, main: Key, keys: set[Key]) -> list[str]:
         if subjects != others:
             continue
         a, b = bootstrap_score(ours, macro_f1), bootstrap_score(theirs, macro_f1)
-        d = paired_difference(ours, theirs)
-        verdict = "better" if d.low > 0 else "worse" if d.high < 0 else "not told apart"
         name = {"supervised": "the same network trained on these labels alone",
                 "untrained": "the same network with random weights"}[base.method]  # fmt: skip
         out.append(
             f"With {main.label_fraction:.0%} of the labels, {main.method} reaches a macro-F1 of "
-            f"{a.value:.3f}; {name} ({base.head}) reaches {b.value:.3f}. Paired by subject the "
-            f"difference is {d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]: {verdict}."
+            f"{a.value:.3f}; {name} ({base.head}) reaches {b.value:.3f}. "
+            f"{_difference(paired_difference(ours, theirs))}"
         )
     return out
 
 
-def _score(book: ResultBook, main: Key, present: tuple[str, ...]) -> float:
-    key = Key(main.method, main.recipe, main.head, main.label_fraction, present)
-    return bootstrap_score(book.pooled(key)[1], macro_f1).value
+def _difference(d: Interval) -> str:
+    if d.low is None or d.high is None:
+        return f"One person was tested: a difference of {d.value:+.3f}, without an interval."
+    verdict = "better" if d.low > 0 else "worse" if d.high < 0 else "not told apart"
+    return f"Paired by subject the difference is {d.value:+.3f} {d.told('+')}: {verdict}."
 
 
 def _without_devices(
-    book: ResultBook, main: Key, keys: set[Key], modalities: Sequence[Mapping[str, Any]]
+    pairing: Pairing, main: Key, modalities: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    out, full = [], _score(book, main, main.present)
+    out = []
     devices = sorted({m["device"] for m in modalities if m["device"]})
     for device in devices if len(devices) > 1 else []:
         left = tuple(m["name"] for m in modalities if m["device"] != device)
-        key = Key(main.method, main.recipe, main.head, main.label_fraction, left)
-        if key in keys:
-            score = _score(book, main, left)
+        found = pairing.pair(replace(main, present=left))
+        if found is None:
             out.append(
-                f"When the {device} is missing at test time, with nothing retrained, {score:.3f} "
-                f"is left: {score / full:.0%} of the score with all devices."
+                f"Nobody was tested who has the {device} and something beside it: what is left "
+                "without it cannot be told."
             )
+            continue
+        (score, whole), kept = found.scores, found.kept
+        interval = f" {_percents(kept)}" if kept.low is not None else ""
+        out.append(
+            f"When the {device} is missing at test time, with nothing retrained, {score.value:.3f} "
+            f"is left of {whole.value:.3f}: {kept.value:.0%}{interval} of the score of the same "
+            f"{_people(kept.n)} with all that they have."
+        )
     return out
 
 
-def _best_single(book: ResultBook, main: Key, keys: set[Key]) -> str | None:
-    singles = {k.present[0]: _score(book, main, k.present) for k in keys
-               if len(k.present) == 1 and _same_but_present(k, main)}  # fmt: skip
+def _percents(kept: Interval) -> str:
+    return f"[{kept.low:.0%}, {kept.high:.0%}]"
+
+
+def _people(n: int) -> str:
+    return "person" if n == 1 else f"{n} people"
+
+
+def _best_single(pairing: Pairing, main: Key) -> str | None:
+    found = {name: pairing.pair(replace(main, present=(name,))) for name in main.present}
+    singles = {name: one for name, one in found.items() if one is not None}
     if len(singles) < 2:
         return None
-    name = max(singles, key=lambda one: singles[one])
-    gain = _score(book, main, main.present) - singles[name]
+    name = max(singles, key=lambda one: singles[one].kept.value)
+    alone, every = singles[name].scores
+    gain = every.value - alone.value
     verdict = "adds" if gain > 0.01 else "costs" if gain < -0.01 else "changes next to nothing:"
     return (
-        f"The best single modality, {name}, reaches {singles[name]:.3f} alone with the same "
-        f"classifier; having all modalities {verdict} {gain:+.3f}."
-    )
-
-
-def _same_but_present(key: Key, main: Key) -> bool:
-    return (key.method, key.recipe, key.head, key.label_fraction) == (
-        main.method,
-        main.recipe,
-        main.head,
-        main.label_fraction,
+        f"The best single modality, {name}, reaches {alone.value:.3f} alone with the same "
+        f"classifier, where the same {_people(alone.n)} with all modalities reach "
+        f"{every.value:.3f}; having all {verdict} {gain:+.3f}."
     )

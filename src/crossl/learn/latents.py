@@ -135,6 +135,15 @@ class LatentTable:
         """Tell which windows have at least one modality of a subset."""
         return np.asarray(self.within(subset).present.any(dim=1))
 
+    def comparable(self, subset: Subset) -> NDArray[np.bool_]:
+        """Tell which windows lose something when only a subset is left, and keep something.
+
+        They have every modality outside the subset, and at least one in it: on these the score
+        with the others missing can be compared with the score of the same windows as they are.
+        """
+        taken = ~self._allowed([subset])[0]
+        return np.asarray(self.present[:, taken].all(dim=1)) & self.usable(subset)
+
     def _allowed(self, choices: Sequence[Subset]) -> Tensor:
         allowed = torch.zeros(len(choices), self.present.shape[1], dtype=torch.bool)
         for row, subset in zip(allowed, choices, strict=True):

@@ -27,6 +27,7 @@ Draw = Callable[[Figure], None]
 MAX_LEVEL_NAMES = 8
 MANY_SUBSETS = 40
 ROOMY_CLASSES = 8
+SEEN = 5e-4
 DARK_SHARE, TRACE_SHARE = 0.6, 0.01
 BLUES = LinearSegmentedColormap.from_list("paper", ["#ffffff", "#d3e5f3", "#6aa9d6", "#0a5a94"])
 
@@ -115,6 +116,8 @@ def missing_chart(
         for others, other_look in means[1:]:
             _mean_line(axes, others, other_look, 1.6)
         _mean_line(axes, main, look, 2.8)
+        if has_other_people(main):
+            _same_people(axes, main)
         ticks = [level.n_missing for level in main]
         axes.set_xticks(ticks, [f"{level.n_missing}\n{level.mean:.3f}" for level in main])
         axes.set_xlim(-0.5, max(ticks) + 0.5)
@@ -125,6 +128,28 @@ def missing_chart(
         axes.grid(visible=False, axis="x")
 
     return draw
+
+
+SAME_LOOK = Look(MUTED, "_", ":")
+
+
+def has_other_people(levels: Sequence[Missing]) -> bool:
+    """Whether what is missing was not had by all, so that the levels are not of the same people."""
+    wholes = [level.whole for level in levels if level.whole is not None]
+    return bool(wholes) and max(wholes) - min(wholes) > SEEN
+
+
+def _same_people(axes: Axes, levels: Sequence[Missing]) -> None:
+    known = [(level.n_missing, level.whole) for level in levels if level.whole is not None]
+    axes.plot(
+        [n for n, _ in known],
+        [whole for _, whole in known],
+        color=SAME_LOOK.color,
+        linestyle=SAME_LOOK.line,
+        marker=SAME_LOOK.marker,
+        markersize=16,
+        zorder=2,
+    )
 
 
 def _missing_dots(

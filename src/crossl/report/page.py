@@ -8,7 +8,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from crossl.report import sections
 from crossl.report.blocks import Card, Section
 from crossl.report.load import Inputs, Row, load_inputs
-from crossl.report.rows import Subset, curve, main_series, point, subsets
+from crossl.report.rows import (
+    Subset,
+    all_series,
+    curve,
+    main_series,
+    people,
+    point,
+    shares,
+    subsets,
+)
 from crossl.report.style import percent
 from crossl.report.tables import interval
 
@@ -78,10 +87,10 @@ def all_sections(inputs: Inputs) -> list[Section]:
 def cards(inputs: Inputs) -> list[Card]:
     """The headline numbers that the folder has; none is made up for one it lacks."""
     fractions = sorted(inputs.summary["label_fractions"])
-    found = [_score_card(inputs, fraction) for fraction in dict.fromkeys((fractions[0],
-             fractions[-1]))]  # fmt: skip
-    every = subsets(inputs)
-    found += [_device_card(inputs, every), _single_card(inputs, every)]
+    every = [subset for subset in subsets(inputs) if subset.share is not None]
+    found = [_device_card(inputs, every), _single_card(inputs, every)]
+    found += [_score_card(inputs, fraction) for fraction in dict.fromkeys((fractions[0],
+              fractions[-1]))]  # fmt: skip
     return [card for card in found if card is not None]
 
 
@@ -97,7 +106,8 @@ def _score_card(inputs: Inputs, fraction: float) -> Card | None:
 
 def _details(row: Row, twin: Row | None) -> list[str]:
     lines = [f"supervised twin {twin['value']:.3f}"] if twin else []
-    return [*lines, f"95% interval {interval(row)}"] if interval(row) else lines
+    told = f"95% interval {interval(row)}, " if interval(row) else ""
+    return [*lines, f"{told}{people(row['n'])}"]
 
 
 def _device_card(inputs: Inputs, every: list[Subset]) -> Card | None:
@@ -108,12 +118,12 @@ def _device_card(inputs: Inputs, every: list[Subset]) -> Card | None:
         tuple(name for name in inputs.modalities if name not in names): device
         for device, names in sensors.items()
     }
-    worst = min((s for s in every if s.present in gone), key=lambda s: s.share, default=None)
+    worst = min((s for s in every if s.present in gone), key=_share, default=None)
     if worst is None:
         return None
     label = f"of the score is kept with {'any one' if len(sensors) > 1 else 'the'} device off"
     return Card(
-        f"{100 * worst.share:.0f}%", label, _worst(inputs, worst, f"{gone[worst.present]} off")
+        f"{100 * _share(worst):.0f}%", label, _worst(inputs, worst, f"{gone[worst.present]} off")
     )
 
 
@@ -122,16 +132,25 @@ def _single_card(inputs: Inputs, every: list[Subset]) -> Card | None:
     devices = {modality["device"] for modality in inputs.summary["modalities"]}
     if not alone or len(inputs.modalities) == len(devices) == PAIR:
         return None
-    worst = min(alone, key=lambda subset: subset.share)
+    worst = min(alone, key=_share)
     label = "of the score is kept with only one sensor left"
     return Card(
-        f"{100 * worst.share:.0f}%", label, _worst(inputs, worst, f"{worst.present[0]} alone")
+        f"{100 * _share(worst):.0f}%", label, _worst(inputs, worst, f"{worst.present[0]} alone")
     )
+
+
+def _share(subset: Subset) -> float:
+    return 0.0 if subset.share is None else subset.share
 
 
 def _worst(inputs: Inputs, worst: Subset, what: str) -> list[str]:
     fraction = percent(inputs.summary["main"]["label_fraction"])
-    return [f"worst: {what}, {worst.row['value']:.3f}", f"{fraction} of labels, nothing retrained"]
+    of = "" if worst.whole is None else f" of {worst.whole:.3f}"
+    lines = [f"worst: {what}, {worst.row['value']:.3f}{of}"]
+    twin = next((s for s in all_series(inputs) if s.method == "supervised"), None)
+    kept = None if twin is None else shares(inputs, twin).get(worst.present)
+    lines += [] if kept is None else [f"supervised twin keeps {100 * kept:.0f}%"]
+    return [*lines, f"{fraction} of labels, {people(worst.row['n'])}, nothing retrained"]
 
 
 def _fold_note(inputs: Inputs) -> list[str]:

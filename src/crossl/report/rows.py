@@ -27,12 +27,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Subset:
-    """The score of the main method with one set of sensors present, and its reference."""
+    """The score of the main method with one set of sensors present, and its reference.
+
+    `whole` is the score of the same windows of the same people with all their sensors, and `share`
+    what is left of it; None where the results do not tell.
+    """
 
     present: tuple[str, ...]
     row: Row
     reference: Row | None
-    share: float
+    whole: float | None
+    share: float | None
 
     @property
     def ratio(self) -> float | None:
@@ -42,12 +47,29 @@ class Subset:
 
 @dataclass(frozen=True)
 class Missing:
-    """The subsets that lack the same number of sensors."""
+    """The subsets that lack the same number of sensors.
+
+    `whole` is the mean score of the same windows with all sensors, `people` the fewest and the most
+    who had what was taken away.
+    """
 
     n_missing: int
     n_subsets: int
     mean: float
     worst: float
+    whole: float | None
+    people: tuple[int, int]
+
+    @property
+    def people_text(self) -> str:
+        """How many people the scores are of."""
+        low, high = self.people
+        return people(low) if low == high else f"{low} to {high} people"
+
+
+def people(n: int) -> str:
+    """Say how many people."""
+    return "1 person" if n == 1 else f"{n} people"
 
 
 def quotient(row: Row, whole: Row) -> float:
@@ -101,31 +123,63 @@ def point(inputs: Inputs, method: str, fraction: float) -> Row | None:
 
 def subsets(inputs: Inputs) -> list[Subset]:
     """The main method with every stored set of sensors: fewest missing first, then best first."""
-    found = subset_rows(inputs, main_series(inputs))
-    whole = found.get(tuple(inputs.modalities))
-    if whole is None or len(found) == 1:
+    series = main_series(inputs)
+    found = subset_rows(inputs, series)
+    if tuple(inputs.modalities) not in found or len(found) == 1:
         return []
-    references = _reference_rows(inputs)
-    every = [
-        Subset(present, row, references.get(present), quotient(row, whole))
-        for present, row in found.items()
-    ]
+    references, compared = _reference_rows(inputs), _compared(inputs, series, found)
+    every = [Subset(present, row, references.get(present), *compared.get(present, (None, None)))
+             for present, row in found.items()]  # fmt: skip
     return sorted(every, key=lambda s: (-len(s.present), -s.row["value"], s.present))
 
 
-def subset_rows(inputs: Inputs, series: Series) -> dict[tuple[str, ...], Row]:
-    """The rows of one curve at the main label fraction, by sensors present."""
-    fraction = inputs.summary["main"]["label_fraction"]
-    rows = _of(inputs, series, "macro_f1")
-    return {row["present"]: row for row in rows if row["label_fraction"] == fraction}
+def subset_rows(
+    inputs: Inputs, series: Series, fraction: float | None = None, metric: str = "macro_f1"
+) -> dict[tuple[str, ...], Row]:
+    """The rows of one curve at a label fraction (the main one), by sensors present."""
+    wanted = inputs.summary["main"]["label_fraction"] if fraction is None else fraction
+    rows = _of(inputs, series, metric)
+    return {row["present"]: row for row in rows if row["label_fraction"] == wanted}
 
 
-def missing_means(inputs: Inputs, series: Series) -> list[Missing]:
+def _compared(
+    inputs: Inputs, series: Series, found: dict[tuple[str, ...], Row], fraction: float | None = None
+) -> dict[tuple[str, ...], tuple[float, float]]:
+    """For each subset the score of the same windows with all sensors, and the share left of it."""
+    full = tuple(inputs.modalities)
+    whole = subset_rows(inputs, series, fraction, "macro_f1_with_all")
+    kept = subset_rows(inputs, series, fraction, "macro_f1_kept")
+    out = {p: (whole[p]["value"], kept[p]["value"]) for p in found if p in whole and p in kept}
+    if full in found:
+        out[full] = (found[full]["value"], 1.0)
+        # results of before: comparable where everybody has every sensor
+        if not whole and len({row["n"] for row in found.values()}) == 1:
+            out |= {p: (found[full]["value"], quotient(r, found[full])) for p, r in found.items()}
+    return out
+
+
+def shares(inputs: Inputs, series: Series) -> dict[tuple[str, ...], float]:
+    """What is left of a curve's score under each subset, at the main fraction."""
+    found = subset_rows(inputs, series)
+    return {present: share for present, (_, share) in _compared(inputs, series, found).items()}
+
+
+def missing_means(inputs: Inputs, series: Series, fraction: float | None = None) -> list[Missing]:
     """The mean and the worst score for each number of missing sensors."""
-    scores: dict[int, list[float]] = {}
-    for present, row in subset_rows(inputs, series).items():
-        scores.setdefault(len(inputs.modalities) - len(present), []).append(row["value"])
-    return [Missing(n, len(v), sum(v) / len(v), min(v)) for n, v in sorted(scores.items())]
+    found = subset_rows(inputs, series, fraction)
+    compared = _compared(inputs, series, found, fraction)
+    levels: dict[int, list[tuple[str, ...]]] = {}
+    for present in found:
+        levels.setdefault(len(inputs.modalities) - len(present), []).append(present)
+    out = []
+    for n_missing, group in sorted(levels.items()):
+        scores = [found[present]["value"] for present in group]
+        wholes = [compared[present][0] for present in group if present in compared]
+        whole = sum(wholes) / len(wholes) if len(wholes) == len(group) else None
+        counts = [found[present]["n"] for present in group]
+        out.append(Missing(n_missing, len(group), sum(scores) / len(scores), min(scores), whole,
+                           (min(counts), max(counts))))  # fmt: skip
+    return out
 
 
 def shapley_rows(inputs: Inputs) -> list[Row]:

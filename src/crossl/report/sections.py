@@ -2,11 +2,13 @@
 
 from crossl.report.blocks import Facts, Picture, Section, Sizes, Words, picture
 from crossl.report.figures import (
+    SAME_LOOK,
     Bar,
     Line,
     bar_chart,
     confusion_chart,
     embedding_map,
+    has_other_people,
     label_curves,
     missing_chart,
 )
@@ -16,6 +18,7 @@ from crossl.report.rows import (
     curve,
     main_series,
     missing_means,
+    people,
     reference_method,
     shapley_rows,
     subset_rows,
@@ -186,12 +189,18 @@ def missing(inputs: Inputs) -> Section:
         legend=legend,
     )
     means = [(missing_means(inputs, series), look) for series, look in drawn]
+    if has_other_people(means[0][0]):
+        legend.append(line_swatch(f"{main.label}, the same people with all they have", SAME_LOOK))
     draw = missing_chart(found, means)
     fraction = percent(inputs.summary["main"]["label_fraction"])
     return Section(
         anchor="missing",
         title=title,
-        text=[f"Nothing is retrained: sensors are taken away at test, with {fraction} of labels."],
+        text=[
+            f"Nothing is retrained: sensors are taken away at test, with {fraction} of labels. A"
+            " set is scored on the windows that have all that is taken away and something beside"
+            " it."
+        ],
         pictures=[picture("missing", draw, Sizes((1016, 420), (358, 330)), words)],
         tables=[subset_table(inputs, found)],
         after=missing_table(inputs, [series for series, _ in drawn]),
@@ -209,7 +218,8 @@ def worth(inputs: Inputs) -> Section:
     bars = [Bar(row["present"][0], row, palette[device_of[row["present"][0]]]) for row in rows]
     words = Words(
         "A bar is the average gain in macro-F1 from adding that sensor to the others (its Shapley"
-        " value); the dark line is the 95% interval.",
+        " value), on windows that have every sensor, of "
+        f"{people(rows[0]['n'])}; the dark line is the 95% interval.",
         "Shapley value of every sensor",
         legend=[dot_swatch(device, palette[device]) for device in devices],
     )

@@ -8,12 +8,12 @@ from crossl.errors import FormatError
 from crossl.report.blocks import Cell, Table
 from crossl.report.load import Inputs, Row, load_inputs
 from crossl.report.rows import (
+    Missing,
     Series,
     Subset,
     all_series,
     curve,
     difference_series,
-    main_series,
     missing_means,
 )
 from crossl.report.style import percent, unit_text
@@ -104,7 +104,8 @@ def subset_table(inputs: Inputs, found: Sequence[Subset]) -> Table:
     names = inputs.modalities
     compared = any(subset.reference for subset in found)
     header = [Cell("missing", kind="num"), *(Cell(name, kind="turned") for name in names)]
-    header += [Cell("macro-F1", kind="num"), Cell("share of full score", kind="bar")]
+    header += [Cell("macro-F1", kind="num"), Cell("with all they have", kind="num"),
+               Cell("share kept", kind="bar"), Cell("people", kind="num")]  # fmt: skip
     if compared:
         header += [Cell("probe per subset", kind="num"), Cell("ratio to it", kind="num")]
     rows = [_subset_cells(subset, names, compared=compared) for subset in found]
@@ -112,7 +113,8 @@ def subset_table(inputs: Inputs, found: Sequence[Subset]) -> Table:
     breaks = frozenset(i for i in range(1, len(sizes)) if sizes[i] != sizes[i - 1])
     caption = (
         "Every set of sensors: a filled dot is a sensor that was present; fewest missing first,"
-        " then best first"
+        " then best first. Each is compared with the same windows of the same people, those who"
+        " have what is missing, with all that they have"
     )
     tall = len(rows) > TALL_ROWS
     if tall:
@@ -127,7 +129,11 @@ def _subset_cells(subset: Subset, names: Sequence[str], *, compared: bool) -> li
         cells.append(Cell(f"{name} present" if here else f"{name} missing", "", "on" if here
                           else "off"))  # fmt: skip
     cells.append(Cell(f"{subset.row['value']:.3f}", interval(subset.row), "num"))
-    cells.append(Cell(f"{100 * subset.share:.1f}%", kind="bar", share=subset.share))
+    whole, share = subset.whole, subset.share
+    cells.append(Cell(NOTHING if whole is None else f"{whole:.3f}", kind="num"))
+    cells.append(Cell(NOTHING, kind="num") if share is None
+                 else Cell(f"{100 * share:.1f}%", kind="bar", share=share))  # fmt: skip
+    cells.append(Cell(str(subset.row["n"]), kind="num"))
     if compared:
         reference, ratio = subset.reference, subset.ratio
         cells.append(Cell(NOTHING if reference is None else f"{reference['value']:.3f}", "", "num"))
@@ -146,9 +152,20 @@ def missing_table(inputs: Inputs, every: Sequence[Series]) -> list[Table]:
         found = {level.n_missing: level for level in missing_means(inputs, series)}
         cells = [Cell(NOTHING, kind="num")] * len(levels)
         for n, level in found.items():
-            cells[n] = Cell(f"{level.mean:.3f}", f"worst {level.worst:.3f}", "num")
+            cells[n] = Cell(f"{level.mean:.3f}", _level_text(level), "num")
         rows.append([Cell(series.label), *cells])
-    return [Table("Mean macro-F1 over the sets with as many sensors missing", header, rows)]
+    caption = (
+        "Mean macro-F1 over the sets with as many sensors missing, and what the same people score"
+        " with all that they have"
+    )
+    return [Table(caption, header, rows)]
+
+
+def _level_text(level: Missing) -> str:
+    if not level.n_missing:
+        return level.people_text
+    whole = "" if level.whole is None else f"of {level.whole:.3f}, "
+    return f"{whole}worst {level.worst:.3f}, {level.people_text}"
 
 
 def modality_table(modalities: Sequence[Mapping[str, Any]]) -> Table:
@@ -175,7 +192,8 @@ def summary_table(folder: Path) -> list[list[str]]:
 
     Returns:
         A header and rows of equal length: macro-F1 with its interval for each method and label
-        fraction, then the mean for each number of missing sensors under the main fraction.
+        fraction, then for each number of missing sensors the mean over the sets, and what the same
+        people score with all that they have.
 
     Raises:
         FormatError: A file or key is missing or has the wrong shape.
@@ -188,19 +206,26 @@ def summary_table(folder: Path) -> list[list[str]]:
 
 
 def _missing_lines(inputs: Inputs, width: int) -> list[list[str]]:
-    main, summary = main_series(inputs), inputs.summary
-    fractions = summary["label_fractions"]
-    fraction = summary["main"]["label_fraction"]
-    place = 1 + fractions.index(fraction) if fraction in fractions else 1
+    """One line for each method and number of missing sensors."""
+    fractions = inputs.summary["label_fractions"]
     lines = []
-    for level in missing_means(inputs, main):
-        if level.n_missing == 0:
-            continue
-        sensors = "sensor" if level.n_missing == 1 else "sensors"
-        line = [f"{main.label}, {level.n_missing} {sensors} missing", *[""] * (width - 1)]
-        line[place] = f"{level.mean:.3f} (worst {level.worst:.3f})"
-        lines.append(line)
+    for n_missing in range(1, len(inputs.modalities)):
+        for series in all_series(inputs):
+            line = [f"{series.label}, {n_missing} sensor{'s' * (n_missing > 1)} missing",
+                    *[""] * (width - 1)]  # fmt: skip
+            for place, fraction in enumerate(fractions, 1):
+                for level in missing_means(inputs, series, fraction):
+                    if level.n_missing == n_missing:
+                        whole = "" if level.whole is None else f" of {level.whole:.3f}"
+                        line[place] = f"{level.mean:.3f}{whole} (n={_count(level)})"
+            if any(line[1:]):
+                lines.append(line)
     return lines
+
+
+def _count(level: Missing) -> str:
+    low, high = level.people
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def format_table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:

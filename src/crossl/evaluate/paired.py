@@ -1,0 +1,199 @@
+"""What compares a score with sensors missing to the score with all: on the same windows only.
+
+A person who never wore the watch loses nothing when it is missing, and has nothing left when the
+phone is: such windows are in neither score of a comparison.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.evaluate.metrics import (
+    Interval,
+    bootstrap_score,
+    interval_of,
+    macro_f1,
+    resampled_scores,
+    score_kept,
+    subject_draws,
+)
+from crossl.evaluate.missing import shapley_values
+from crossl.evaluate.results import (
+    Counts,
+    Entry,
+    Key,
+    Record,
+    ResultBook,
+    detail_records,
+    difference_records,
+    record_of,
+    summary_records,
+)
+
+Present = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Scores of the same windows of the same people.
+
+    Attributes:
+        left: confusions with only some modalities shown, (seed, subject, true, predicted).
+        whole: with everything shown that the windows have.
+    """
+
+    left: Counts
+    whole: Counts
+
+    @property
+    def kept(self) -> Interval:
+        """The share of the score that is left."""
+        return score_kept(self.left, self.whole)
+
+    @property
+    def scores(self) -> tuple[Interval, Interval]:
+        """The score with only some modalities, and with everything."""
+        return bootstrap_score(self.left, macro_f1), bootstrap_score(self.whole, macro_f1)
+
+
+class Pairing:
+    """Finds what may be compared in a book.
+
+    Results that were kept before entries knew their windows are paired by the people whose counts
+    of windows are the same under every subset: their windows have every modality.
+
+    Args:
+        book: all scores.
+    """
+
+    def __init__(self, book: ResultBook) -> None:
+        self.book = book
+        self.keys = book.by_key()
+        self._alike: dict[tuple[Key, int, int], list[Entry]] = defaultdict(list)
+        for entry in book.entries:
+            self._alike[self._group(entry)].append(entry)
+
+    def _group(self, entry: Entry) -> tuple[Key, int, int]:
+        return replace(entry.key, present=self.book.modalities), entry.fold, entry.seed
+
+    def pair(self, key: Key) -> Pair | None:
+        """Pair the windows of a key with the same ones as they are; None where there are none."""
+        if key not in self.keys:
+            return None
+        drawn = self.book.drawn(key)
+        rows = [[self._known(entry) for entry in row] for row in drawn]
+        if [[e.subjects for e in row] for row in rows] != [[e.subjects for e in r] for r in drawn]:
+            return None  # of older results, whose score is of others than can be compared
+        left = np.stack([np.concatenate([e.confusion for e in row]) for row in rows])
+        whole = np.stack([np.concatenate([np.asarray(e.whole) for e in row]) for row in rows])
+        return Pair(left, whole) if left.shape[1] else None
+
+    def complete(self, keys: Sequence[Key]) -> list[Counts]:
+        """Return the confusions of the windows that have every modality, alike for all keys.
+
+        Returns:
+            For each key (seed, subject, true, predicted); the subjects are the same.
+        """
+        tables = []
+        for key in keys:
+            rows = [[self._known(entry) for entry in row] for row in self.book.drawn(key)]
+            people = [(entry.fold, name) for entry in rows[0] for name in entry.subjects]
+            counts = np.stack([np.concatenate([np.asarray(e.complete) for e in r]) for r in rows])
+            tables.append({who: counts[:, i] for i, who in enumerate(people) if counts[:, i].any()})
+        shared = sorted(set[tuple[int, str]].intersection(*(set(table) for table in tables)))
+        if not shared:
+            return [np.zeros((1, 0, 1, 1), dtype=np.int64) for _ in tables]
+        return [np.stack([table[who] for who in shared], axis=1) for table in tables]
+
+    def _known(self, entry: Entry) -> Entry:
+        """Return an entry that knows its windows with everything shown, and its complete ones."""
+        if entry.whole is not None and entry.complete is not None:
+            return entry
+        alike = self._alike[self._group(entry)]
+        full = next((e for e in alike if e.key.present == self.book.modalities), None)
+        names = [name for name in entry.subjects
+                 if full is not None and len({_windows(e, name) for e in alike}) == 1]  # fmt: skip
+        own = entry.confusion[[entry.subjects.index(name) for name in names]]
+        whole = own if full is None else full.confusion[[full.subjects.index(n) for n in names]]
+        return replace(entry, subjects=tuple(names), confusion=own, whole=whole, complete=own)
+
+
+def _windows(entry: Entry, name: str) -> tuple[int, ...]:
+    """Count a subject's windows by true class."""
+    if name not in entry.subjects:
+        return ()
+    return tuple(entry.confusion[entry.subjects.index(name)].sum(axis=1).tolist())
+
+
+def kept_records(book: ResultBook) -> Iterator[Record]:
+    """Yield for every subset the score of the same windows with everything, and the share kept."""
+    pairing = Pairing(book)
+    for key in pairing.keys:
+        found = None if key.present == book.modalities else pairing.pair(key)
+        if found is not None:
+            yield record_of(book, key, "macro_f1_with_all", found.scores[1])
+            yield record_of(book, key, "macro_f1_kept", found.kept)
+
+
+def shapley_records(book: ResultBook) -> Iterator[Record]:
+    """Yield each modality's Shapley value, for every method scored on every subset.
+
+    Of the windows that have every modality. Nothing present is worth what guessing the most
+    frequent class is worth.
+    """
+    pairing = Pairing(book)
+    groups: dict[Key, dict[Present, Key]] = defaultdict(dict)
+    for key in pairing.keys:
+        groups[replace(key, present=book.modalities)][key.present] = key
+    m = len(book.modalities)
+    for full, found in groups.items():
+        if len(found) < 2**m - 1 or m < 2:
+            continue
+        complete = pairing.complete(list(found.values()))
+        if not complete[0].shape[1]:
+            continue
+        confusions = dict(zip(found, complete, strict=True))
+        for index, interval in enumerate(_shapley_intervals(confusions, book.modalities)):
+            key = replace(full, present=(book.modalities[index],))
+            yield record_of(book, key, "shapley", interval)
+
+
+def _shapley_intervals(
+    confusions: dict[Present, Counts], modalities: tuple[str, ...]
+) -> list[Interval]:
+    m = len(modalities)
+    subjects = next(iter(confusions.values())).shape[1]
+    # the first "sample" counts every subject once: the value itself
+    draws = np.concatenate([np.ones((1, subjects), dtype=np.int64), subject_draws(subjects)])
+    worth = {
+        chosen: resampled_scores(confusions[tuple(modalities[i] for i in chosen)], macro_f1, draws)
+        for size in range(1, m + 1)
+        for chosen in combinations(range(m), size)
+    }
+    worth[()] = _guess_score(confusions[modalities], draws)
+    return [interval_of(float(v[0]), v[1:], subjects) for v in shapley_values(worth, m)]
+
+
+def _guess_score(confusions: Counts, draws: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Score of always naming the most frequent true class of the whole test."""
+    truth = confusions[0].sum(axis=2)  # (subject, true)
+    guess = np.zeros((*truth.shape, truth.shape[1]), dtype=np.int64)
+    guess[:, :, truth.sum(axis=0).argmax()] = truth
+    return resampled_scores(guess[None], macro_f1, draws)
+
+
+def all_records(book: ResultBook) -> list[Record]:
+    """List summary, difference, comparison, Shapley and detail records."""
+    return [
+        *summary_records(book),
+        *difference_records(book, ("supervised", "untrained")),
+        *kept_records(book),
+        *shapley_records(book),
+        *detail_records(book),
+    ]
