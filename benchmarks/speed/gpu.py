@@ -33,8 +33,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from crossl.data.batch import Batch
 from crossl.learn.adam import AdamW
 from crossl.learn.graphs import Recorded
-from crossl.learn.precision import at_least_float32, computing_in
 from crossl.nn import encoders
+from crossl.nn.precision import at_least_float32, computing_in
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "gpu.json", HERE / "gpu.md"

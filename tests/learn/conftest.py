@@ -15,7 +15,7 @@ from crossl.data.splits import Fold, subject_folds
 from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
 from crossl.learn.latents import LatentTable
-from crossl.learn.methods import Method
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel, encode_rows
 
 MODALITIES = (

@@ -20,10 +20,10 @@ from crossl.config import RunConfig, build_method, build_model, validate
 from crossl.data.store import Store
 from crossl.errors import TrainingError
 from crossl.learn.loading import Batches
-from crossl.learn.methods import Method
 from crossl.learn.pretrain import pretrain
 from crossl.learn.processes import Processes, Ranks
 from crossl.learn.training import MASKS, Pretraining
+from crossl.methods import Method
 
 Request = dict[str, Any]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossl.learn.expanders import build_expander, expand
+from crossl.methods.expanders import build_expander, expand
 
 
 @pytest.fixture

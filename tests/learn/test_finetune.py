@@ -15,10 +15,10 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import SplitError, TrainingError
 from crossl.learn import finetune
-from crossl.learn.augment import Augmentation
 from crossl.learn.finetune import FineTuning, LinearHead, fine_tune, fit_mlp_head
 from crossl.learn.latents import HEADS, LatentTable
 from crossl.learn.probe import fit_probe
+from crossl.methods.augment import Augmentation
 from crossl.nn.model import CrossModalModel, encode_rows
 
 Tables = dict[str, LatentTable]

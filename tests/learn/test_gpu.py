@@ -18,9 +18,9 @@ from crossl.data.store import Store
 from crossl.embedding.verb import embed_store
 from crossl.errors import TrainingError
 from crossl.learn.graphs import Recorded
-from crossl.learn.methods import Method
 from crossl.learn.pretrain import pretrain
 from crossl.learn.schedule import Schedule
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run import save_run
 

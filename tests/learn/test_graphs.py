@@ -13,7 +13,7 @@ from crossl.data.batch import Batch, collate
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.learn.graphs import agree, record
-from crossl.learn.methods import Method
+from crossl.methods import Method
 
 RECIPES = ("crossl", "paper")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from crossl.learn.adam import KerasAdam
-from crossl.learn.augment import Augmentation
 from crossl.learn.collapse import collapse_measures, collapse_warning, effective_rank
+from crossl.methods.augment import Augmentation
 
 
 def test_keras_adam_follows_its_formula() -> None:

@@ -19,11 +19,11 @@ from crossl.config import RunConfig
 from crossl.data.batch import collate
 from crossl.data.splits import Fold
 from crossl.data.store import Store
-from crossl.learn import precision
 from crossl.learn.memory import is_out_of_memory
-from crossl.learn.methods import Method
-from crossl.learn.precision import computing_in
 from crossl.learn.pretrain import pretrain
+from crossl.methods import Method
+from crossl.nn import precision
+from crossl.nn.precision import computing_in
 
 STARVED = """
 import resource, sys

@@ -14,7 +14,8 @@ from crossl.config import RunConfig
 from crossl.data.batch import Batch, collate
 from crossl.data.splits import Fold
 from crossl.data.store import Store
-from crossl.learn.methods import CrosslMethod, Method, PaperMethod, VicregWeights
+from crossl.methods import CrosslMethod, Method, PaperMethod
+from crossl.methods.weights import VicregWeights
 from crossl.nn.encoders import TcnEncoder
 
 RECIPES = ("crossl", "paper")

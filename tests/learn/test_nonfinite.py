@@ -19,9 +19,9 @@ from crossl.data.batch import Batch, collate
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import TrainingError
-from crossl.learn.methods import Method
 from crossl.learn.nonfinite import find_culprit
 from crossl.learn.pretrain import pretrain
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
 
 

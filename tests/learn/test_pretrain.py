@@ -22,8 +22,8 @@ from crossl.data.source import ArraySource
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import DataError, TrainingError
-from crossl.learn.methods import Method
 from crossl.learn.pretrain import Schedule, pretrain
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
 
 Train = Callable[..., CrossModalModel]

@@ -20,10 +20,10 @@ from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ConfigError, DataError
-from crossl.learn.draws import BLOCK, augment_views
-from crossl.learn.methods import Method
 from crossl.learn.pretrain import pretrain
 from crossl.learn.processes import Processes, Ranks
+from crossl.methods import Method
+from crossl.methods.views import BLOCK, augment_views
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 Together = Callable[..., list[dict[str, Any]]]

@@ -17,8 +17,8 @@ from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.learn.keeping import AtomicCheckpoints
-from crossl.learn.methods import Method
 from crossl.learn.pretrain import pretrain
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
 
 # 16 batches an epoch, of whose metrics none is like another

@@ -17,7 +17,7 @@ from crossl.config.schema import (
 )
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError, nearest
-from crossl.learn.methods import Method
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
 
 

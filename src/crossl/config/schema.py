@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from crossl.learn.augment import Augmentation
 from crossl.learn.finetune import FineTuning
-from crossl.learn.methods import CrosslMethod, Method, PaperMethod, VicregWeights
 from crossl.learn.pretrain import Schedule
+from crossl.methods import CrosslMethod, Method, PaperMethod
+from crossl.methods.augment import Augmentation
+from crossl.methods.weights import VicregWeights
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.model import CrossModalModel

@@ -18,9 +18,9 @@ from torch.nn.functional import cross_entropy
 from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
 from crossl.errors import SplitError, TrainingError
-from crossl.learn.augment import Augmentation
 from crossl.learn.latents import Array, Head, LatentTable
 from crossl.learn.probe import Probe
+from crossl.methods.augment import Augmentation
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel, encode_rows
 

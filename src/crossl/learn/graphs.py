@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from crossl.learn.loading import PINNING
 from crossl.learn.memory import is_out_of_memory
-from crossl.learn.methods import Keeps, Method, Present, Signals, Views
-from crossl.learn.precision import at_least_float32, computing_in
+from crossl.methods.method import Keeps, Method, Present, Signals, Views
+from crossl.nn.precision import at_least_float32, computing_in
 
 logger = logging.getLogger(__name__)
 

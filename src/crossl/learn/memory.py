@@ -14,9 +14,9 @@ from torch import nn
 from crossl.data.batch import collate
 from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
-from crossl.learn.methods import Method
-from crossl.learn.precision import computing_in
 from crossl.learn.processes import Processes
+from crossl.methods import Method
+from crossl.nn.precision import computing_in
 
 # torch's allocator of main memory and oneDNN raise plain RuntimeErrors
 _SAID = re.compile(

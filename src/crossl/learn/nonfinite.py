@@ -18,8 +18,8 @@ from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
 from crossl.learn.loading import Part
-from crossl.learn.methods import Method
 from crossl.learn.processes import Ranks
+from crossl.methods import Method
 
 FOLDER = "nonfinite"
 MAX_ROWS = 5

@@ -26,11 +26,11 @@ from crossl.data.source import WindowSource
 from crossl.errors import ConfigError, CrosslError, DataError, TrainingError
 from crossl.learn.keeping import AtomicCheckpoints, KeepCheckpoints, Metrics, Progress
 from crossl.learn.memory import is_out_of_memory, refuse_batch
-from crossl.learn.methods import Method
 from crossl.learn.processes import Processes
 from crossl.learn.schedule import Schedule
 from crossl.learn.stopping import Stopped
 from crossl.learn.training import Pretraining, last_checkpoint
+from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
 
 __all__ = ["Progress", "Schedule", "pretrain"]

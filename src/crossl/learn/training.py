@@ -21,19 +21,19 @@ from torch.utils.data import DataLoader
 from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
 from crossl.learn.collapse import collapse_measures, collapse_warning
-from crossl.learn.draws import seed_dropout, seeded
 from crossl.learn.graphs import Recorded, record
 from crossl.learn.loading import Batches, Part, training_batches, validation_batches
-from crossl.learn.methods import Method, Signals
 from crossl.learn.nonfinite import stop_nonfinite
-from crossl.learn.precision import at_least_float32, computing_in, warn_if_slow
 from crossl.learn.processes import Ranks
 from crossl.learn.resuming import as_at_epoch_start
 from crossl.learn.schedule import Schedule, build_optimizer
 from crossl.learn.stopping import Stopped, StopSignals
 from crossl.learn.tally import Tally
+from crossl.methods.method import Method, Signals
+from crossl.methods.views import seed_dropout, seeded
 from crossl.nn.blocks import forget_memory
 from crossl.nn.model import CrossModalModel
+from crossl.nn.precision import at_least_float32, computing_in, warn_if_slow
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, gelu
 
-from crossl.learn.precision import at_least_float32
+from crossl.nn.precision import at_least_float32
 from crossl.nn.several import stacked
 from crossl.objectives.vicreg import moments
 

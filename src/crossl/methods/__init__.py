@@ -1,0 +1,11 @@
+"""What pretraining minimises, one file each: a method holds a model and gives its loss.
+
+`Method` says what the trainer asks of one. `paper` and `crossl` are CroSSL (arXiv 2307.16847):
+latents are masked twice, one aggregator joins each view, VICReg makes the two agree.
+"""
+
+from crossl.methods.crossl import CrosslMethod
+from crossl.methods.method import Method
+from crossl.methods.paper import PaperMethod
+
+__all__ = ["CrosslMethod", "Method", "PaperMethod"]

@@ -1,0 +1,118 @@
+"""The default pretraining: CroSSL (arXiv 2307.16847) that also predicts what is hidden."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossl.data.batch import Batch
+from crossl.methods.augment import Augmentation
+from crossl.methods.expanders import build_expander, expand
+from crossl.methods.method import Keeps, Present, Signals, Steps, Views
+from crossl.methods.views import augment_views
+from crossl.methods.weights import VicregWeights
+from crossl.nn.aggregators import PredictiveAggregator
+from crossl.nn.masking import draw_spatial_views
+from crossl.nn.model import CrossModalModel
+from crossl.nn.precision import at_least_float32
+
+
+class CrosslMethod(Steps):
+    """The default: two augmented views, spatial masks that differ, and three terms.
+
+    `global`: VICReg on an expander over what the aggregator shares, of the two masked views.
+    `modality`: VICReg on an expander over each modality's own latent, of the two augmented views;
+    it keeps what only one sensor knows. `prediction`: the aggregator's prediction of each latent
+    that a view has hidden against that latent, without gradient to it. The expanders (with batch
+    normalisation) are dropped after pretraining.
+
+    Args:
+        model: with a `PredictiveAggregator`.
+        keep_rate: probability to keep a modality in a view.
+        augmentation: of each view.
+        weights: of VICReg.
+        modality_weight: factor of the mean over modalities of their VICReg.
+        prediction_weight: factor of the mean squared error of predicted latents.
+        expander_dim: width of the expanders.
+    """
+
+    def __init__(
+        self,
+        model: CrossModalModel,
+        *,
+        keep_rate: float = 0.4,
+        augmentation: Augmentation | None = None,
+        weights: VicregWeights | None = None,
+        modality_weight: float = 0.5,
+        prediction_weight: float = 12.5,
+        expander_dim: int = 256,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.keep_rate = keep_rate
+        self.augmentation = augmentation or Augmentation()
+        self.weights = weights or VicregWeights()
+        self.modality_weight = modality_weight
+        self.prediction_weight = prediction_weight
+        self.expander = build_expander(self._aggregator.shared_dim, expander_dim)
+        self.modality_expanders = nn.ModuleList(
+            build_expander(model.latent_dim, expander_dim) for _ in model.modalities
+        )
+
+    @property
+    def _aggregator(self) -> PredictiveAggregator:
+        aggregator = self.model.aggregator
+        assert isinstance(aggregator, PredictiveAggregator)  # noqa: S101 - the builder's promise
+        return aggregator
+
+    def views(
+        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
+    ) -> Signals:
+        """Augment twice."""
+        return augment_views(
+            self.augmentation, self.model.standardise(batch), views=2, seed=seed, first=first,
+            whole=whole,
+        )  # fmt: skip
+
+    def encode(self, signals: Signals, present: Present) -> Views:
+        """Encode both views in one pass."""
+        latent = self.model.encode(signals, present.repeat(2, 1))
+        return latent.view(2, *present.shape, -1).transpose(0, 1)
+
+    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
+        """Draw two masks of whole modalities that differ."""
+        keep_rate = self.keep_rate
+        return torch.stack(draw_spatial_views(present, keep_rate=keep_rate, generator=generator))
+
+    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
+        """Return the weighted terms `global/...`, `modality/...` and `prediction`."""
+        by_view = latents.transpose(0, 1)  # (2, B, M, K)
+        latent, keep = by_view.flatten(0, 1), keeps.flatten(0, 1)[:, :, None]
+        shared = self._aggregator.shared(latent, keep.expand_as(latent))
+        z = expand([self.expander], shared.unflatten(0, keeps.shape[:2])[:, :, None])
+        terms = {f"global/{n}": t.sum() for n, t in self.weights.of_several(z).items()}
+        rows = _counting(present)
+        z = expand(self.modality_expanders, by_view, rows)
+        share = self.modality_weight / len(self.modality_expanders)
+        terms |= {
+            f"modality/{n}": share * t.sum() for n, t in self.weights.of_several(z, rows).items()
+        }
+        hidden = present & ~keeps  # (2, B, M)
+        predicted = self._aggregator.predict(shared).view_as(by_view)
+        terms["prediction"] = self.prediction_weight * _hidden_error(predicted, by_view, hidden)
+        return terms
+
+
+def _counting(present: Present) -> Float[Tensor, "modality batch"] | None:
+    """Return which rows count for each modality; None, where it costs nothing to see, if all do."""
+    if present.device.type == "cpu" and bool(present.all()):
+        return None
+    return present.T.to(torch.float32)
+
+
+def _hidden_error(predicted: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
+    """Mean squared error over hidden entries of each view (B, M, K), summed; targets are fixed."""
+    error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square().mean(dim=3)
+    weight = hidden.to(error.dtype)
+    return ((error * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)).sum()
