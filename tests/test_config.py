@@ -157,6 +157,13 @@ def test_a_file_is_laid_over_the_recipe_it_names(tmp_path: Path) -> None:
     assert config == validate(wanted, where="test")
 
 
+def test_patience_in_epochs_and_as_a_share_are_not_given_both() -> None:
+    assert recipe("crossl").schedule.patience is None
+    assert load_config(overrides=["schedule.patience=50"]).schedule.build().patience == 50
+    with pytest.raises(ConfigError, match=r"is 50 epochs and schedule.patience_share 0\.1"):
+        load_config(overrides=["schedule.patience=50", "schedule.patience_share=0.1"])
+
+
 def test_an_empty_file_is_the_base_recipe(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("# nothing yet\n")
     assert load_config(tmp_path / "run.yaml", base="paper") == recipe("paper")

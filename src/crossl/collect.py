@@ -88,15 +88,16 @@ def _experiment_facts(
 
 def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
     """Say what makes the numbers count."""
-    e = config.evaluation
+    e, s = config.evaluation, config.schedule
+    stopping = "" if s.patience is s.patience_share is None else " and stop training"
     return [
         f"Subjects are split into {e.folds} folds; {folds} of them were run. A test subject "
         "is seen by nothing before the final score: not by pretraining, not by standardisation, "
         "not by any choice.",
         "Label fractions are drawn from training subjects, stratified by class, at least one "
         f"window of each class, with {len(e.label_seeds)} seeds (all labels: one).",
-        "Validation subjects stop training and choose the strength of regularisation; they keep "
-        "all their labels at every fraction.",
+        f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "
+        "labels at every fraction.",
         "Scores pool the test windows of all folds run; intervals are 95% bootstrap intervals "
         "over subjects.",
         "What a missing sensor costs is measured on the windows that have it and something beside "

@@ -326,12 +326,38 @@ def test_a_collapse_is_warned_of_in_words(
     assert "the embedding is collapsing" in caplog.text
 
 
-def test_patience_ends_a_training_that_no_longer_improves(
-    train: Train, small: Callable[..., RunConfig], runs: Path
+@pytest.mark.parametrize("patience", ["patience=2", "patience_share=0.1"])
+def test_patience_ends_a_training_that_no_longer_improves_and_says_so(
+    patience: str, train: Train, small: Callable[..., RunConfig], runs: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    config = small("crossl", "schedule.steps=40", "schedule.lr=1e-9", f"schedule.{patience}")
+    with caplog.at_level(logging.WARNING, logger="crossl"):
+        train(config, runs / "run")
+    epochs = lines(runs / "run")
+    assert len(epochs) < 10
+    told = f"stopped early, after {epochs[-1]['step']} of 42 steps: val/loss was not better for 2"
+    assert told in caplog.text
+    assert f"schedule.{patience.replace('=', ' is ')}; null never stops" in caplog.text
+
+
+def test_by_default_nothing_ends_a_training_before_its_schedule(
+    train: Train, small: Callable[..., RunConfig], runs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = small("crossl", "schedule.steps=40", "schedule.lr=1e-9", "schedule.patience=2")
-    train(config, runs / "run")
-    assert len(lines(runs / "run")) < 10
+    config = small("crossl", "schedule.steps=120", "schedule.lr=1e-9", "schedule.batch_size=64")
+    assert config.schedule.patience is config.schedule.patience_share is None
+    with caplog.at_level(logging.WARNING, logger="crossl"):
+        train(config, runs / "run")
+    assert lines(runs / "run")[-1]["step"] >= 120
+    assert "stopped early" not in caplog.text
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 20, 200])
+def test_a_share_of_the_schedule_is_the_same_share_of_sets_of_any_size(epochs: int) -> None:
+    schedule = Schedule(patience_share=0.1)
+    assert schedule.patience_epochs(epochs) == max(1, -(-epochs // 10))
+    assert Schedule(patience=5).patience_epochs(epochs) == 5
+    assert Schedule().patience_epochs(epochs) is None
 
 
 def test_restore_best_keeps_the_weights_of_the_best_epoch(

@@ -85,6 +85,20 @@ def check_parts(config: RunConfig, *, where: str) -> None:
         )
 
 
+def check_schedule(config: RunConfig, *, where: str) -> None:
+    """Refuse two kinds of patience.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    s = config.schedule
+    if s.patience is not None and s.patience_share is not None:
+        raise ConfigError(
+            f"{where}: schedule.patience is {s.patience} epochs and schedule.patience_share "
+            f"{s.patience_share:g} of the schedule; give one, and null for the other"
+        )
+
+
 def check_evaluation(config: RunConfig, *, where: str) -> None:
     """Refuse now what could not be summarised after hours of training."""
     e = config.evaluation

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from crossl.config.build import check_evaluation, check_parts, recipe
+from crossl.config.build import check_evaluation, check_parts, check_schedule, recipe
 from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
 
@@ -37,6 +37,7 @@ def load_config(
             _merge(config.model_dump(mode="json"), _parse_override(override)), where=where
         )
     check_parts(config, where=where)
+    check_schedule(config, where=where)
     check_evaluation(config, where=where)
     return config
 

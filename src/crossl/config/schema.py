@@ -149,7 +149,8 @@ class ScheduleConfig(_Config):
     warmup_share: float = Field(0.1, ge=0, le=1)
     gradient_norm: float | None = Field(5.0, gt=0)
     average_decay: float = Field(0.99, ge=0, lt=1)
-    patience: int = Field(50, gt=0)
+    patience: int | None = Field(None, gt=0)
+    patience_share: float | None = Field(None, gt=0, le=1)
     restore_best: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_s: float = Field(60.0, ge=0)

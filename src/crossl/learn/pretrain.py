@@ -35,6 +35,8 @@ from crossl.nn.model import CrossModalModel
 
 __all__ = ["Progress", "Schedule", "pretrain"]
 
+logger = logging.getLogger(__name__)
+
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -92,12 +94,32 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = KeepCheckpoints(last_checkpoint(out).parent)
     callbacks = [checkpoints, Metrics(out / "metrics.jsonl", progress)]
+    patience = schedule.patience_epochs(pretraining.epochs)
+    early = (
+        []
+        if patience is None
+        else [EarlyStopping("val/loss", patience=patience, check_finite=False)]
+    )
     with _quiet_lightning(), torch.random.fork_rng(devices=[]):
-        _fit(pretraining, callbacks, processes, resumed=resumed)
+        _fit(pretraining, [*early, *callbacks], processes, resumed=resumed)
+    if early and early[0].stopped_epoch and processes.writes:
+        _tell_stopped(early[0], pretraining)
     if schedule.restore_best and checkpoints.best_model_path:
         best = torch.load(checkpoints.best_model_path, weights_only=True, map_location="cpu")
         pretraining.load_state_dict(best["state_dict"])
     return pretraining.trained()
+
+
+def _tell_stopped(early: EarlyStopping, pretraining: Pretraining) -> None:
+    """Say that training ended before its schedule did, and by which setting."""
+    s, epochs = pretraining.schedule, early.stopped_epoch + 1
+    name = "patience" if s.patience_share is None else "patience_share"
+    logger.warning(
+        "pretraining stopped early, after %d of %d steps: val/loss was not better for %d epochs "
+        "(schedule.%s is %g; null never stops)",
+        epochs * pretraining.total_steps // pretraining.epochs, pretraining.total_steps,
+        early.patience, name, getattr(s, name),
+    )  # fmt: skip
 
 
 def _fit(
@@ -153,9 +175,7 @@ def _explain(error: Exception, processes: Processes) -> str:
 def _build_trainer(
     pretraining: Pretraining, callbacks: list[Callback], processes: Processes
 ) -> lightning.Trainer:
-    """Make a trainer that stops early and leaves telling the user to our callbacks."""
-    schedule = pretraining.schedule
-    stop = EarlyStopping("val/loss", patience=schedule.patience, check_finite=False)
+    """Make a trainer that leaves telling the user to our callbacks."""
     return lightning.Trainer(
         accelerator="auto",
         devices=processes.devices,
@@ -169,7 +189,7 @@ def _build_trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
-        callbacks=[stop, *callbacks],
+        callbacks=callbacks,
     )
 
 

@@ -28,8 +28,11 @@ class Schedule:
         gradient_norm: gradients are clipped to this norm; None leaves them.
         average_decay: the model kept is an exponential moving average of the weights with this
             decay; 0 keeps the last weights.
-        patience: stop after this many epochs without a better validation objective. With a
-            decaying learning rate the end of the schedule matters: be patient.
+        patience: stop after this many epochs without a better validation objective; None never
+            does. The published code counts so; on a small set an epoch is few steps.
+        patience_share: the same as a share of the schedule, whatever the size of the set; None
+            never stops. The objective may be best early and probes improve on: neither is on by
+            default, and with a decaying learning rate the end of the schedule matters.
         restore_best: keep the weights of the epoch with the best validation objective instead of
             the last.
         precision: `bfloat16` computes networks (not losses) in that type where it is safe.
@@ -46,10 +49,26 @@ class Schedule:
     warmup_share: float = 0.1
     gradient_norm: float | None = 5.0
     average_decay: float = 0.99
-    patience: int = 50
+    patience: int | None = None
+    patience_share: float | None = None
     restore_best: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_s: float = 60.0
+
+    def patience_epochs(self, epochs: int) -> int | None:
+        """Return after how many epochs without a better objective to stop, None for never.
+
+        Args:
+            epochs: of the whole schedule.
+
+        Examples:
+            >>> Schedule(patience_share=0.25).patience_epochs(200)
+            50
+        """
+        if self.patience_share is None:
+            return self.patience
+        # 1e-9: a share of 0.1 of 50 epochs are 5, not 6
+        return max(1, math.ceil(self.patience_share * epochs - 1e-9))
 
 
 def build_optimizer(
