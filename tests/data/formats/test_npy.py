@@ -70,7 +70,10 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, name, damage):
         "truncated": data[: len(data) // 2], "empty": b"", "text": b"t,x\n1,2\n" * 9,
         "head": data[:8] + b"\xff" * 40 + data[48:],
     }[damage])  # fmt: skip
-    with pytest.raises(DataError, match=r"a.np[yz]: (is damaged or cut off|holds pickled)") as told:
+    message = "begins with|cannot be read as NumPy"
+    if (damage, name) in {("truncated", "a.npy"), ("head", "a.npy")}:
+        message = "is damaged or cut off|holds pickled"
+    with pytest.raises(DataError, match=rf"a.np[yz]: ({message})") as told:
         open_file(tmp_path / name)
     assert "\n" not in str(told.value)
 

@@ -64,9 +64,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(path, damage):
         "truncated": data[: len(data) // 2], "overwritten": data[:-60] + b"\xff" * 52 + data[-8:],
         "empty": b"", "text": b"t,x\n1,2\n" * 9,
     }[damage])  # fmt: skip
-    with pytest.raises(
-        DataError, match=r"a.parquet: is damaged or cut off \(.*\); fetch it"
-    ) as told:
+    with pytest.raises(DataError, match=r"a.parquet: cannot be read as Parquet: ") as told:
         open_file(path)
     assert "\n" not in str(told.value)
 

@@ -6,7 +6,8 @@ What a column means (modality, unit, subject) is not known here: a mapping says 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,6 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.boundary import check_regular, damaged, reading
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError, nearest
 
@@ -28,6 +30,17 @@ FORMATS = {
     "xdf": (".xdf", ".xdfz"),
 }
 """Module below this package, and the endings of the files it opens."""
+
+NAMES = {
+    "csv": "a table of text", "parquet": "Parquet", "npy": "NumPy", "mat": "MATLAB", "edf": "EDF",
+    "wfdb": "WFDB", "e4": "an Empatica session", "xdf": "XDF",
+}  # fmt: skip
+"""What files of a format are called in sentences."""
+
+__all__ = [
+    "FORMATS", "NAMES", "FileContent", "Format", "Stream", "code_texts", "damaged", "format_of",
+    "needs", "open_file",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,9 @@ class FileContent:
                 return self.streams[0]
             raise DataError(f"{self.path}: holds streams {', '.join(names)}; name one of them")
         if name not in names:
+            left_out = [str(one) for one in self.about.get("left_out", ())]
+            if told := [one for one in left_out if one.split(" ")[0] == name]:
+                raise DataError(f"{self.path}: '{name}' is no signal, got {told[0]}")
             raise DataError(f"{self.path}: has no stream '{name}'; {nearest(name, names)}")
         return self.streams[names.index(name)]
 
@@ -119,12 +135,14 @@ def format_of(path: Path) -> str | None:
 def open_file(path: Path, format_name: str | None = None) -> FileContent:
     """Open a file of any known format.
 
+    Whatever goes wrong in it, or in the streams' `load` and `load_text`, is one `DataError`.
+
     Args:
         path: the file.
         format_name: a key of FORMATS; None goes by the ending.
 
     Raises:
-        DataError: missing, of no known format, or damaged.
+        DataError: missing, no regular file, of no known format, or damaged.
     """
     if not path.exists():
         raise DataError(f"{path}: does not exist")
@@ -132,7 +150,12 @@ def open_file(path: Path, format_name: str | None = None) -> FileContent:
     if name is None or name not in FORMATS:
         endings = ", ".join(e for group in FORMATS.values() for e in group)
         raise DataError(f"{path}: is of no known format; known endings are {endings}")
-    return cast(Format, import_module(f"crossl.data.formats.{name}")).open_file(path)
+    if not (name == "e4" and path.is_dir()):
+        check_regular(path)
+    module = cast(Format, import_module(f"crossl.data.formats.{name}"))
+    with reading(path, NAMES[name]):
+        content = module.open_file(path)
+    return replace(content, streams=tuple(_within(path, name, one) for one in content.streams))
 
 
 def unique_names(told: Sequence[str]) -> list[str]:
@@ -157,15 +180,19 @@ def unique_names(told: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def damaged(path: Path, error: object) -> DataError:
-    """Say in one sentence that a file is damaged.
+def _within(path: Path, name: str, stream: Stream) -> Stream:
+    """Let a stream be loaded within the boundary of its format."""
+    text = stream.load_text
+    return replace(
+        stream,
+        load=partial(_call, path, NAMES[name], stream.load),
+        load_text=partial(_call, path, NAMES[name], text) if text is not None else None,
+    )
 
-    Args:
-        path: the file.
-        error: what another library raised or said of it.
-    """
-    why = " ".join(str(error).split())[:160] or type(error).__name__
-    return DataError(f"{path}: is damaged or cut off ({why}); fetch it again")
+
+def _call(path: Path, what: str, load: Callable[[Any], Any], names: Any) -> Any:
+    with reading(path, what):
+        return load(names)
 
 
 def code_texts(codes: NDArray[np.floating[Any]]) -> NDArray[np.str_]:

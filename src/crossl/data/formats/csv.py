@@ -20,11 +20,9 @@ inside its last number, looks whole.
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,14 +34,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, damaged, needs
+from crossl.data.bounds import gunzip, read_member
+from crossl.data.formats import FileContent, Stream, needs
 from crossl.errors import DataError
 
 SEPARATORS = "\t;|, "
 MISSING = ("", "NA", "N/A", "#N/A", "na", "n/a", "NaN", "nan", "NAN", "null", "NULL", "None", "-")
 SNIFFED_LINES = 25
 NEWLINE, QUOTE = ord("\n"), ord('"')
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -115,10 +113,7 @@ def _read(path: Path) -> tuple[Lines, Layout]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        data = _unpacked(path)
-    except DAMAGE as error:
-        raise damaged(path, error) from error
+    data = _unpacked(path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", "replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -138,7 +133,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _unpacked(path: Path) -> bytes:
     if path.name.lower().endswith(".gz"):
-        return gzip.decompress(path.read_bytes())
+        return gunzip(path)
     if not path.name.lower().endswith(".zip"):
         return path.read_bytes()
     with zipfile.ZipFile(path) as archive:
@@ -149,7 +144,7 @@ def _unpacked(path: Path) -> bytes:
             raise DataError(
                 f"{path}: holds {len(inside)} files; a zip with one table is read, unpack it"
             )
-        return archive.read(inside[0])
+        return read_member(path, archive, inside[0])
 
 
 def _without_comments(data: bytes, blanks_from: Literal["", "first", "top"] = "") -> Lines:
@@ -342,19 +337,15 @@ def _frame(path: Path, names: Sequence[str]) -> tuple[Any, Lines, Layout]:
             re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t]+$", b"", text)),
             "\t",
         )
-    try:
-        frame = polars.read_csv(
-            io.BytesIO(text),
-            separator=separator,
-            has_header=False,
-            skip_lines=int(layout.header),
-            columns=wanted,
-            infer_schema=False,
-            empty_string_is_null=True,
-        )
-    except (polars.exceptions.PolarsError, ValueError) as error:
-        why = " ".join(str(error).split())[:160]
-        raise DataError(f"{path}: cannot be read as a table ({why})") from error
+    frame = polars.read_csv(
+        io.BytesIO(text),
+        separator=separator,
+        has_header=False,
+        skip_lines=int(layout.header),
+        columns=wanted,
+        infer_schema=False,
+        empty_string_is_null=True,
+    )
     frame.columns = [layout.columns[at] for at in wanted]
     return frame.select(polars.col(names).str.strip_chars()), lines, layout
 

@@ -17,7 +17,6 @@ a line or has other digits looks whole. A zip has checksums.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.bounds import read_member
 from crossl.data.formats import FileContent, Stream
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
@@ -80,11 +80,8 @@ def _names(path: Path) -> dict[str, str]:
     if path.is_dir():
         inside = [p.name for p in sorted(path.iterdir()) if p.is_file()]
     else:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                inside = archive.namelist()
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise DataError(f"{path}: is no zip, or is cut off ({error})") from error
+        with zipfile.ZipFile(path) as archive:
+            inside = archive.namelist()
     names: dict[str, str] = {}
     for name in inside:
         stem, dot, ending = name.rsplit("/", 1)[-1].partition(".")
@@ -101,11 +98,8 @@ def _names(path: Path) -> dict[str, str]:
 def _read(path: Path, name: str) -> bytes:
     if path.is_dir():
         return (path / name).read_bytes()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: {name} is damaged ({error}); fetch it again") from error
+    with zipfile.ZipFile(path) as archive:
+        return read_member(path, archive, name)
 
 
 def _stream(path: Path, sensor: str, name: str) -> Stream:

@@ -2,31 +2,32 @@
 
 Fields of structures are streams with dotted names, such as `data.acc`. As in MATLAB an array of
 one row or column is a stream of one column, `0`; of other arrays the longer axis is time. Text,
-cells and arrays of three and more dimensions are left out.
+cells, complex numbers and arrays of three and more dimensions are left out, and what they are is
+told. Of version 7.3 only what lies in the file itself is read: no other files that it points to.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.bounds import HARMLESS_ARRAY_BYTES, check_unpacked, most_unpacked
 from crossl.data.formats import FileContent, damaged, needs
 from crossl.data.formats.npy import arrays_content
-
-UNREADABLE = (
-    ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, AttributeError,
-    RuntimeError, MemoryError, EOFError, OSError, zlib.error, struct.error, AssertionError,
-)  # fmt: skip
-"""What scipy and h5py raise at files that are damaged."""
+from crossl.errors import DataError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+COMPRESSED = 15
+"""Type of an element that is packed."""
+MOST_DEFLATED = 1032
+"""Bytes that one packed byte can become."""
 
 
 def open_file(path: Path) -> FileContent:
@@ -38,7 +39,7 @@ def open_file(path: Path) -> FileContent:
     Raises:
         DataError: damaged, or without an array that is a signal.
     """
-    return arrays_content(path, _arrays(path), partial(_array, path))
+    return arrays_content(path, _found(path), partial(_array, path))
 
 
 def _array(path: Path, name: str) -> NDArray[Any]:
@@ -46,54 +47,150 @@ def _array(path: Path, name: str) -> NDArray[Any]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    return {name: value for name, value in _found(path).items() if isinstance(value, np.ndarray)}
+
+
+def _found(path: Path) -> dict[str, NDArray[Any] | str]:
+    """Return arrays by name, and of what is no array of numbers what it is."""
     with path.open("rb") as file:
         head = file.read(1024)
     newer = head.startswith(HDF5_MAGIC) or head[512:520] == HDF5_MAGIC
-    try:
-        found = dict(_from_hdf5(path) if newer else _from_matlab(path))
-    except UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno is not None and not newer:
-            raise
-        raise damaged(path, error) from error
-    return {name: np.squeeze(array) if 1 in array.shape else array for name, array in found.items()}
+    found = _from_hdf5(path) if newer else _from_matlab(path)
+    return {
+        name: np.squeeze(value) if isinstance(value, np.ndarray) and 1 in value.shape else value
+        for name, value in found
+    }
 
 
-def _from_matlab(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+# --- up to version 7
+
+
+def _from_matlab(path: Path) -> Iterator[tuple[str, NDArray[Any] | str]]:
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
-        found = loadmat(path, struct_as_record=False, squeeze_me=True, chars_as_strings=True)
-    except MatReadError as error:
-        raise ValueError(str(error)) from error
+    _check_elements(path)
+    found = loadmat(path, struct_as_record=False, squeeze_me=True, chars_as_strings=True)
     for name, value in found.items():
         if not name.startswith("__"):
             yield from _fields(name, value)
 
 
-def _fields(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+def _fields(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any] | str]]:
     if hasattr(value, "_fieldnames"):
         for field in value._fieldnames:
             yield from _fields(f"{name}.{field}", getattr(value, field))
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         yield name, value
     elif isinstance(value, (int, float)):
         yield name, np.asarray(value)
+    elif not isinstance(value, str):
+        yield name, _what(value)
 
 
-def _from_hdf5(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+def _what(value: Any) -> str:
+    """Say what a value is that is no array of numbers, and what is inside.
+
+    Examples:
+        >>> _what("anna"), _what(np.array([np.zeros((9, 3)), "a"], dtype=object))
+        ('text', 'cell of 2 with (9, 3) float64, text')
+    """
+    if not isinstance(value, np.ndarray):
+        return "text" if isinstance(value, str) else type(value).__name__
+    if value.dtype.kind in "US":
+        return f"text {value.shape}"
+    if not value.size or value.dtype.kind != "O":
+        return f"{value.dtype} {value.shape}"
+    first = value.flat[0]
+    if hasattr(first, "_fieldnames"):
+        return f"structure array of {value.size} with fields {', '.join(first._fieldnames[:5])}"
+    kinds = dict.fromkeys(
+        f"{one.shape} {one.dtype}" if isinstance(one, np.ndarray) else _what(one)
+        for one in value.flat[:5]
+    )
+    return f"cell of {value.size} with {', '.join(kinds)}"
+
+
+def _check_elements(path: Path) -> None:
+    """Refuse a file that ends before its last element does, or unpacks beyond sense.
+
+    Raises:
+        DataError: names the length, or the bound.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(128)
+        if 0 in head[:4] or head[126:128] not in (b"IM", b"MI"):
+            return  # version 4 has neither, and packs nothing
+        order, at, unpacked = "<" if head[126:] == b"IM" else ">", 128, 0
+        while at + 8 <= size:
+            file.seek(at)
+            kind, length = struct.unpack(f"{order}II", file.read(8))
+            at += 8 + length
+            if at > size:
+                raise damaged(path, f"it has {size} bytes, an array in it ends at {at}")
+            unpacked += _unpacked(file, length, path) if kind == COMPRESSED else length
+            check_unpacked(path, unpacked, HARMLESS_ARRAY_BYTES)
+
+
+def _unpacked(file: BinaryIO, length: int, path: Path) -> int:
+    """Count to how many bytes packed ones unpack, without keeping them; no more than is allowed."""
+    most = most_unpacked(path, HARMLESS_ARRAY_BYTES)
+    if length * MOST_DEFLATED <= most:
+        return length
+    unpacker, count = zlib.decompressobj(), 0
+    while length and count <= most and not unpacker.eof:
+        block = file.read(min(length, 1 << 16))
+        length -= len(block)
+        count += len(unpacker.decompress(block))
+    return count
+
+
+# --- version 7.3
+
+
+def _from_hdf5(path: Path) -> Iterator[tuple[str, NDArray[Any] | str]]:
     h5py = needs("h5py")
     with h5py.File(path, "r") as file:
         names: list[str] = []
+        links: dict[str, Any] = {}
+        file.visititems_links(links.setdefault)
+        _check_links(path, links)
         file.visit(names.append)
+        unpacked = 0
         for name in names:
             item = file[name]
-            if name.startswith("#") or not isinstance(item, h5py.Dataset):
+            if not isinstance(item, h5py.Dataset):
                 continue
-            kind = item.attrs.get("MATLAB_class", b"double")
+            _check_own(path, name, item)
+            kind = bytes(np.bytes_(item.attrs.get("MATLAB_class", b"double")))
             # empty arrays are stored as their shape
-            if kind in (b"char", b"cell") or "MATLAB_empty" in item.attrs:
+            if name.startswith("#") or "MATLAB_empty" in item.attrs:
                 continue
-            if item.dtype.kind in "biuf":
-                # MATLAB counts columns first, HDF5 rows
-                yield name.replace("/", "."), np.asarray(item).T
+            dotted = name.replace("/", ".")
+            if kind == b"char":
+                continue
+            if kind == b"cell" or item.dtype.kind not in "biufc":
+                what = "cell" if kind == b"cell" else str(item.dtype)
+                yield dotted, f"{what} {item.shape[::-1]}"
+                continue
+            unpacked += item.nbytes
+            check_unpacked(path, unpacked, HARMLESS_ARRAY_BYTES)
+            # MATLAB counts columns first, HDF5 rows
+            yield dotted, np.asarray(item).T
+
+
+def _check_links(path: Path, links: Mapping[str, Any]) -> None:
+    """Refuse names of what lies in other files."""
+    for name, link in links.items():
+        if type(link).__name__ == "ExternalLink":
+            raise _elsewhere(path, name)
+
+
+def _check_own(path: Path, name: str, item: Any) -> None:
+    """Refuse numbers that lie in other files, which could be any file of this machine."""
+    if item.is_virtual or item.external:
+        raise _elsewhere(path, name)
+
+
+def _elsewhere(path: Path, name: str) -> DataError:
+    return DataError(f"{path}: '{name}' lies in another file; only what is in this one is read")

@@ -2,16 +2,15 @@
 
 A one-dimensional array is a stream of one column, `0`; a two-dimensional one has the columns `0`,
 `1` and so on, and its longer axis is time. The fields of a structured array are its columns. Arrays
-of text (labels) can be read as text. Arrays of three and more dimensions and single numbers are
-left out.
+of text (labels) can be read as text. Arrays of three and more dimensions, complex ones and single
+numbers are left out.
 """
 
 from __future__ import annotations
 
-import tokenize
+import io
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.bounds import HARMLESS_ARRAY_BYTES, read_member
 from crossl.data.formats import FileContent, Stream, code_texts, damaged
 from crossl.errors import DataError
 
-DAMAGE = (ValueError, EOFError, KeyError, SyntaxError, OSError, zipfile.BadZipFile, zlib.error,
-          NotImplementedError, MemoryError, RuntimeError, tokenize.TokenError)  # fmt: skip
+MAGIC = b"\x93NUMPY"
 
 
 def open_file(path: Path) -> FileContent:
@@ -40,30 +39,44 @@ def open_file(path: Path) -> FileContent:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file:
-        try:
-            found = np.load(file, allow_pickle=False)
-            if isinstance(found, np.ndarray):
-                return {"": found}
-            return {name: found[name] for name in found.files}
-        except DAMAGE as error:  # OSError too: a damaged directory sends zipfile to nowhere
-            if "allow_pickle" in str(error):
-                raise DataError(
-                    f"{path}: holds pickled Python objects, which could run code; save arrays of "
-                    "numbers"
-                ) from None
+        magic = file.read(len(MAGIC))
+    try:
+        if magic == MAGIC:
+            # maps the file, so its length is held against the header
+            return {"": np.load(path, allow_pickle=False, mmap_mode="r")}
+        if magic.startswith(b"PK"):
+            return dict(_members(path))
+    except ValueError as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise DataError(
+                f"{path}: holds pickled Python objects, which could run code; save arrays of "
+                "numbers"
+            ) from None
+        if "greater than file size" in str(error) or "EOF" in str(error):
             raise damaged(path, error) from error
+        raise
+    raise DataError(f"{path}: begins with {magic!a}; a NumPy array or archive begins otherwise")
+
+
+def _members(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                data = read_member(path, archive, name, HARMLESS_ARRAY_BYTES)
+                array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+                yield name.removesuffix(".npy"), array
 
 
 def _array(path: Path, name: str) -> NDArray[Any]:
     return _arrays(path)[name]
 
 
-def arrays_content(path: Path, arrays: Mapping[str, NDArray[Any]], read: Any) -> FileContent:
+def arrays_content(path: Path, arrays: Mapping[str, NDArray[Any] | str], read: Any) -> FileContent:
     """Make streams of named arrays.
 
     Args:
         path: where they are from.
-        arrays: by name.
+        arrays: by name; of what is none, what it is.
         read: returns an array again, by name.
 
     Raises:
@@ -71,9 +84,13 @@ def arrays_content(path: Path, arrays: Mapping[str, NDArray[Any]], read: Any) ->
     """
     streams, left_out = [], []
     for name, array in arrays.items():
+        if isinstance(array, str):
+            left_out.append(f"{name} ({array})")
+            continue
         table = as_table(array)
         if table is None:
-            left_out.append(f"{name} {array.shape}")
+            kind = " complex" if array.dtype.kind == "c" else ""
+            left_out.append(f"{name} {array.shape}{kind}")
             continue
         streams.append(
             Stream(
@@ -103,7 +120,7 @@ def as_table(array: NDArray[Any]) -> NDArray[Any] | None:
     """
     if array.dtype.names and array.ndim == 1:
         return array
-    if array.dtype.kind not in "biufUSM" or array.size < 2:
+    if array.dtype.kind not in "biufUSM" or array.size < 2 or not array.dtype.itemsize:
         return None
     if array.ndim == 1:
         return array[:, None]
@@ -129,7 +146,8 @@ def _load(path: Path, stream: str, read: Any, names: Sequence[str]) -> NDArray[n
     for name in names:
         column = _column(table, name)
         if column.dtype.kind == "M":  # to seconds since 1970
-            out.append(column.astype("datetime64[ns]").astype(np.int64) / 1e9)
+            seconds = column.astype("datetime64[ns]").astype(np.int64) / 1e9
+            out.append(np.where(np.isnat(column), np.nan, seconds))
         elif column.dtype.kind in "biuf" and column.ndim == 1:
             out.append(column.astype(np.float64))
         else:

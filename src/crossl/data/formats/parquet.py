@@ -6,8 +6,7 @@ if in UTC), durations seconds; anything else is text only. Nested columns are le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, code_texts, damaged, needs
+from crossl.data.formats import FileContent, Stream, code_texts, needs
 from crossl.errors import DataError
 
 
@@ -29,10 +28,9 @@ def open_file(path: Path) -> FileContent:
         DataError: damaged, or without samples.
     """
     polars = needs("polars")
-    with _as_data_error(path):
-        table = polars.scan_parquet(path, glob=False)
-        schema = table.collect_schema()
-        length = int(table.select(polars.len()).collect().item())
+    table = polars.scan_parquet(path, glob=False)
+    schema = table.collect_schema()
+    length = int(table.select(polars.len()).collect().item())
     columns = tuple(name for name, kind in schema.items() if not kind.is_nested())
     if not columns or not length:
         raise DataError(f"{path}: has {length} rows and {len(columns)} columns; some are needed")
@@ -55,21 +53,9 @@ def _is_zoneless(kind: Any) -> bool:
     return bool(kind == polars.Date or (kind == polars.Datetime and kind.time_zone is None))
 
 
-@contextmanager
-def _as_data_error(path: Path) -> Iterator[None]:
-    errors = needs("polars").exceptions
-    try:
-        yield
-    except (errors.PolarsError, errors.PanicException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise damaged(path, error) from error
-
-
 def _columns(path: Path, names: Sequence[str]) -> Any:
     polars = needs("polars")
-    with _as_data_error(path):
-        return polars.read_parquet(path, columns=list(names), glob=False)
+    return polars.read_parquet(path, columns=list(names), glob=False)
 
 
 def _load(path: Path, names: Sequence[str]) -> NDArray[np.float64]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from crossl.data.boundary import reading
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset
 from crossl.data.recording import Recording
@@ -69,8 +70,11 @@ def open_dataset(
         DataError: the folder does not hold the data set.
     """
     reader = get_reader(name)
-    with reader.open_dataset(root, **_parse_options(name, options or {})) as dataset:
-        yield dataset
+    given = _parse_options(name, options or {})
+    with ExitStack() as stack:
+        with reading(root or name):
+            dataset = stack.enter_context(reader.open_dataset(root, **given))
+        yield dataset.guarded()
 
 
 def read_recordings(
@@ -128,8 +132,9 @@ def detect_reader(root: Path) -> str:
     if not root.exists():
         raise DataError(f"{root}: does not exist; name a folder or an archive of recordings")
     for name in ("folder", *READERS):
-        if get_reader(name).recognises(root):
-            return name
+        with reading(root):
+            if get_reader(name).recognises(root):
+                return name
     raise DataError(
         f"{root}: holds no data set that crossl knows; known are {', '.join(DATASETS)}; for files "
         f"of your own write a mapping with: crossl data init {root}"

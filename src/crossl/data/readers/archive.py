@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 
+from crossl.data.bounds import check_unpacked
 from crossl.errors import DataError
 
 SUFFIXES = (".tar.xz", ".tar.gz", ".zip")
@@ -27,10 +28,6 @@ DAMAGE = (
     NotImplementedError, ValueError,
 )  # fmt: skip
 MAX_MEMBERS = 200_000
-MAX_RATIO = 100.0
-"""Unpacked bytes per byte of the archive; text of numbers seldom reaches 10."""
-HARMLESS_BYTES = 16 << 20
-"""Below this the ratio does not matter."""
 LITTER = "__MACOSX"
 SCRATCH = ".unpacking-"
 RECORD = ".fetched.json"
@@ -223,7 +220,6 @@ class _Guard:
     def __init__(self, archive: Path, out: Path) -> None:
         self._archive, self._members, self._total = archive, 0, 0
         self._free = shutil.disk_usage(out).free
-        self._plausible = max(HARMLESS_BYTES, MAX_RATIO * archive.stat().st_size)
 
     def admit(self, name: str, size: int) -> None:
         """Take one more member into account.
@@ -238,11 +234,7 @@ class _Guard:
         self._total += size
         if self._members > MAX_MEMBERS:
             raise DataError(f"{self._archive}: holds more than {MAX_MEMBERS} members; not unpacked")
-        if self._total > self._plausible:
-            raise DataError(
-                f"{self._archive}: unpacks to more than {self._plausible / 1e6:.0f} MB, which no "
-                "recordings do; not unpacked"
-            )
+        check_unpacked(self._archive, self._total)
         if self._total > self._free:
             raise NoRoomError(
                 f"{self._archive}: needs more than {self._total / 1e6:.1f} MB unpacked, but the "

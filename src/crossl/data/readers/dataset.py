@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from crossl.data.boundary import check_regular, reading
 from crossl.data.readers.card import Card
 from crossl.data.recording import Recording
 
@@ -42,3 +44,17 @@ class Dataset:
         """Yield every recording, part after part."""
         for part in self.parts:
             yield from part.read()
+
+    def guarded(self) -> Dataset:
+        """Return the same, whose parts answer whatever goes wrong in their files in a sentence."""
+        parts = (replace(part, read=partial(_read, part)) for part in self.parts)
+        return replace(self, parts=tuple(parts))
+
+
+def _read(part: Part) -> Iterator[Recording]:
+    for file in part.files:
+        if file.exists():
+            check_regular(file)
+    where = part.files[0] if len(part.files) == 1 else part.name
+    with reading(where):
+        yield from part.read()

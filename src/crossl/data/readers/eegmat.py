@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from crossl.data.formats import Stream
-from crossl.data.formats.edf import open_file
+from crossl.data.formats import Stream, open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.data.readers.dataset import Dataset, Part

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from crossl.data.formats import FileContent
-from crossl.data.formats.wfdb import open_file
+from crossl.data.formats import FileContent, open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile, motion_modality
 from crossl.data.readers.dataset import Dataset, Part

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossl.data.formats import FileContent
-from crossl.data.formats.edf import open_file
+from crossl.data.formats import FileContent, open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.data.readers.dataset import Dataset, Part

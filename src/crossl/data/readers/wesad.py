@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats.e4 import open_file
+from crossl.data.formats import open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.data.readers.dataset import Dataset, Part
@@ -186,7 +186,7 @@ def _read_wristband(
     session: Path, quest: Path, modalities: Mapping[str, Modality]
 ) -> Iterator[Recording]:
     subject = session.parent.name
-    content = open_file(session)
+    content = open_file(session, "e4")
     signals = {}
     streams = {name: content.stream(sensor) for name, (_, sensor, _) in WRIST.items()}
     start_s = min(stream.start_s for stream in streams.values())
