@@ -17,6 +17,10 @@ class DataError(CrosslError, ValueError):
     """Recordings, windows or arrays that cannot be used as they are."""
 
 
+class PackageError(DataError):
+    """A package that reading needs is not installed; no file is to blame."""
+
+
 class SplitError(DataError):
     """A partition of subjects or labels that would not make an honest experiment."""
 

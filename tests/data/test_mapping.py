@@ -22,6 +22,7 @@ from crossl.data.mapping import (
     WindowsEntry,
     load_mapping,
 )
+from crossl.data.mapping.entries import LongEntry, OffsetEntry
 from crossl.data.mapping.guess import group_columns
 from crossl.data.mapping.labels import check_overlap, runs
 from crossl.data.mapping.plan import natural, pattern_to_regex
@@ -274,8 +275,8 @@ def test_the_mapping_in_the_documentation_is_one_and_has_every_key(tmp_path):
     (tmp_path / "recordings.yaml").write_text(text)
     mapping = read_yaml(tmp_path / "recordings.yaml")
     assert mapping.label_names == {"1": "rest", "2": "walk"}
-    entries = (FileEntry, IntervalsEntry, Mapping, ModalityEntry, RecordingEntry, SignalEntry,
-               WindowsEntry)  # fmt: skip
+    entries = (FileEntry, IntervalsEntry, LongEntry, Mapping, ModalityEntry, OffsetEntry,
+               RecordingEntry, SignalEntry, WindowsEntry)  # fmt: skip
     for entry in entries:
         for key in entry.model_fields:
             assert re.search(rf"\b{key}:", text), key

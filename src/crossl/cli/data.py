@@ -97,7 +97,7 @@ def make_store(
     out: Path,
     *,
     options: dict[str, str] | None = None,
-    cutting: dict[str, float] | None = None,
+    cutting: dict[str, Any] | None = None,
     workers: int | None = None,
     append: bool = False,
     **plan: Any,

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -85,7 +85,7 @@ class Plan:
         """Return what the manifest says of it."""
         return {
             **self.about,
-            "window": asdict(self.spec),
+            "window": self.spec.as_dict(),
             "dtype": self.dtype,
             "modalities": [m.as_dict() for m in self.stored],
             "classes": list(self.classes),

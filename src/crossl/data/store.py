@@ -12,7 +12,6 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -308,7 +307,7 @@ def write_store(
         finally:
             writer.close(final=True)
         refuse_empty(writer, spec)
-        settings = {**about, "window": asdict(spec), "dtype": dtype,
+        settings = {**about, "window": spec.as_dict(), "dtype": dtype,
                     "modalities": [m.as_dict() for m in modalities],
                     "classes": list(classes)}  # fmt: skip
         name = SEGMENT.format(0)

@@ -6,7 +6,8 @@ The one place where seconds become samples and NaN becomes `present`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class WindowSpec:
             touches a longer one lacks the modality.
         min_label_share: share of a window that its most frequent label must fill; below it the
             window is unlabelled.
+        max_gap_of: `max_gap_s` of single modalities, by name.
     """
 
     window_s: float
@@ -37,6 +39,7 @@ class WindowSpec:
     min_coverage: float = 0.8
     max_gap_s: float = 0.2
     min_label_share: float = 0.6
+    max_gap_of: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse lengths and shares that cannot be."""
@@ -51,6 +54,18 @@ class WindowSpec:
                 raise DataError(f"windows: {name} is {getattr(self, name)}; allowed is 0 < x <= 1")
         if not self.max_gap_s >= 0:
             raise DataError(f"windows: max_gap_s is {self.max_gap_s}; allowed is 0 or more")
+        for name, gap_s in self.max_gap_of.items():
+            if not gap_s >= 0:
+                raise DataError(f"windows: max_gap_s of '{name}' is {gap_s}; allowed is 0 or more")
+
+    def gap_s(self, modality: str) -> float:
+        """Return the longest run of missing samples of a modality that is interpolated."""
+        return self.max_gap_of.get(modality, self.max_gap_s)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; without `max_gap_of` where it says nothing."""
+        values = asdict(self)
+        return values if self.max_gap_of else {k: v for k, v in values.items() if k != "max_gap_of"}
 
     def samples(self, modality: Modality) -> int:
         """Samples of one window of this modality.
@@ -117,7 +132,9 @@ def cut_recording(
             continue
         signal = recording.signals[modality.name]
         _check_declared(recording, modality)
-        filled, recorded, usable = fill_short_gaps(signal.values, spec.max_gap_s * signal.rate_hz)
+        filled, recorded, usable = fill_short_gaps(
+            signal.values, spec.gap_s(modality.name) * signal.rate_hz
+        )
         # the signal's own rate: a clock off by 1% would drift from the labels by 36 s an hour
         first = np.round((start_s - signal.start_s) * signal.rate_hz).astype(np.int64)
         ok = _present_windows(recorded, usable, first, spec.samples(modality), spec.min_coverage)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crossl.data.boundary import check_regular, damaged, reading
 from crossl.data.recording import LabelInterval
-from crossl.errors import DataError, nearest
+from crossl.errors import DataError, PackageError, nearest
 
 FORMATS = {
     "csv": (".csv", ".tsv", ".txt", ".dat", ".csv.gz", ".tsv.gz", ".csv.zip"),
@@ -60,6 +60,7 @@ class Stream:
         timestamps_s: (length,) where the format carries a time per sample of its own.
         load_text: reads one column as text; None where the format has only numbers.
         zoneless: columns of dates without a zone, which `load` counts as if they were UTC.
+        beside: columns that can be loaded and are no values, such as the times in a long table.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Stream:
     timestamps_s: NDArray[np.float64] | None = None
     load_text: Callable[[str], NDArray[np.str_]] | None = None
     zoneless: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,14 +216,14 @@ def needs(package: str) -> Any:
     """Import a package of the extra `io`.
 
     Raises:
-        DataError: it is not installed.
+        PackageError: it is not installed.
     """
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package.split(".")[0]:
             raise
-        raise DataError(
+        raise PackageError(
             f"package '{package}' is not installed, which reading these files needs; install it "
             'with: pip install "crossl[io]"'
         ) from error

@@ -28,7 +28,7 @@ def locate(content: FileContent, name: str, stream: str | None = None) -> tuple[
         raise DataError(f"{content.path}: '{name}' cannot be read: {content.left_out[name]}")
     if stream is not None:
         chosen = content.stream(stream)
-        if name not in chosen.columns:
+        if name not in (*chosen.columns, *chosen.beside):
             raise DataError(
                 f"{content.path}: stream '{stream}' has no column '{name}'; "
                 f"{nearest(name, chosen.columns)}"
@@ -93,6 +93,26 @@ def locate_signal(
     return place
 
 
+def lacking(content: FileContent, entry: SignalEntry, channels: tuple[str, ...]) -> tuple[str, ...]:
+    """List the channels of a modality whose columns a file does not have.
+
+    Args:
+        content: of the file.
+        entry: what the mapping says.
+        channels: of the modality; all of them where its stream is not there.
+    """
+    streams = {one.name: one for one in content.streams}
+    if entry.stream is not None and entry.stream not in streams:
+        return channels
+    looked = content.streams if entry.stream is None else (streams[entry.stream],)
+    there = {column for one in looked for column in (*one.columns, *one.beside)}
+    there |= set(streams) if entry.stream is None else set()
+    missing = [at for at, column in enumerate(entry.columns) if column not in there]
+    if len(entry.columns) != len(channels):
+        return channels if missing else ()
+    return tuple(channels[at] for at in missing)
+
+
 def check_unit(where: str, stream: Stream, column: str, unit: str) -> None:
     """Refuse a unit that the file itself contradicts.
 
@@ -115,6 +135,6 @@ def check_unit(where: str, stream: Stream, column: str, unit: str) -> None:
 
 def locate_clock(content: FileContent, name: str, stream: Stream) -> tuple[Stream, str]:
     """Find the timestamps of a stream: in itself, or elsewhere in the file."""
-    if name in stream.columns:
+    if name in stream.columns or name in stream.beside:
         return stream, name
     return locate(content, name)

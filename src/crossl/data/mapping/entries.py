@@ -46,6 +46,9 @@ class ModalityEntry(Entry):
         rate_hz: samples per second that recordings get.
         device: the thing that carries the sensor.
         resample: files may tell another rate; they are brought to `rate_hz` through a filter.
+        optional: channels that some files lack, or `true` for all; in a recording that lacks one
+            the modality counts as not recorded.
+        max_gap_s: longer steps between its samples are gaps; none: that of `windows`.
     """
 
     channels: tuple[Text, ...] = Field(min_length=1)
@@ -53,6 +56,19 @@ class ModalityEntry(Entry):
     rate_hz: float = Field(gt=0, allow_inf_nan=False)
     device: Text = ""
     resample: bool = False
+    optional: bool | tuple[Text, ...] = ()
+    max_gap_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _known_channels(self) -> ModalityEntry:
+        for name in self.optional if isinstance(self.optional, tuple) else ():
+            if name not in self.channels:
+                raise ValueError(f"optional '{name}' is no channel; {nearest(name, self.channels)}")
+        return self
+
+    def may_lack(self, channel: str) -> bool:
+        """Tell whether files may lack a channel."""
+        return self.optional if isinstance(self.optional, bool) else channel in self.optional
 
     def declared(self, name: str) -> Modality:
         """Return the modality as recordings declare it, in SI."""
@@ -113,6 +129,19 @@ class IntervalsEntry(Entry):
         return self
 
 
+class LongEntry(Entry):
+    """A long table: a row for each sample of any sensor.
+
+    Attributes:
+        sensor: column that names the sensor of a row; the rows of each are a stream of that name.
+        values: columns of the numbers; a single one is named after the sensor. Without it all
+            columns.
+    """
+
+    sensor: Text
+    values: tuple[Text, ...] = ()
+
+
 class FileEntry(Entry):
     """One kind of file.
 
@@ -122,6 +151,11 @@ class FileEntry(Entry):
         name: by which `recordings` name a file of this kind.
         subject: of all files of this kind, where the pattern does not tell.
         session: likewise.
+        subject_column: whose a row is, in a table for several people.
+        session_column: of which recording a row is, in a table for several.
+        one_person: the file is of one person, whatever a column that is named like a subject says.
+        parts: how files that a pattern tells apart by `{part}` follow each other: by their
+            `clock`, or `follow`, each from the end of the one before.
         format: of the files, where the ending does not tell.
         clock: column of timestamps; without one the rate counts.
         clock_unit: of the timestamps; `datetime` for dates as text (ISO 8601), `excel_days` for
@@ -130,6 +164,7 @@ class FileEntry(Entry):
         offset_s: is added to the file's times.
         sparse: sensors of several rates share the table; a row counts for a modality only where
             one of its columns holds a number.
+        long: a row holds a sample of one sensor, which a column names.
         signals: where each modality is: columns, or a stream and columns.
         label: column with a label per sample.
         annotations: take the labels that the file carries itself (EDF+, WFDB, E4 tags, XDF).
@@ -140,12 +175,17 @@ class FileEntry(Entry):
     name: Text | None = None
     subject: Text | None = None
     session: Text | None = None
+    subject_column: Text | None = None
+    session_column: Text | None = None
+    one_person: bool = False
+    parts: Literal["clock", "follow"] = "clock"
     format: str | None = None
     clock: Text | None = None
     clock_unit: ClockUnit = "s"
     timezone: Timezone | None = None
     offset_s: float = Field(default=0.0, allow_inf_nan=False)
     sparse: bool = False
+    long: LongEntry | None = None
     signals: dict[Text, SignalEntry] = {}
     label: Text | None = None
     annotations: bool = False
@@ -155,7 +195,11 @@ class FileEntry(Entry):
     @classmethod
     def _short_forms(cls, values: Any) -> Any:
         """Take a list for columns, and one word for one column."""
-        if not isinstance(values, dict) or not isinstance(values.get("signals"), dict):
+        if not isinstance(values, dict):
+            return values
+        if isinstance(values.get("long"), str):
+            values = {**values, "long": {"sensor": values["long"]}}
+        if not isinstance(values.get("signals"), dict):
             return values
         short = {
             name: {"columns": [one] if isinstance(one, (str, int)) else one}
@@ -180,7 +224,23 @@ class FileEntry(Entry):
             raise ValueError("takes labels from several places; keep one")
         if self.sparse and self.clock is None:
             raise ValueError("is `sparse` without a `clock`; only timestamps tell its rates")
+        self._one_place()
         return self
+
+    def _one_place(self) -> None:
+        """Refuse a subject or session that is told twice, and what intervals cannot have."""
+        for field in ("subject", "session"):
+            column = getattr(self, f"{field}_column")
+            told = getattr(self, field) is not None or f"{{{field}}}" in (self.pattern or "")
+            if column is not None and told:
+                raise ValueError(
+                    f"takes the {field} from the column '{column}' and from elsewhere; keep one"
+                )
+        if self.one_person and self.subject_column is not None:
+            raise ValueError("is of `one_person` and has a `subject_column`; keep one")
+        if self.intervals and (self.long or self.parts == "follow"):
+            raise ValueError("has `intervals`, whose times stand in the table: no `long` or "
+                             "`parts: follow`")  # fmt: skip
 
 
 class RecordingEntry(Entry):
@@ -197,3 +257,35 @@ class RecordingEntry(Entry):
     session: Text = "1"
     files: dict[Text, str] = Field(min_length=1)
     offset_s: dict[Text, float] = {}
+
+
+class OffsetEntry(Entry):
+    """Times of one subject's file, device or modality, moved on top of the file's `offset_s`.
+
+    Attributes:
+        subject: whose.
+        session: in which recording; None for all.
+        file: `name` of a kind of file.
+        device: whose modalities move; a file that has no others moves with its labels.
+        modality: the only one that moves.
+        offset_s: is added to the times.
+    """
+
+    subject: Text
+    session: Text | None = None
+    file: Text | None = None
+    device: Text | None = None
+    modality: Text | None = None
+    offset_s: float = Field(allow_inf_nan=False)
+
+    @property
+    def selectors(self) -> dict[str, str]:
+        """What is moved: one of three."""
+        every = {"file": self.file, "device": self.device, "modality": self.modality}
+        return {key: value for key, value in every.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _one(self) -> OffsetEntry:
+        if len(self.selectors) != 1:
+            raise ValueError("needs one of `file`, `device` and `modality`")
+        return self

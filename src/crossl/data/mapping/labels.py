@@ -10,9 +10,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, code_texts, open_file
+from crossl.data.formats import FileContent, Stream, code_texts
 from crossl.data.mapping.columns import locate, locate_signal
 from crossl.data.mapping.entries import SECONDS, ModalityEntry
+from crossl.data.mapping.parts import open_source
 from crossl.data.mapping.plan import Source
 from crossl.data.mapping.times import clock_seconds, seconds
 from crossl.data.mapping.zones import Zones
@@ -207,10 +208,18 @@ def label_names(source: Source, names: Names) -> set[str]:
     column = entry.intervals.label if entry.intervals else entry.label
     if column is None and not entry.annotations:
         return set()
-    content = open_file(source.path, entry.format)
+    content = open_source(source, Zones())
     if column is None:
         return {one.label for one in content.labels}
-    return set(_texts(*locate(content, column), names)) - {""}
+    return set(_texts(*_place(source, content, column), names)) - {""}
+
+
+def _place(source: Source, content: FileContent, column: str) -> tuple[Stream, str]:
+    """Find the column of labels; of a long table that of the sensor with most samples."""
+    if source.entry.long is None or not content.streams:
+        return locate(content, column)
+    longest = max(content.streams, key=lambda stream: stream.length)
+    return locate(content, column, longest.name)
 
 
 def _texts(stream: Stream, column: str, names: Names) -> list[str]:
@@ -272,7 +281,7 @@ def _per_sample(
     listed: Names,
     zones: Zones,
 ) -> list[LabelInterval]:
-    stream, column = locate(content, str(source.entry.label))
+    stream, column = _place(source, content, str(source.entry.label))
     names = np.array(_texts(stream, column, listed))
     times = clock_seconds(source, content, stream, zones)
     where = f"{source.path}: label '{column}'"

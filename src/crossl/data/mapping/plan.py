@@ -3,72 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from crossl.data.formats import format_of
 from crossl.data.mapping.entries import FileEntry
+from crossl.data.mapping.grouping import grouped
+from crossl.data.mapping.offsets import add_offsets
+from crossl.data.mapping.opening import open_entry
+from crossl.data.mapping.people import people_in
 from crossl.data.mapping.schema import Mapping
-from crossl.errors import DataError, nearest
+from crossl.data.mapping.sources import Key, RecordingPlan, Source, beside, natural
+from crossl.errors import DataError, PackageError, nearest
 
-FIELDS = ("subject", "session", "label")
+__all__ = [
+    "RecordingPlan", "Source", "beside", "find_sources", "natural", "pattern_to_regex",
+    "plan_recordings",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Source:
-    """One file of one recording.
-
-    Attributes:
-        path: the file, or the folder of an Empatica session.
-        entry: what it holds.
-        label: of the whole file, where its path tells one.
-        offset_s: is added to its times.
-    """
-
-    path: Path
-    entry: FileEntry
-    label: str | None = None
-    offset_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class RecordingPlan:
-    """One recording, not yet read.
-
-    Attributes:
-        subject: who.
-        session: which recording of this subject.
-        sources: its files.
-    """
-
-    subject: str
-    session: str
-    sources: tuple[Source, ...]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Everything that is read, samples beside a header included."""
-        return tuple(dict.fromkeys(file for s in self.sources for file in beside(s.path)))
-
-
-def beside(path: Path) -> Iterator[Path]:
-    """Yield the files that opening a path reads."""
-    if path.is_dir():
-        yield from sorted(p for p in path.iterdir() if p.is_file())
-        return
-    yield path
-    if path.suffix == ".hea":
-        for name in dict.fromkeys((*_named_by_header(path), path.with_suffix(".atr").name)):
-            if len(name) < 256 and "\0" not in name and (path.parent / name).is_file():
-                yield path.parent / name
-
-
-def _named_by_header(path: Path) -> Iterator[str]:
-    """Yield the files of samples that a WFDB header names: first on each line after the first."""
-    lines = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
-    for words in [words for words in lines if words and not words[0].startswith("#")][1:]:
-        yield words[0]
+FIELDS = ("subject", "session", "label", "part")
 
 
 def find_sources(root: Path) -> list[str]:
@@ -109,93 +64,143 @@ def pattern_to_regex(pattern: str) -> re.Pattern[str]:
     return re.compile(out)
 
 
-def natural(text: str) -> list[tuple[bool, int, str]]:
-    """Sort key by which S2 comes before S10."""
-    pieces = [piece for piece in re.split(r"([0-9]+)", text) if piece]
-    return [
-        (False, int(piece), "") if piece[0] in "0123456789" else (True, 0, piece)
-        for piece in pieces
-    ]
-
-
 def plan_recordings(mapping: Mapping, root: Path, *, where: str) -> tuple[RecordingPlan, ...]:
     """Match every pattern, and group the files by subject and session.
+
+    Tables for several people are opened, to find whose rows they hold.
 
     Args:
         mapping: what to look for.
         root: folder that patterns and paths start from.
         where: names the mapping in messages.
 
+    Returns:
+        By subject and session; what cannot be read, though others can, is a plan with a refusal.
+
     Raises:
-        DataError: a pattern finds nothing, two files claim one place, or a recording has labels
-            but no signals.
+        DataError: a pattern finds nothing, two files claim one place, or nothing can be read.
     """
-    groups: dict[tuple[str, str], list[Source]] = {}
+    found: list[tuple[Key, Source]] = []
+    refused: list[RecordingPlan] = []
     names = find_sources(root)
     for number, entry in enumerate(mapping.files):
         if entry.pattern is not None:
-            for key, source in _matches(entry, root, names, f"{where}: files.{number}"):
-                groups.setdefault(key, []).append(source)
-    for key, source in _listed(mapping, root, where):
-        groups.setdefault(key, []).append(source)
-    _check_claims(where, groups)
-    for (subject, session), sources in groups.items():
-        _check_group(f"{where}: subject {subject}, session {session}", sources)
-    plans = [RecordingPlan(*key, tuple(sources)) for key, sources in groups.items()]
+            found += _matches(entry, root, names, f"{where}: files.{number}", refused)
+    found += _listed(mapping, root, where)
+    _check_claims(where, found)
+    plans = [*grouped(found, where), *refused]
     if not plans:
         raise DataError(f"{where}: names no recording; give `files` patterns or list `recordings`")
+    plans = add_offsets(mapping, plans, where)
+    if all(plan.refusal for plan in plans):
+        raise DataError(plans[0].refusal)
     return tuple(sorted(plans, key=lambda plan: (natural(plan.subject), natural(plan.session))))
 
 
-def _check_claims(where: str, groups: dict[tuple[str, str], list[Source]]) -> None:
+def _check_claims(where: str, found: Iterable[tuple[Key, Source]]) -> None:
     """Refuse a file that two patterns call different recordings."""
     claims: dict[Path, tuple[str, str]] = {}
-    for key, sources in groups.items():
-        for source in sources:
-            other = claims.setdefault(source.path, key)
+    for (subject, session), source in found:
+        if session is None or source.subject or source.session:
+            continue
+        key = (subject, session)
+        for path in source.paths:
+            other = claims.setdefault(path, key)
             if other != key:
                 raise DataError(
-                    f"{where}: {source.path} is of subject {other[0]}, session {other[1]} by one "
+                    f"{where}: {path} is of subject {other[0]}, session {other[1]} by one "
                     f"pattern and of subject {key[0]}, session {key[1]} by another; make them "
                     "exclude each other"
                 )
 
 
 def _matches(
-    entry: FileEntry, root: Path, names: Iterable[str], where: str
-) -> Iterator[tuple[tuple[str, str], Source]]:
+    entry: FileEntry,
+    root: Path,
+    names: Iterable[str],
+    where: str,
+    refused: list[RecordingPlan],
+) -> Iterator[tuple[Key, Source]]:
     try:
         regex = pattern_to_regex(entry.pattern or "")
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
-    if "subject" not in regex.groupindex and entry.subject is None:
+    if "subject" not in regex.groupindex and entry.subject is None and not entry.subject_column:
         raise DataError(
             f"{where}: pattern '{entry.pattern}' has no {{subject}}; put it where the path names "
-            "the person, or give `subject:`"
+            "the person, or give `subject:` or `subject_column:`"
         )
     _check_below(f"{where}: pattern", entry.pattern or "", root)
-    found: dict[tuple[str, str], str] = {}
+    found: dict[Key, str] = {}
+    groups = _in_parts(regex, entry, names, where)
+    for told, paths in groups.items():
+        try:
+            held = list(_sources(entry, told, [root / path for path in paths]))
+        except PackageError:
+            raise
+        except DataError as error:  # only tables for several people are opened here
+            path = root / paths[0]
+            refused.append(RecordingPlan(path.name, "", (Source(path, entry),), (), str(error)))
+            continue
+        for key, source in held:
+            if key in found:
+                raise DataError(_twice(where, (found[key], paths[0]), key))
+            found[key] = paths[0]
+            yield key, source
+    if not groups:
+        some = ", ".join([name for name in names if not name.endswith((".yaml", ".yml"))][:3])
+        raise DataError(
+            f"{where}: pattern '{entry.pattern}' finds no file; {root} holds {some or 'no files'}"
+        )
+
+
+def _twice(where: str, names: tuple[str, str], key: Key) -> str:
+    return (
+        f"{where}: {names[0]} and {names[1]} both are of subject {key[0]}, session {key[1]}; tell "
+        "them apart by {session} in the pattern, or by {part} if they follow each other"
+    )
+
+
+Told: TypeAlias = tuple[str | None, str | None, str | None]
+"""Subject, session and label as a path tells them."""
+
+
+def _in_parts(
+    regex: re.Pattern[str], entry: FileEntry, names: Iterable[str], where: str
+) -> dict[Told, list[str]]:
+    """Group the paths that a pattern finds: parts of one recording, in natural order."""
+    groups: dict[Told, dict[str, str]] = {}
     for name in names:
         match = regex.fullmatch(name)
         if match is None:
             continue
         fields = match.groupdict()
-        label = fields.get("label")
-        subject = fields.get("subject") or entry.subject or ""
-        session = fields.get("session") or entry.session or label or "1"
-        key = (subject, session)
-        if key in found:
-            raise DataError(
-                f"{where}: {found[key]} and {name} both are of subject {subject}, session "
-                f"{session}; tell them apart by {{session}} in the pattern"
-            )
-        found[key] = name
-        yield key, Source(root / name, entry, label, entry.offset_s)
-    if not found:
-        some = ", ".join([name for name in names if not name.endswith((".yaml", ".yml"))][:3])
-        raise DataError(
-            f"{where}: pattern '{entry.pattern}' finds no file; {root} holds {some or 'no files'}"
-        )
+        told = (fields.get("subject"), fields.get("session"), fields.get("label"))
+        parts = groups.setdefault(told, {})
+        part = fields.get("part") or ""
+        if part in parts:
+            key = (told[0] or entry.subject or "", told[1] or entry.session or told[2] or "1")
+            raise DataError(_twice(where, (parts[part], name), key))
+        parts[part] = name
+    return {
+        told: [parts[one] for one in sorted(parts, key=natural)] for told, parts in groups.items()
+    }
+
+
+def _sources(entry: FileEntry, told: Told, paths: Sequence[Path]) -> Iterator[tuple[Key, Source]]:
+    """Yield the recordings of a file, or of its parts: one, or those that columns tell apart."""
+    subject, session, label = told[0] or entry.subject, told[1] or entry.session, told[2]
+    first, more = paths[0], tuple(paths[1:])
+    source = Source(first, entry, label, entry.offset_s, more)
+    # a table of intervals that tells no session is of all of them
+    default = None if entry.intervals else label or "1"
+    if entry.subject_column is None and entry.session_column is None:
+        yield (subject or "", session or default), source
+        return
+    opened = (people_in(open_entry(path, entry), entry) for path in paths)
+    for who, which in dict.fromkeys(pair for pairs in opened for pair in pairs):
+        key = (who or subject or "", which or session or default)
+        yield key, replace(source, subject=who, session=which)
 
 
 def _check_below(where: str, name: str, root: Path) -> None:
@@ -204,7 +209,7 @@ def _check_below(where: str, name: str, root: Path) -> None:
         raise DataError(f"{where}: '{name}' leads out of {root}; paths start there, without '..'")
 
 
-def _listed(mapping: Mapping, root: Path, where: str) -> Iterator[tuple[tuple[str, str], Source]]:
+def _listed(mapping: Mapping, root: Path, where: str) -> Iterator[tuple[Key, Source]]:
     kinds = {entry.name: entry for entry in mapping.files if entry.name}
     for number, recording in enumerate(mapping.recordings):
         for kind, name in recording.files.items():
@@ -214,24 +219,12 @@ def _listed(mapping: Mapping, root: Path, where: str) -> Iterator[tuple[tuple[st
                 raise DataError(f"{where}: recordings.{number}: {path} does not exist")
             offset = kinds[kind].offset_s + recording.offset_s.get(kind, 0.0)
             key = (recording.subject, recording.session)
-            yield key, Source(path, kinds[kind], None, offset)
-
-
-def _check_group(where: str, sources: Iterable[Source]) -> None:
-    by_name: dict[str, Path] = {}
-    labels = []
-    for source in sources:
-        for name in source.entry.signals:
-            if name in by_name:
-                raise DataError(
-                    f"{where}: '{name}' is in {by_name[name].name} and in {source.path.name}; one "
-                    "file may hold it, or tell the recordings apart by {session}"
-                )
-            by_name[name] = source.path
-        if not source.entry.signals:
-            labels.append(source.path.name)
-    if not by_name:
-        raise DataError(
-            f"{where}: has labels ({', '.join(labels)}) but no file with signals; do all patterns "
-            "spell subject and session alike?"
-        )
+            source = Source(path, kinds[kind], None, offset)
+            yield (
+                key,
+                replace(
+                    source,
+                    subject=recording.subject if kinds[kind].subject_column else None,
+                    session=recording.session if kinds[kind].session_column else None,
+                ),
+            )

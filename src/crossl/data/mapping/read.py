@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, format_of, open_file
+from crossl.data.formats import FileContent, Stream, format_of
 from crossl.data.mapping.columns import (
     Place,
     check_unit,
+    lacking,
     locate_signal,
 )
 from crossl.data.mapping.entries import ModalityEntry
 from crossl.data.mapping.labels import Names, left_unlabelled, source_labels, whole_files
+from crossl.data.mapping.parts import open_source
 from crossl.data.mapping.plan import RecordingPlan, Source
-from crossl.data.mapping.times import ABSOLUTE_S, clock_seconds, started
+from crossl.data.mapping.times import ABSOLUTE_S, clock_seconds
 from crossl.data.mapping.zones import Zones
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.timing import RATE_TOLERANCE, put_in_order
@@ -45,10 +47,63 @@ class Rules:
     label_names: Mapping[str, str] = field(default_factory=dict)
     max_gap_s: float = 0.2
 
+    def gap_of(self, modality: str) -> float:
+        """Seconds of the longest step between samples that is no gap."""
+        own = self.modalities[modality].max_gap_s
+        return self.max_gap_s if own is None else own
+
     @property
     def names(self) -> Names:
         """What is said of labels by name."""
         return Names(self.classes, self.label_names)
+
+
+@dataclass
+class _Gathered:
+    """What the files of one recording hold, as they are read one after another."""
+
+    zones: Zones
+    signals: dict[str, Signal] = field(default_factory=dict)
+    labels: list[LabelInterval] = field(default_factory=list)
+    from_start: list[LabelInterval] = field(default_factory=list)
+    of_all: list[LabelInterval] = field(default_factory=list)
+    unclear: bool = False
+    whole: list[tuple[str, list[Signal]]] = field(default_factory=list)
+
+    def add(self, source: Source, rules: Rules) -> None:
+        """Read one file."""
+        content = open_source(source, self.zones)
+        found = _read_signals(source, content, rules, self.zones)
+        self.signals.update(found)
+        self.zones.notes += _told(source, content)
+        if source.label is not None:
+            self.whole.append((source.label, list(found.values())))
+        more = source_labels(source, content, rules.modalities, rules.names, self.zones)
+        counted = source.entry.intervals and source.entry.intervals.count_from == "start"
+        if source.shared:
+            self.of_all += more
+            self.unclear |= bool(counted and more)
+        elif counted:
+            self.from_start += more
+        else:
+            self.labels += more
+
+    def all_labels(self, where: str) -> list[LabelInterval]:
+        """Return the labels on the clock of the signals.
+
+        Labels of several sessions count where they touch this one.
+        """
+        start_s = min(signal.start_s for signal in self.signals.values())
+        end_s = max(signal.end_s for signal in self.signals.values())
+        if self.unclear or (self.of_all and start_s < ABSOLUTE_S):
+            raise DataError(
+                f"{where}: labels tell no session and the times of signals start at {start_s:g} s, "
+                "so which of several sessions they are of cannot be known; give `session_column:`, "
+                "or {session} in the pattern"
+            )
+        here = [one for one in self.of_all if one.start_s < end_s and one.end_s > start_s]
+        begun = [_moved(label, start_s) for label in self.from_start]
+        return [*self.labels, *here, *whole_files(self.whole), *begun]
 
 
 def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
@@ -62,28 +117,19 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         DataError: damaged files, columns that do not exist, rates or clocks that contradict each
             other, labels that overlap or lie outside of the signals.
     """
-    signals: dict[str, Signal] = {}
-    labels: list[LabelInterval] = []
-    from_start: list[LabelInterval] = []
-    whole: list[tuple[str, list[Signal]]] = []
-    zones = Zones()
+    if plan.refusal:
+        raise DataError(plan.refusal)
+    zones = Zones(notes=list(plan.notes))
+    gathered = _Gathered(zones)
     for source in plan.sources:
-        content = started(source, open_file(source.path, source.entry.format), zones)
-        found = _read_signals(source, content, rules, zones)
-        signals.update(found)
-        zones.notes += _told(source, content)
-        counted = source.entry.intervals and source.entry.intervals.count_from == "start"
-        if source.label is not None:
-            whole.append((source.label, list(found.values())))
-        more = source_labels(source, content, rules.modalities, rules.names, zones)
-        (from_start if counted else labels).extend(more)
-    labels += whole_files(whole)
+        gathered.add(source, rules)
     where = f"subject {plan.subject}, session {plan.session}"
+    signals = gathered.signals
     if not signals:
         names = ", ".join(source.path.name for source in plan.sources)
         raise DataError(f"{where}: none of its files has a sample ({names}); leave it out")
+    labels = gathered.all_labels(where)
     start_s = min(signal.start_s for signal in signals.values())
-    labels += [_moved(label, start_s) for label in from_start]
     _one_clock(where, plan, signals, labels, zones)
     if start_s >= ABSOLUTE_S:
         zones.notes.append(
@@ -163,12 +209,7 @@ def _one_clock(
 def _read_signals(
     source: Source, content: FileContent, rules: Rules, zones: Zones
 ) -> dict[str, Signal]:
-    places, notes = {}, zones.notes
-    for name, entry in source.entry.signals.items():
-        where = f"{source.path}: signal '{name}'"
-        places[name] = locate_signal(where, content, entry, rules.modalities[name].channels)
-        for stream, column in places[name]:
-            check_unit(where, stream, column, rules.modalities[name].unit)
+    places = _places(source, content, rules, zones.notes)
     tables = _load(places)
     signals = {}
     for name, place in places.items():
@@ -178,19 +219,60 @@ def _read_signals(
         values = parse_unit(modality.unit, where=where).to_si(raw)
         told = content.about.get("missing", {}).get(place[0][0].name)
         if told and np.isnan(values).any():
-            notes.append(f"{name}: {int(np.isnan(values).any(axis=1).sum())} {told}")
+            zones.notes.append(f"{name}: {int(np.isnan(values).any(axis=1).sum())} {told}")
         if not np.isfinite(values).all(axis=1).any():
-            notes.append(
+            zones.notes.append(
                 f"{source.path.name}: '{name}' holds no sample that every channel recorded; it "
                 "counts as not recorded"
             )
             continue
-        times = clock_seconds(source, content, place[0][0], zones)
+        times = _times(where, source, content, place, zones)
+        moved = source.offset_of(name)
         if times is not None:
-            signals[name] = _by_clock(where, source, times, values, (modality, rules.max_gap_s))
+            how = (modality, rules.gap_of(name), moved, source.entry.sparse)
+            signals[name] = _by_clock(where, times, values, how)
         else:
-            signals[name] = _by_rate(where, source, place[0][0], values, modality)
+            signals[name] = _by_rate(where, place[0][0], values, modality, moved)
     return signals
+
+
+def _places(
+    source: Source, content: FileContent, rules: Rules, notes: list[str]
+) -> dict[str, Place]:
+    """Find the columns of each modality; one that lacks an optional channel was not recorded."""
+    places = {}
+    for name, entry in source.entry.signals.items():
+        where = f"{source.path}: signal '{name}'"
+        modality = rules.modalities[name]
+        lacks = lacking(content, entry, modality.channels)
+        if lacks and all(modality.may_lack(channel) for channel in lacks):
+            notes.append(
+                f"'{name}' counts as not recorded where a file lacks its optional channel: "
+                f"{', '.join(lacks)}"
+            )
+            continue
+        places[name] = locate_signal(where, content, entry, modality.channels)
+        for stream, column in places[name]:
+            check_unit(where, stream, column, modality.unit)
+    return places
+
+
+def _times(
+    where: str, source: Source, content: FileContent, place: Place, zones: Zones
+) -> NDArray[np.float64] | None:
+    """Return the times of a modality's samples, the same for all of its channels."""
+    streams = list({stream.name: stream for stream, _ in place}.values())
+    times = clock_seconds(source, content, streams[0], zones)
+    for other in streams[1:]:
+        theirs = clock_seconds(source, content, other, zones)
+        if times is None or theirs is None:
+            continue
+        if not np.array_equal(times, theirs, equal_nan=True):
+            raise DataError(
+                f"{where} lies in streams of different times, {streams[0].name} and {other.name}; "
+                "those of one modality must agree"
+            )
+    return times
 
 
 def _load(places: Mapping[str, Place]) -> dict[tuple[str, str], NDArray[np.float64]]:
@@ -209,18 +291,17 @@ def _load(places: Mapping[str, Place]) -> dict[tuple[str, str], NDArray[np.float
 
 def _by_clock(
     where: str,
-    source: Source,
     times: NDArray[np.float64],
     values: NDArray[np.floating[Any]],
-    how: tuple[ModalityEntry, float],
+    how: tuple[ModalityEntry, float, float, bool],
 ) -> Signal:
-    modality, max_gap_s = how
+    modality, max_gap_s, offset_s, sparse = how
     if len(times) != len(values):
         raise DataError(
             f"{where} has {len(values)} samples and its clock {len(times)}; one time a sample is "
             "needed"
         )
-    if source.entry.sparse:
+    if sparse:
         held = np.isfinite(values).any(axis=1)
         times, values = times[held], values[held]
     slowest_hz = modality.rate_hz
@@ -228,7 +309,7 @@ def _by_clock(
         _, _, timing = put_in_order(where, times, times[:, None])
         slowest_hz = min(slowest_hz, timing.estimated_hz)
     return Signal.from_timestamps(
-        times + source.offset_s,
+        times + offset_s,
         values,
         rate_hz=modality.rate_hz,
         resample=modality.resample,
@@ -240,13 +321,13 @@ def _by_clock(
 
 def _by_rate(
     where: str,
-    source: Source,
     stream: Stream,
     values: NDArray[np.float32],
     modality: ModalityEntry,
+    offset_s: float,
 ) -> Signal:
     rate_hz = stream.rate_hz or modality.rate_hz
-    signal = Signal(values, rate_hz, stream.start_s + source.offset_s)
+    signal = Signal(values, rate_hz, stream.start_s + offset_s)
     if abs(rate_hz - modality.rate_hz) <= RATE_TOLERANCE * modality.rate_hz:
         return signal
     if not modality.resample:

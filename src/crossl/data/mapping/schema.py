@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +14,16 @@ from crossl.data.mapping.entries import (
     Entry,
     FileEntry,
     IntervalsEntry,
+    LongEntry,
     ModalityEntry,
+    OffsetEntry,
     RecordingEntry,
     SignalEntry,
     Text,
     Timezone,
     WindowsEntry,
 )
+from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
 
 
@@ -39,6 +43,7 @@ class Mapping(Entry):
         modalities: what was recorded, by name.
         files: kinds of files, and what they hold.
         recordings: files of irregular names.
+        offsets: clocks of single devices.
     """
 
     version: Literal[1] = 1
@@ -53,6 +58,16 @@ class Mapping(Entry):
     modalities: dict[Text, ModalityEntry] = Field(min_length=1)
     files: tuple[FileEntry, ...] = Field(min_length=1)
     recordings: tuple[RecordingEntry, ...] = ()
+    offsets: tuple[OffsetEntry, ...] = ()
+
+    def spec(self) -> WindowSpec:
+        """Return what cuts windows, with the gaps of single modalities."""
+        gaps = {
+            name: modality.max_gap_s
+            for name, modality in self.modalities.items()
+            if modality.max_gap_s is not None
+        }
+        return replace(self.windows.spec(), max_gap_of=gaps)
 
 
 def read_yaml(path: Path) -> Mapping:
@@ -95,7 +110,7 @@ def _with_defaults(file: FileEntry, mapping: Mapping) -> FileEntry:
 
 
 def _check(mapping: Mapping) -> None:
-    mapping.windows.spec()
+    mapping.spec()
     for name, modality in mapping.modalities.items():
         modality.declared(name)
     if len(set(mapping.classes)) != len(mapping.classes):
@@ -119,6 +134,7 @@ def _check(mapping: Mapping) -> None:
         if name not in used:
             raise DataError(f"modalities.{name}: no file has it; name it in `files` or remove it")
     _check_recordings(mapping)
+    _check_offsets(mapping)
 
 
 def _check_recordings(mapping: Mapping) -> None:
@@ -131,6 +147,19 @@ def _check_recordings(mapping: Mapping) -> None:
                 if name not in kinds:
                     known = nearest(name, kinds) if kinds else "none of `files` has a `name`"
                     raise DataError(f"recordings.{number}.{key}.{name}: no such kind; {known}")
+
+
+def _check_offsets(mapping: Mapping) -> None:
+    known = {
+        "file": {file.name for file in mapping.files if file.name},
+        "device": {m.device for m in mapping.modalities.values() if m.device},
+        "modality": set(mapping.modalities),
+    }
+    for number, offset in enumerate(mapping.offsets):
+        for what, name in offset.selectors.items():
+            if name not in known[what]:
+                told = nearest(name, known[what]) if known[what] else "none has a name"
+                raise DataError(f"offsets.{number}.{what}: '{name}' is unknown; {told}")
 
 
 def _explain(error: ValidationError) -> str:
@@ -155,6 +184,8 @@ _CHILDREN: dict[str, type[BaseModel]] = {
     "recordings": RecordingEntry,
     "signals": SignalEntry,
     "intervals": IntervalsEntry,
+    "long": LongEntry,
+    "offsets": OffsetEntry,
 }
 
 

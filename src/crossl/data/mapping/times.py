@@ -81,7 +81,7 @@ def clock_seconds(
     Raises:
         DataError: no such column, or something that is no time.
     """
-    if source.entry.clock is None:
+    if source.entry.clock is None or source.more:  # of parts the times are joined already
         first = stream.start_s
         if stream.timestamps_s is not None and len(stream.timestamps_s):
             first = float(stream.timestamps_s[0])

@@ -62,14 +62,15 @@ def open_dataset(root: Path | None, *, mapping: str = "") -> Iterator[Dataset]:
 def mapped_dataset(mapped: Mapped) -> Dataset:
     """Make a data set of a mapping and the files it found."""
     mapping = mapped.mapping
-    subjects = {plan.subject for plan in mapped.plans}
+    plans = [plan for plan in mapped.plans if not plan.refusal]
+    subjects = {plan.subject for plan in plans}
     card = Card(
         name=mapping.name,
         title=mapping.name.replace("_", " "),
         description=" ".join(
             filter(None, (
                 mapping.description,
-                f"{len(mapped.plans)} recordings of {len(subjects)} people, read by "
+                f"{len(plans)} recordings of {len(subjects)} people, read by "
                 f"{mapped.path.name}.",
             ))
         ),
@@ -78,7 +79,7 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
         url="",
         modalities=mapped.modalities,
         classes=mapped.classes,
-        spec=mapping.windows.spec(),
+        spec=mapping.spec(),
         subjects=len(subjects),
     )  # fmt: skip
     # the mapping is a file of every part: where it changed, nothing is gone on with
@@ -87,8 +88,7 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
 
 def plan_part(plan: RecordingPlan, rules: Rules, *more: Path) -> Part:
     """Make a part of a recording."""
-    name = f"{plan.subject}/{plan.session}"
-    return Part(name, partial(_read, plan, rules), (*plan.files, *more))
+    return Part(plan.name, partial(_read, plan, rules), (*plan.files, *more))
 
 
 def _read(plan: RecordingPlan, rules: Rules) -> tuple[Recording]:
