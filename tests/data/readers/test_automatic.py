@@ -148,7 +148,7 @@ def test_a_folder_without_such_files_is_refused(name, tmp_path):
 def test_a_truncated_file_is_refused(tmp_path):
     write_edf(tmp_path / "anna.edf", ["EEG Fp1"])
     truncate(tmp_path / "anna.edf")
-    check_refuses("edf", tmp_path, match="anna.edf: is damaged or cut off")
+    check_refuses("edf", tmp_path, match="anna.edf: is cut off")
 
 
 def test_files_without_signals_are_left_out_and_said_so(tmp_path):

@@ -97,6 +97,15 @@ class FileContent:
     left_out: dict[str, str] = field(default_factory=dict)
     open_ended: dict[int, str] = field(default_factory=dict)
 
+    def check_readable(self, column: str) -> None:
+        """Refuse a column that had to be left out.
+
+        Raises:
+            DataError: it cannot be read; says why.
+        """
+        if column in self.left_out:
+            raise DataError(f"{self.path}: '{column}' cannot be read: {self.left_out[column]}")
+
     def stream(self, name: str | None) -> Stream:
         """Return a stream by name; without one, the only one.
 

@@ -24,8 +24,7 @@ def locate(content: FileContent, name: str, stream: str | None = None) -> tuple[
     Raises:
         DataError: there is none, it cannot be read, or several streams have one.
     """
-    if name in content.left_out:
-        raise DataError(f"{content.path}: '{name}' cannot be read: {content.left_out[name]}")
+    content.check_readable(name)
     if stream is not None:
         chosen = content.stream(stream)
         if name not in (*chosen.columns, *chosen.beside):

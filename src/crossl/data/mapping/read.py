@@ -358,7 +358,7 @@ def _kept_labels(
             f"{where}: its labels lie from {renamed[0].start_s:g} to {renamed[-1].end_s:g} s and "
             f"its signals from {span[0]:g} to {span[1]:g} s; they must overlap, is it one clock?"
         )
-    if any(one.start_s < span[0] - 0.1 or one.end_s > span[1] + 0.1 for one in renamed):
+    if any(one.start_s < span[0] - 0.1 or span[1] + 0.1 < one.end_s < np.inf for one in renamed):
         notes.append("labels reach beyond the signals and were cut to them or left out")
     kept = tuple(one for one in inside if one.label in rules.classes)
     other = [one for one in inside if one.label not in rules.classes]

@@ -115,7 +115,10 @@ def _read_file(path: Path, streams: Mapping[str, Modality]) -> Iterator[Recordin
     match = NAME.fullmatch(path.stem)
     if match is None:
         raise DataError(f"{path}: tells no subject; expected a name like Subject00_1.edf")
-    found = open_file(path).streams
+    content = open_file(path)
+    for column in content.left_out:
+        content.check_readable(column)
+    found = content.streams
     if len(found) != 1 or found[0].rate_hz != RATE_HZ:
         told = ", ".join(stream.name for stream in found) or "no rate"
         raise DataError(f"{path}: has signals of {told}; the official file has {RATE_HZ:g} Hz only")

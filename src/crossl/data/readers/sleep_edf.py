@@ -285,6 +285,7 @@ def _signals(
     signals, notes = {}, []
     for name, modality in streams.items():
         label = _SIGNALS[name][0]
+        content.check_readable(label)
         stream = next((s for s in content.streams if label in s.columns), None)
         if stream is None:
             notes.append(f"{content.path.name} has no signal '{label}'")
