@@ -22,7 +22,6 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 import torch
-import yaml
 from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
@@ -32,6 +31,7 @@ from crossl.data.store import Store
 from crossl.errors import ContractError, CrosslError, DataError, FormatError
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
+from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
 VERSION = 1
@@ -118,8 +118,7 @@ def load_run(path: Path | str) -> Run:
             raise FormatError(
                 f"{path / name}: was altered, its hash is not the one in model.json; train again"
             )
-    text = (path / "config.yaml").read_text(encoding="utf-8")
-    config = validate(yaml.safe_load(text), where=str(path / "config.yaml"))
+    config = validate(read_yaml(path / "config.yaml", FormatError), where=str(path / "config.yaml"))
     modalities = [Modality.from_dict(m) for m in contract["modalities"]]
     model = build_model(config, modalities, window_s=contract["window_s"], seed=0)
     _load_weights(model, path / "weights.safetensors")

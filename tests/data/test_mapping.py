@@ -107,7 +107,9 @@ def test_a_wrong_mapping_is_refused_by_its_key(tmp_path, edit, message):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("a: [1", "cannot be read as YAML"), ("- 1", "holds a list; keys and values are needed"),
-    ("", "holds a NoneType"), ("!!python/object:os.system {}", "cannot be read as YAML"),
+    ("", "is empty; keys and values are needed"),
+    ("!!python/object:os.system {}", "cannot be read as YAML"),
+    ("name: a\nname: b", r"\(line 2: key 'name' stands there twice, first in line 1\)"),
 ])  # fmt: skip
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
     (tmp_path / "recordings.yaml").write_text(text)

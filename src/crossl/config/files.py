@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from crossl.config.build import check_evaluation, check_parts, check_schedule, recipe
 from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
+from crossl.yaml_text import YamlError, parse_yaml, read_yaml
 
 
 def load_config(
@@ -28,7 +29,7 @@ def load_config(
         ConfigError: unreadable file, unknown key, or a value that is not allowed.
     """
     where = str(path) if path else "options"
-    values = _read_yaml(path) if path else {}
+    values = read_yaml(path, ConfigError) if path else {}
     start = recipe(str(values.get("recipe", base)))
     config = validate(_merge(start.model_dump(mode="json"), values), where=where)
     for override in overrides:
@@ -74,22 +75,11 @@ def dump_config(config: RunConfig) -> str:
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise ConfigError(f"{path}: cannot be read as YAML ({told})") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds a {type(values).__name__}; keys and values are needed")
-    return values
-
-
 def _parse_scalar(override: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML") from error
+        return parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML ({error})") from error
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

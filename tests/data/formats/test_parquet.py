@@ -37,7 +37,7 @@ def test_times_are_seconds_since_1970(path):
     stream = open_file(path).streams[0]
     assert stream.load(["when"])[:, 0].tolist() == [time.timestamp() for time in TIMES]
     assert stream.load_text("when").tolist() == [
-        "2024-05-01T12:00:00.250000", "2024-05-01T12:00:00.000000"]  # fmt: skip
+        "2024-05-01T12:00:00.250000Z", "2024-05-01T12:00:00.000000Z"]  # fmt: skip
 
 
 def test_text_is_read_as_text(path):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from crossl.data.mapping.entries import (
@@ -25,6 +24,7 @@ from crossl.data.mapping.entries import (
 )
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
+from crossl.yaml_text import read_yaml as read_keys
 
 
 class Mapping(Entry):
@@ -76,13 +76,9 @@ def read_yaml(path: Path) -> Mapping:
     Raises:
         DataError: not YAML, an unknown key, or a value that is not allowed.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: cannot be read as YAML ({told})") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: holds a {type(values).__name__}; keys and values are needed")
+    values = read_keys(path, DataError)
+    if not values:
+        raise DataError(f"{path}: is empty; keys and values are needed")
     return validate(values, where=str(path))
 
 
