@@ -273,7 +273,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs/mapping.md"
 
 
 def test_the_mapping_in_the_documentation_is_one_and_has_every_key(tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    text = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[0]
     (tmp_path / "recordings.yaml").write_text(text)
     mapping = read_yaml(tmp_path / "recordings.yaml")
     assert mapping.label_names == {"1": "rest", "2": "walk"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import zipfile
 
 import numpy as np
@@ -195,3 +196,142 @@ def test_real_tables_are_read_whole(real_data):
         "bio_resting_5min_100hz.csv.zip": (30000, ("ECG", "PPG", "RSP")),
         "bio_resting_8min_100hz.csv.zip": (50682, ("ECG", "RSP", "EDA", "PhotoSensor")),
     }
+
+
+# --- what devices and spreadsheets write
+
+ROWS = "".join(f"{n / 50:.2f},{n / 7:.4f},{n}\n" for n in range(30))
+AS_WRITTEN = {
+    "preamble": "Serial: 1\nStart Time 10:15:00\nBattery: 3.85  Mode = 12\n----\nt,x,n\n" + ROWS,
+    "preamble of cells": "Type,Watch\nSerial,0017\nRate,50 Hz\n\nt,x,n\n" + ROWS,
+    "preamble, semicolons": "A, b\ndevice\nt;x;n\n" + ROWS.replace(",", ";").replace(".", ","),
+    "sep": '"sep=;"\nt;x;n\n' + ROWS.replace(",", ";"),
+    "sep of a tab": '"sep=\\t"\r\nt\tx\tn\r\n' + ROWS.replace(",", "\t").replace("\n", "\r\n"),
+    "carriage returns": ("t,x,n\n" + ROWS).replace("\n", "\r"),
+    "ends": "t,x,n\n" + ROWS.replace("\n", ",\n"),
+    "ends of the names too": ("t,x,n\n" + ROWS).replace("\n", ",\n"),
+    "ends, semicolons": ("t,x,n\n" + ROWS).replace(",", ";").replace("\n", ";\n"),
+    "units": "t,x,n\n(s),g,n/a\n" + ROWS,
+    "units and ends": "t,x,n,\ns,g,n/a,\n" + ROWS.replace("\n", ",\n"),
+    "utf-16": "\ufefft,x,n\n" + ROWS,
+    "quoted": "t,x,n\n" + "".join(f'"{line.replace(",", chr(34) + "," + chr(34))}"\n'
+                                  for line in ROWS.splitlines()),
+    "quoted decimal commas": "t,x,n\n" + "".join(
+        ",".join(f'"{cell}"'.replace(".", ",") for cell in line.split(",")) + "\n"
+        for line in ROWS.splitlines()),
+    "no line end": "t,x,n\n" + ROWS.rstrip("\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AS_WRITTEN)
+def test_what_devices_and_spreadsheets_write_is_read(tmp_path, name):
+    stream = table(
+        tmp_path / "a.csv", AS_WRITTEN[name].encode("utf-16-le" if name == "utf-16" else "utf-8")
+    )
+    assert (stream.columns, stream.length) == (("t", "x", "n"), 30)
+    expected = np.array([line.split(",") for line in ROWS.splitlines()], dtype=np.float64)
+    np.testing.assert_array_equal(stream.load(["t", "x", "n"]), expected)
+    if name.startswith("units"):
+        assert stream.units == ("s", "g", "n/a")
+
+
+def test_lines_of_text_without_names_end_with_a_semicolon(tmp_path):
+    stream = table(tmp_path / "a.txt", "33,Jog,491.5,-0.6;\n33,Walk,492.5,0.25;\n")
+    assert stream.load(["c3"])[:, 0].tolist() == [-0.6, 0.25]
+
+
+def test_lines_above_the_names_are_told_of(tmp_path):
+    table(tmp_path / "a.csv", AS_WRITTEN["preamble"])
+    (note,) = open_file(tmp_path / "a.csv").about["notes"]
+    assert "4 lines above the names in line 5 hold no samples; `table: {skip_lines: 4}`" in note
+    with pytest.raises(DataError, match="line 6, column 'x' holds 'bad'"):
+        table(tmp_path / "b.csv", "made by\na device\nt,x\n1,2\n2,3\n3,bad\n").load(["x"])
+
+
+@pytest.mark.parametrize("text", [
+    "t,x\n1,2\n2,3\n3,4\nt,x,y\n1,2,3\n2,3,4\n3,4,5\n",  # two tables, one behind the other
+    "1,2\n2\n3,4\n4,5\n5,6\n",  # a damaged line
+])  # fmt: skip
+def test_a_table_above_another_is_not_left_out(tmp_path, text):
+    with pytest.raises(DataError, match=r"the first line has 2, and every line needs as many"):
+        table(tmp_path / "a.csv", text)
+
+
+# --- points and commas
+
+
+@pytest.mark.parametrize("text", [
+    "t;x\n0,5;987\n1,0;1.012\n1,5;999\n",
+    "t,x\n0.5,987\n1.0,1.012\n1.5,999\n",
+    "t,x\n1,987\n2,12.000\n3,1\n",
+])  # fmt: skip
+def test_a_point_that_may_part_thousands_is_asked_about(tmp_path, text):
+    stream = table(tmp_path / "a.csv", text)
+    with pytest.raises(
+        DataError, match=r"line 3, column 'x' holds '1.*`table: {thousands: \"\.\"}`"
+    ):
+        stream.load(["x"])
+    assert len(stream.load(["t"])) == 3
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("t;x\n0,5;987\n1,0;1.012,5\n1,5;1.012\n", [987, 1012.5, 1012]),
+    ('t;x\n0.5;987\n1.0;1,012.5\n1.5;"1,012"\n', [987, 1012.5, 1012]),
+    ("t,x\n1,987\n2,1.012\n3,1.5\n", [987, 1.012, 1.5]),
+    ("t,x\n1,1987\n2,1.012\n3,2.125\n", [1987, 1.012, 2.125]),
+    ("t,x\n1,0.987\n2,1.012\n3,1.000\n", [0.987, 1.012, 1]),
+])  # fmt: skip
+def test_marks_that_some_cell_tells_are_read(tmp_path, text, values):
+    assert table(tmp_path / "a.csv", text).load(["x"])[:, 0].tolist() == values
+
+
+@pytest.mark.parametrize(("text", "sign"), [
+    ("t,x\n1,987\n2,1.012.345\n", r"\."), ('t,x\n1,987\n2,"1,012,345"\n3,1.5\n', ","),
+])  # fmt: skip
+def test_a_number_of_groups_is_refused_with_its_key(tmp_path, text, sign):
+    with pytest.raises(
+        DataError, match=rf"line 3, column 'x' .*thousands.* `table: {{thousands: \"{sign}"
+    ):
+        table(tmp_path / "a.csv", text).load(["x"])
+
+
+# --- cells and last lines
+
+
+def test_a_bad_cell_is_named_with_its_line_its_content_and_the_key_that_cures_it(tmp_path):
+    text = "t,x\n" + "".join(f"{n},{'ERR' if n in (7, 9) else n / 4}\n" for n in range(40))
+    told = (
+        r"a.csv: line 9, column 'x' holds 'ERR'; a number or an empty cell is needed \(2 of 40 "
+        r"cells are none\); where it means that none was recorded, say "
+        r"`table: {missing: \[\"ERR\"\]}`"
+    )
+    with pytest.raises(DataError, match=told) as caught:
+        table(tmp_path / "a.csv", text).load(["x"])
+    assert (caught.value.bad, caught.value.given) == (2, 40)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
+    assert (str(again), again.bad) == (str(caught.value), 2)
+
+
+def test_names_in_the_middle_tell_of_files_put_together(tmp_path):
+    with pytest.raises(
+        DataError, match="line 3, column 't' holds 't', its own name: files were put"
+    ):
+        table(tmp_path / "a.csv", "t,x\n1,2\nt,x\n1,2\n").load(["t"])
+
+
+def test_a_label_that_the_end_of_the_file_cuts_off_is_refused(tmp_path):
+    text = "t,what\n1,rest\n2,walk\n3,rest\n4,res"
+    with pytest.raises(
+        DataError, match="line 5, column 'what' holds 'res', the beginning of 'rest'"
+    ):
+        table(tmp_path / "a.csv", text).load_text("what")
+    whole = table(tmp_path / "a.csv", text + "t\n").load_text("what")
+    assert whole.tolist() == ["rest", "walk", "rest", "rest"]
+
+
+def test_a_number_that_the_end_of_the_file_may_have_cut_off_is_told(tmp_path):
+    table(tmp_path / "a.csv", "t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.12")
+    (note,) = open_file(tmp_path / "a.csv").about["notes"]
+    assert "its last number, '6.12', has fewer decimals than those above" in note
+    table(tmp_path / "a.csv", "t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.125")
+    assert "notes" not in open_file(tmp_path / "a.csv").about

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from crossl.data.boundary import check_regular, damaged, reading
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError, PackageError, nearest
+
+if TYPE_CHECKING:
+    from crossl.data.formats.layout import TableFormat
 
 FORMATS = {
     "csv": (".csv", ".tsv", ".txt", ".dat", ".csv.gz", ".tsv.gz", ".csv.zip"),
@@ -143,7 +146,9 @@ def format_of(path: Path) -> str | None:
     return None
 
 
-def open_file(path: Path, format_name: str | None = None) -> FileContent:
+def open_file(
+    path: Path, format_name: str | None = None, table: TableFormat | None = None
+) -> FileContent:
     """Open a file of any known format.
 
     Whatever goes wrong in it, or in the streams' `load` and `load_text`, is one `DataError`.
@@ -151,6 +156,7 @@ def open_file(path: Path, format_name: str | None = None) -> FileContent:
     Args:
         path: the file.
         format_name: a key of FORMATS; None goes by the ending.
+        table: how a table of text is written, where its lines do not tell; other formats tell.
 
     Raises:
         DataError: missing, no regular file, of no known format, or damaged.
@@ -163,9 +169,10 @@ def open_file(path: Path, format_name: str | None = None) -> FileContent:
         raise DataError(f"{path}: is of no known format; known endings are {endings}")
     if not (name == "e4" and path.is_dir()):
         check_regular(path)
-    module = cast(Format, import_module(f"crossl.data.formats.{name}"))
+    module = import_module(f"crossl.data.formats.{name}")
     with reading(path, NAMES[name]):
-        content = module.open_file(path)
+        told = (table,) if name == "csv" and table is not None else ()
+        content = cast(Format, module).open_file(path, *told)
     return replace(content, streams=tuple(_within(path, name, one) for one in content.streams))
 
 

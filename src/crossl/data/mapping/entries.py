@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from crossl.data.formats import FORMATS
+from crossl.data.formats import FORMATS, format_of
+from crossl.data.mapping.base import Entry, Text
+from crossl.data.mapping.table import TableEntry
 from crossl.data.mapping.zones import known_zone
 from crossl.data.recording import Modality
 from crossl.data.units import parse_unit
@@ -19,22 +22,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "excel_days": 86400.0}
 """Seconds in one count of a clock."""
 
 
-def _plain_text(value: Any) -> Any:
-    """Let YAML's numbers and words stand where text is meant: `channels: [1, 2]`, `unit: 1`."""
-    if isinstance(value, bool):
-        raise ValueError("YAML reads this word as true or false; put it into quotes")
-    return str(value) if isinstance(value, (int, float)) else value
-
-
-Text = Annotated[str, BeforeValidator(_plain_text)]
-
 Timezone = Annotated[str, AfterValidator(known_zone)]
-
-
-class Entry(BaseModel):
-    """A block; unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModalityEntry(Entry):
@@ -49,6 +37,7 @@ class ModalityEntry(Entry):
         optional: channels that some files lack, or `true` for all; in a recording that lacks one
             the modality counts as not recorded.
         max_gap_s: longer steps between its samples are gaps; none: that of `windows`.
+        valid_range: least and greatest value, in `unit`; outside of it a value is missing.
     """
 
     channels: tuple[Text, ...] = Field(min_length=1)
@@ -58,6 +47,7 @@ class ModalityEntry(Entry):
     resample: bool = False
     optional: bool | tuple[Text, ...] = ()
     max_gap_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    valid_range: tuple[float, float] | None = None
 
     @model_validator(mode="after")
     def _known_channels(self) -> ModalityEntry:
@@ -69,6 +59,13 @@ class ModalityEntry(Entry):
     def may_lack(self, channel: str) -> bool:
         """Tell whether files may lack a channel."""
         return self.optional if isinstance(self.optional, bool) else channel in self.optional
+
+    @field_validator("valid_range")
+    @classmethod
+    def _in_order(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"is {bounds[0]:g} to {bounds[1]:g}; the least value comes first")
+        return bounds
 
     def declared(self, name: str) -> Modality:
         """Return the modality as recordings declare it, in SI."""
@@ -160,6 +157,7 @@ class FileEntry(Entry):
         clock: column of timestamps; without one the rate counts.
         clock_unit: of the timestamps; `datetime` for dates as text (ISO 8601), `excel_days` for
             days since 1900 as Excel counts them.
+        table: how its tables of text are written, where their lines do not tell.
         timezone: what dates without a zone are of (IANA name, such as Europe/Berlin).
         offset_s: is added to the file's times.
         sparse: sensors of several rates share the table; a row counts for a modality only where
@@ -183,10 +181,11 @@ class FileEntry(Entry):
     clock: Text | None = None
     clock_unit: ClockUnit = "s"
     timezone: Timezone | None = None
+    table: TableEntry | None = None
     offset_s: float = Field(default=0.0, allow_inf_nan=False)
     sparse: bool = False
     long: LongEntry | None = None
-    signals: dict[Text, SignalEntry] = {}
+    signals: dict[Text, SignalEntry] = Field(default_factory=dict)
     label: Text | None = None
     annotations: bool = False
     intervals: IntervalsEntry | None = None
@@ -225,6 +224,9 @@ class FileEntry(Entry):
         if self.sparse and self.clock is None:
             raise ValueError("is `sparse` without a `clock`; only timestamps tell its rates")
         self._one_place()
+        kind = self.format or format_of(Path(self.pattern or ""))
+        if self.table is not None and kind not in (None, "csv"):
+            raise ValueError(f"has a `table`, which is for tables of text, and is of format {kind}")
         return self
 
     def _one_place(self) -> None:
@@ -256,7 +258,7 @@ class RecordingEntry(Entry):
     subject: Text
     session: Text = "1"
     files: dict[Text, str] = Field(min_length=1)
-    offset_s: dict[Text, float] = {}
+    offset_s: dict[Text, float] = Field(default_factory=dict)
 
 
 class OffsetEntry(Entry):

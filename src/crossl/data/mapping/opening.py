@@ -29,7 +29,7 @@ def open_entry(path: Path, entry: FileEntry) -> FileContent:
         DataError: it cannot be read, or is of several people while the entry does not say so.
     """
     if entry.subject_column is None and entry.session_column is None:
-        content = open_file(path, entry.format)
+        content = _opened(path, entry)
         refuse_several(content, entry)
         return content
     return _LAST.open(path, entry)
@@ -58,6 +58,11 @@ def open_rows(
     return content if entry.long is None else sensor_streams(content, entry)
 
 
+def _opened(path: Path, entry: FileEntry) -> FileContent:
+    told = entry.table.told() if entry.table is not None else None
+    return open_file(path, entry.format, told)
+
+
 class _Last:
     """The table for several people that was read last, with the columns that were wanted."""
 
@@ -68,12 +73,12 @@ class _Last:
     def open(self, path: Path, entry: FileEntry) -> FileContent:
         """Open a file, or return it as it was opened."""
         if not path.is_file():
-            return open_file(path, entry.format)
+            return _opened(path, entry)
         stat = path.stat()
         key = (path, stat.st_size, stat.st_mtime_ns, entry.model_dump_json(exclude={"signals"}))
         if self._content is None or self._key != key:
             self._content = None  # the room is needed
-            opened = open_file(path, entry.format)
+            opened = _opened(path, entry)
             kept = tuple(_remembered(stream) for stream in opened.streams)
             self._key, self._content = key, replace(opened, streams=kept)
         return self._content

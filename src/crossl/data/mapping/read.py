@@ -216,6 +216,8 @@ def _read_signals(
         modality = rules.modalities[name]
         where = f"{source.path}: signal '{name}'"
         raw = np.stack([tables[stream.name, column] for stream, column in place], axis=1)
+        if modality.valid_range is not None:
+            raw = _within(name, raw, modality, zones.notes)
         values = parse_unit(modality.unit, where=where).to_si(raw)
         told = content.about.get("missing", {}).get(place[0][0].name)
         if told and np.isnan(values).any():
@@ -273,6 +275,20 @@ def _times(
                 "those of one modality must agree"
             )
     return times
+
+
+def _within(
+    name: str, raw: NDArray[np.float64], modality: ModalityEntry, notes: list[str]
+) -> NDArray[np.float64]:
+    """Let values outside the valid range be missing, and count them."""
+    low, high = modality.valid_range or (-np.inf, np.inf)
+    outside = (raw < low) | (raw > high)
+    if outside.any():
+        notes.append(
+            f"{name}: {int(outside.sum())} of {outside.size} values lie outside {low:g} to "
+            f"{high:g} {modality.unit}; they count as missing"
+        )
+    return np.where(outside, np.nan, raw)
 
 
 def _load(places: Mapping[str, Place]) -> dict[tuple[str, str], NDArray[np.float64]]:

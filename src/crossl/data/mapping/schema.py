@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from crossl.data.mapping.base import Entry, Text
 from crossl.data.mapping.entries import (
-    Entry,
     FileEntry,
     IntervalsEntry,
     LongEntry,
@@ -18,10 +18,10 @@ from crossl.data.mapping.entries import (
     OffsetEntry,
     RecordingEntry,
     SignalEntry,
-    Text,
     Timezone,
     WindowsEntry,
 )
+from crossl.data.mapping.table import TableEntry
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
 from crossl.yaml_text import read_yaml as read_keys
@@ -39,6 +39,7 @@ class Mapping(Entry):
         classes: labels to keep, in order; none: all that the files have.
         label_names: what a label in the files is called instead.
         timezone: of files that name no other: what their dates without a zone are of.
+        table: how tables of text are written, in all files that do not say otherwise.
         windows: how windows are cut.
         modalities: what was recorded, by name.
         files: kinds of files, and what they hold.
@@ -54,6 +55,7 @@ class Mapping(Entry):
     classes: tuple[Text, ...] = ()
     label_names: dict[Text, Text] = Field(default_factory=dict)
     timezone: Timezone | None = None
+    table: TableEntry | None = None
     windows: WindowsEntry = WindowsEntry()
     modalities: dict[Text, ModalityEntry] = Field(min_length=1)
     files: tuple[FileEntry, ...] = Field(min_length=1)
@@ -102,7 +104,9 @@ def validate(values: dict[str, Any], *, where: str) -> Mapping:
 
 def _with_defaults(file: FileEntry, mapping: Mapping) -> FileEntry:
     """Give a kind of file what the mapping says of all."""
-    return file.model_copy(update={"timezone": file.timezone or mapping.timezone})
+    table = file.table.over(mapping.table) if file.table is not None else mapping.table
+    timezone = file.timezone or mapping.timezone
+    return file.model_copy(update={"timezone": timezone, "table": table})
 
 
 def _check(mapping: Mapping) -> None:
@@ -182,6 +186,7 @@ _CHILDREN: dict[str, type[BaseModel]] = {
     "intervals": IntervalsEntry,
     "long": LongEntry,
     "offsets": OffsetEntry,
+    "table": TableEntry,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,6 +19,15 @@ from crossl.errors import DataError
 
 ABSOLUTE_S = 1e8
 """Times from here on count from 1970: this is 1973, and no recording lasts three years."""
+
+DAY_S = 86400.0
+DAY = re.compile(r"%[djaAxcsDFuw]")
+"""Letters of strptime that tell a day."""
+
+DATES = ("%d.%m.%Y ", "%d/%m/%Y ", "%m/%d/%Y ", "%d-%m-%Y ", "%m-%d-%Y ", "%Y/%m/%d ", "%Y.%m.%d ",
+         "%d.%m.%y ", "%m/%d/%y ", "%d/%m/%y ", "%d %b %Y ", "%b %d %Y ", "")  # fmt: skip
+TIMES = ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
+FRACTIONS = ("", ".%f", ",%f", " %z")
 
 EXCEL_1970 = 25569.0
 """The day that Excel calls 25569 is 1970-01-01."""
@@ -115,16 +125,20 @@ def seconds(
     stream, column = place
     where = f"{source.path}: column '{column}'"
     if unit == "datetime":
-        times, zoned = _dates(where, stream, column, needed)
+        table = source.entry.table
+        date_format = table.date_format if table is not None else None
+        times, zoned = _dates(where, place, needed, date_format)
     elif unit == "excel_days":
         days = stream.load([column])[:, 0]
         _check_days(where, days)
-        times, zoned = (days - EXCEL_1970) * 86400.0, False
+        times, zoned = (days - EXCEL_1970) * DAY_S, False
     else:
         times = stream.load([column])[:, 0] * SECONDS[unit]
         zoned = column not in stream.zoneless
     finite = times[np.isfinite(times)]
     if not len(finite):
+        return times
+    if zoned is None:
         return times
     if zoned:
         if unit == "datetime":
@@ -150,8 +164,13 @@ def _check_days(where: str, days: NDArray[np.float64]) -> None:
 
 
 def _dates(
-    where: str, stream: Stream, column: str, needed: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.float64], bool]:
+    where: str,
+    place: tuple[Stream, str],
+    needed: NDArray[np.bool_] | None,
+    date_format: str | None,
+) -> tuple[NDArray[np.float64], bool | None]:
+    """Read a column of dates; says whether they have a zone, None for times of day."""
+    stream, column = place
     if stream.load_text is None:
         raise DataError(
             f"{where} holds numbers; `datetime` needs text, name s, ms, us, ns or excel_days"
@@ -163,8 +182,13 @@ def _dates(
     if needed is not None:
         given = needed | (np.char.strip(cells) != "")
     rows = np.flatnonzero(given)
-    out[rows], zoned = read_dates(where, cells[rows], rows + 1)
-    return out, zoned
+    out[rows], zoned = read_dates(where, cells[rows], rows + 1, date_format)
+    if date_format is None or DAY.search(date_format):
+        return out, zoned
+    out[rows] = out[rows] % DAY_S  # strptime puts them into 1900
+    steps = np.diff(out[rows], prepend=out[rows][:1])
+    out[rows] += np.cumsum(steps < -DAY_S / 2) * DAY_S
+    return out, None
 
 
 def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:
@@ -181,14 +205,18 @@ def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:
 
 
 def read_dates(
-    where: str, text: NDArray[np.str_], numbers: NDArray[np.int64]
+    where: str,
+    text: NDArray[np.str_],
+    numbers: NDArray[np.int64],
+    date_format: str | None = None,
 ) -> tuple[NDArray[np.float64], bool]:
     """Read dates with times, and tell whether they have a zone.
 
     Args:
         where: names the column in messages.
-        text: (time,) ISO 8601.
+        text: (time,) ISO 8601, or in the format.
         numbers: (time,) what each sample is called in messages.
+        date_format: by the letters of `strptime`.
 
     Returns:
         (time,) seconds since 1970, without a zone as if in UTC; whether they have one.
@@ -199,12 +227,9 @@ def read_dates(
     out = np.empty(len(text))
     zoned: bool | None = None
     for row, cell in enumerate(text.tolist()):
-        time = _date(cell)
+        time = _date(cell) if date_format is None else _formatted(cell, date_format)
         if time is None:
-            raise DataError(
-                f"{where}, sample {numbers[row]}: {cell[:40]!a} is no date with a time; ISO 8601 "
-                "is read, such as 2024-05-31T09:30:00.250+02:00"
-            )
+            raise _no_date(f"{where}, sample {numbers[row]}: {cell[:40]!a}", cell, date_format)
         if zoned is None:
             zoned = time.tzinfo is not None
         elif zoned != (time.tzinfo is not None):
@@ -215,6 +240,51 @@ def read_dates(
             )
         out[row] = (time if zoned else time.replace(tzinfo=UTC)).timestamp()
     return out, bool(zoned)
+
+
+def _no_date(where: str, cell: str, date_format: str | None) -> DataError:
+    if date_format is not None:
+        return DataError(
+            f"{where} does not fit the date_format '{date_format}'; correct one of them"
+        )
+    guess = guess_date_format([cell])
+    cure = f'; say `table: {{date_format: "{guess}"}}` in the mapping' if guess else ""
+    return DataError(
+        f"{where} is no date with a time; ISO 8601 is read, such as "
+        f"2024-05-31T09:30:00.250+02:00{cure}"
+    )
+
+
+def guess_date_format(cells: Sequence[str]) -> str | None:
+    """Guess how dates are written that are not ISO 8601, for `data init` and messages.
+
+    Args:
+        cells: some of a column.
+
+    Returns:
+        What `strptime` takes; None where nothing known fits all, or day and month may be either.
+
+    Examples:
+        >>> guess_date_format(["31.05.2024 09:30:00,250"]), guess_date_format(["1/2/2024 9:30"])
+        ('%d.%m.%Y %H:%M:%S,%f', None)
+    """
+    texts = [cell.strip() for cell in cells if cell.strip()]
+    fits = [
+        date + time + fraction
+        for date in DATES
+        for time in TIMES
+        for fraction in FRACTIONS
+        if all(_formatted(text, date + time + fraction) is not None for text in texts)
+    ]
+    either = {one.replace("%d", "%?").replace("%m", "%?") for one in fits}
+    return fits[0] if texts and fits and len(either) == len(fits) else None
+
+
+def _formatted(cell: str, date_format: str) -> datetime | None:
+    try:
+        return datetime.strptime(cell.strip(), date_format)
+    except ValueError:
+        return None
 
 
 def _date(cell: str) -> datetime | None:

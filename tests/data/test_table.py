@@ -1,0 +1,147 @@
+"""The block `table:` of a mapping: every key, and the examples of the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from crossl.data.formats import open_file
+from crossl.data.formats.csv import sniff
+from crossl.data.mapping import load_mapping, read_recording
+from crossl.data.mapping.table import TableEntry
+from crossl.data.mapping.times import guess_date_format, read_dates
+from crossl.errors import DataError
+
+DOCS = Path(__file__).resolve().parents[2] / "docs/mapping.md"
+EXAMPLES = re.findall(
+    r"```text\n(.*?)```\n```yaml\ntable: (.*?)\n```", DOCS.read_text(encoding="utf-8"), re.DOTALL
+)
+
+
+@pytest.mark.parametrize(("text", "keys"), EXAMPLES, ids=[keys for _, keys in EXAMPLES])
+def test_the_examples_of_the_documentation_are_what_they_say(tmp_path, text, keys):
+    entry = TableEntry.model_validate(yaml.safe_load(keys))
+    (tmp_path / "a.csv").write_bytes(text.encode(entry.encoding or "utf-8"))
+    stream = open_file(tmp_path / "a.csv", None, entry.told()).streams[0]
+    t, x, *more = stream.columns
+    if entry.date_format:
+        cells = stream.load_text(t)
+        times = read_dates("t", cells, np.arange(2), entry.date_format)[0]
+    else:
+        times = stream.load([t])[:, 0]
+    np.testing.assert_equal(times, [0.5, 1.0])
+    np.testing.assert_equal(stream.load([x])[:, 0], [1012.5, 987.0])
+    assert not more or np.isnan(stream.load(more)).all()
+
+
+def test_every_key_has_an_example():
+    said = {key for _, keys in EXAMPLES for key in yaml.safe_load(keys)}
+    assert said == set(TableEntry.model_fields)
+
+
+STUDY = """
+table: {missing: [-9999], decimal: ","}
+modalities:
+  acc: {channels: [x], unit: g, rate_hz: 2, valid_range: [-8, 8]}
+files:
+  - pattern: "{subject}.csv"
+    clock: t
+    signals: {acc: [x]}
+    TABLE
+"""
+
+
+def study(root, text, table=""):
+    (root / "anna.csv").write_text(text)
+    (root / "recordings.yaml").write_text(STUDY.replace("TABLE", table))
+    mapped = load_mapping(root / "recordings.yaml")
+    return read_recording(mapped.plans[0], mapped.rules)
+
+
+def test_a_file_says_otherwise_than_all_and_values_out_of_range_are_missing_and_counted(tmp_path):
+    rows = [("0,0", "1,0"), ("0,5", "-9999"), ("1,0", "99"), ("1,5", "0,5"), ("2,0", "x")]
+    text = "t;x\n" + "".join(f"{t};{x}\n" for t, x in rows)
+    recording = study(tmp_path, text, 'table: {missing: ["x", -9999]}')
+    found = recording.signals["acc"].values[:, 0] / 9.80665
+    np.testing.assert_allclose(found, [1, np.nan, np.nan, 0.5, np.nan], rtol=1e-6)
+    assert any("acc: 1 of 5 values lie outside -8 to 8 g" in note for note in recording.notes)
+    with pytest.raises(DataError, match=r"line 6, column 'x' holds 'x'"):
+        study(tmp_path, text.replace("t;x", "t;acc").replace("x", "x").replace("acc", "x"))
+
+
+@pytest.mark.parametrize(("keys", "message"), [
+    ("{skip_line: 1}", r"files.0.table.skip_line: unknown key; did you mean 'skip_lines'"),
+    ("{encoding: hex}", "table.encoding: is no encoding of text"),
+    ("{delimiter: ab}", "table.delimiter: is no delimiter"),
+    ('{decimal: ".", thousands: "."}', r"decimal and thousands are both '.'; they must differ"),
+    ("{date_format: DD.MM.YYYY}", "table.date_format: has no letter of strptime"),
+    ("{header: false, units_row: true}", "`units_row` stands below names"),
+])  # fmt: skip
+def test_a_key_that_makes_no_sense_is_refused(tmp_path, keys, message):
+    with pytest.raises(DataError, match=message):
+        study(tmp_path, "t,x\n0,1\n1,2\n", f"table: {keys}")
+
+
+def test_a_table_block_for_a_file_that_is_no_table_is_refused(tmp_path):
+    text = STUDY.replace("{subject}.csv", "{subject}.edf").replace("TABLE", "table: {header: true}")
+    (tmp_path / "recordings.yaml").write_text(text)
+    with pytest.raises(
+        DataError, match="has a `table`, which is for tables of text, and is of format"
+    ):
+        load_mapping(tmp_path / "recordings.yaml")
+
+
+def test_times_of_day_pass_midnight(tmp_path):
+    mapping = STUDY.replace("    clock: t\n", "    clock: t\n    clock_unit: datetime\n")
+    (tmp_path / "anna.csv").write_text(
+        "t,x\n23:59:59.0,1\n23:59:59.5,2\n00:00:00.0,3\n00:00:00.5,4\n"
+    )
+    text = mapping.replace("TABLE", 'table: {date_format: "%H:%M:%S.%f", decimal: "."}')
+    (tmp_path / "recordings.yaml").write_text(text)
+    mapped = load_mapping(tmp_path / "recordings.yaml")
+    recording = read_recording(mapped.plans[0], mapped.rules)
+    assert recording.start_s == 86399.0
+    np.testing.assert_allclose(recording.signals["acc"].values[:, 0] / 9.80665, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(("cells", "guess"), [
+    (["31.05.2024 09:30:00"], "%d.%m.%Y %H:%M:%S"),
+    (["5/31/2024 9:30:00 PM"], "%m/%d/%Y %I:%M:%S %p"),
+    (["1/2/2024 9:30", "3/4/2024 9:31"], None),
+    (["09:30:00.5"], "%H:%M:%S.%f"),
+    (["walk"], None),
+])  # fmt: skip
+def test_a_date_that_is_not_iso_is_refused_with_the_format_it_may_have(cells, guess):
+    assert guess_date_format(cells) == guess
+    told = re.escape(f'date_format: "{guess}"') if guess else "is no date with a time"
+    with pytest.raises(DataError, match=told):
+        read_dates("t", np.array(cells), np.arange(len(cells)))
+
+
+@pytest.mark.parametrize("cell", [
+    "2014-05-07 13:29:50.500+0100 [Europe/London]", "2014-05-07 12:29:50:500Z",
+    "2014-05-07 12:29:50.500 UTC",
+])  # fmt: skip
+def test_dates_of_known_devices_are_read(cell):
+    times, zoned = read_dates("t", np.array([cell]), np.arange(1))
+    assert (times[0], zoned) == (1399465790.5, True)
+
+
+@pytest.mark.parametrize(("data", "keys"), [
+    (b"t,x\n0.5,1\n1.0,2\n", {}),
+    (b"made by\na device\nt,x\n0.5,1\n1.0,2\n", {"skip_lines": 2}),
+    (b"t;x\n0,5;1.012,5\n1,0;987\n", {"decimal": ",", "thousands": "."}),
+    ("t;größe\n0,5;1\n1,0;987\n".encode("cp1252"), {"encoding": "cp1252"}),
+    (b"t,x\n(s),(g)\n0.5,1\n1.0,2\n", {"units_row": True}),
+    (b't,x\n"0,5","1,5"\n"1,0","2,25"\n', {"decimal": ","}),
+])  # fmt: skip
+def test_the_keys_that_a_table_needs_are_sniffed_and_read_it(tmp_path, data, keys):
+    (tmp_path / "a.csv").write_bytes(data)
+    assert sniff(tmp_path / "a.csv") == keys
+    entry = TableEntry.model_validate(keys)
+    stream = open_file(tmp_path / "a.csv", None, entry.told()).streams[0]
+    assert stream.load([stream.columns[0]])[:, 0].tolist() == [0.5, 1.0]
