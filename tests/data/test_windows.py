@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.store import Store, write_store
-from crossl.data.windows import WindowSpec, cut_recording, fill_short_gaps, label_windows
+from crossl.data.windows import (
+    WindowSpec,
+    cut_recording,
+    fill_short_gaps,
+    label_windows,
+    window_starts,
+)
 from crossl.errors import DataError
 
 CLASSES = ("rest", "walk", "run")
@@ -303,3 +309,52 @@ def test_a_recording_that_declares_a_modality_otherwise_is_refused(what, other):
     recording, _ = one_signal(np.ones(30))
     with pytest.raises(DataError, match=f"signal 'acc' declares {what} .*; the store has"):
         cut(recording, (other,))
+
+
+def apart(by_s, rates=(10.0, 10.0)):
+    """Two signals of 10 s, the second starting later."""
+    modalities = {n: Modality(n, ("x",), "1", hz) for n, hz in zip("ab", rates, strict=True)}
+    signals = {
+        n: Signal(np.ones((round(10 * hz), 1), np.float32), hz, start)
+        for n, hz, start in zip("ab", rates, (0.0, by_s), strict=True)
+    }
+    return Recording("S1", "1", modalities, signals), list(modalities.values())
+
+
+@pytest.mark.parametrize("by_s", [3.15e8, -3.15e8, 1e12, 1e15])
+def test_a_start_that_is_years_off_makes_no_windows_between(by_s):
+    recording, modalities = apart(by_s)
+    cut = cut_recording(recording, modalities, (), WindowSpec(2.0, 1.0))
+    assert cut.present.sum(axis=0).tolist() == [9, 9]
+    assert len(cut.start_s) == 18
+
+
+@settings(max_examples=100, deadline=None)
+@given(by_s=st.floats(-40, 40), stride_s=st.floats(0.05, 30), window_s=st.floats(0.5, 12))
+def test_windows_that_touch_a_signal_are_all_there(by_s, stride_s, window_s):
+    recording, modalities = apart(by_s, rates=(10.0, 4.0))
+    spec = WindowSpec(window_s, stride_s)
+    length = recording.end_s - recording.start_s
+    count = max(0, int(np.floor((length - window_s) / stride_s + 1e-6)) + 1)
+    starts = recording.start_s + np.arange(count) * stride_s
+    touching = [
+        start for start in starts
+        if any(start < s.end_s and start + window_s > s.start_s for s in recording.signals.values())
+    ]  # fmt: skip
+    found = window_starts(recording, spec)
+    assert set(touching) <= set(found.tolist()) <= set(starts.tolist())
+    assert len(cut_recording(recording, modalities, (), spec).start_s) <= len(touching)
+
+
+def test_signals_that_lie_apart_beyond_counting_are_refused():
+    recording, modalities = apart(1e300)
+    with pytest.raises(DataError, match=r"its signals lie within 1e\+300 s, which is no time that"):
+        cut_recording(recording, modalities, (), WindowSpec(2.0, 1.0))
+
+
+@pytest.mark.parametrize("stride_s", [1e-9, 1e-12])
+def test_a_stride_far_below_a_sample_is_refused(stride_s):
+    recording, modalities = apart(0.0)
+    with pytest.raises(DataError, match=r"S1, session 1: a window every 1e-\d+ s would be .* win"
+                       r"dows of 100 samples; make `stride_s` longer"):  # fmt: skip
+        cut_recording(recording, modalities, (), WindowSpec(2.0, stride_s))

@@ -17,6 +17,13 @@ from crossl.errors import DataError
 
 UNLABELLED = -1
 
+MAX_WINDOWS_A_SAMPLE = 10
+SPARE_WINDOWS = 1000
+"""Windows may start so often a sample of the longest signal, and so many on top."""
+
+MAX_NUMBER = 2.0**52
+"""Beyond, numbers of windows are no longer exact."""
+
 
 @dataclass(frozen=True)
 class WindowSpec:
@@ -121,9 +128,10 @@ def cut_recording(
         The recording's signals and windows; no window when it is shorter than one.
 
     Raises:
-        DataError: the recording declares a modality with other channels, unit or rate.
+        DataError: the recording declares a modality with other channels, unit or rate, or windows
+            start far more often than samples are recorded.
     """
-    start_s = _window_starts(recording, spec)
+    start_s = window_starts(recording, spec)
     width = (len(start_s), len(modalities))
     offsets = np.full(width, -1, dtype=np.int64)
     signals, interpolated = {}, {}
@@ -158,11 +166,58 @@ def _check_declared(recording: Recording, modality: Modality) -> None:
             )
 
 
-def _window_starts(recording: Recording, spec: WindowSpec) -> NDArray[np.float64]:
-    length = recording.end_s - recording.start_s
-    count = int(np.floor((length - spec.window_s) / spec.stride_s + 1e-6)) + 1
-    starts: NDArray[np.float64] = np.arange(max(count, 0), dtype=np.float64) * spec.stride_s
-    return starts + recording.start_s
+def window_numbers(recording: Recording, spec: WindowSpec) -> NDArray[np.int64]:
+    """Number the windows that touch a signal; window n starts n strides behind the recording.
+
+    Time in which nothing was recorded makes no windows, so that one wrong start among the signals
+    costs nothing, however far away it is.
+
+    Args:
+        recording: what was recorded.
+        spec: how to cut.
+
+    Returns:
+        (W,) increasing.
+
+    Raises:
+        DataError: windows start more often than samples are recorded.
+    """
+    signals = [signal for signal in recording.signals.values() if len(signal.values)]
+    begin_s = recording.start_s
+    last = np.floor((recording.end_s - begin_s - spec.window_s) / spec.stride_s + 1e-6)
+    where = f"subject {recording.subject}, session {recording.session}"
+    if not last < MAX_NUMBER:
+        raise DataError(
+            f"{where}: its signals lie within {recording.end_s - begin_s:.3g} s, which is no time "
+            f"that windows every {spec.stride_s:g} s can be counted in; is a start wrong, or "
+            "`stride_s` too short?"
+        )
+    touched = []
+    for signal in signals:
+        low = np.floor((signal.start_s - begin_s - spec.window_s) / spec.stride_s) - 1
+        high = np.ceil((signal.end_s - begin_s) / spec.stride_s) + 1
+        touched.append((max(0.0, float(low)), min(float(last), float(high)) + 1))
+    joined: list[tuple[float, float]] = []
+    for low, high in sorted(touched):
+        if joined and low <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        elif high > low:
+            joined.append((low, high))
+    count = sum(high - low for low, high in joined)
+    most = max((len(signal.values) for signal in signals), default=0)
+    if not count <= SPARE_WINDOWS + MAX_WINDOWS_A_SAMPLE * most:
+        raise DataError(
+            f"{where}: a window every {spec.stride_s:g} s would be {count:.3g} windows of {most} "
+            "samples; make `stride_s` longer"
+        )
+    ranges = [np.arange(low, high, dtype=np.int64) for low, high in joined]
+    return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
+
+
+def window_starts(recording: Recording, spec: WindowSpec) -> NDArray[np.float64]:
+    """Return when the windows of `window_numbers` start, seconds on the recording's clock."""
+    starts = window_numbers(recording, spec).astype(np.float64) * spec.stride_s
+    return np.asarray(starts + recording.start_s, dtype=np.float64)
 
 
 def fill_short_gaps(

@@ -22,6 +22,9 @@ Float64 = NDArray[np.float64]
 
 ENVELOPE_HZ = 20.0
 STRETCH_S, LEAST_S = 300.0, 60.0
+MAX_POINTS = 1000
+"""Of the envelope for each sample; signals that are so slow tell no lag."""
+
 MAX_LAG_S = 10.0
 PEAK, SECOND, APART_S = 0.6, 0.8, 1.0
 """A shift convinces with this correlation, if no other one beyond a second has 0.8 of it."""
@@ -59,7 +62,8 @@ def check_drift(recording: Recording) -> Iterator[Finding]:
 def find_lags(first: Signal, second: Signal) -> list[Lag]:
     """Return the lag of every stretch that shows one clearly."""
     start, stop = max(first.start_s, second.start_s), min(first.end_s, second.end_s)
-    if stop - start < LEAST_S:
+    points, samples = (stop - start) * ENVELOPE_HZ, max(len(first.values), len(second.values))
+    if stop - start < LEAST_S or points > MAX_POINTS * samples:
         return []
     grid = np.arange(start, stop, 1 / ENVELOPE_HZ)
     a, b = (envelope(signal, grid) for signal in (first, second))

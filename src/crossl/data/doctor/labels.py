@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crossl.data.doctor.finding import Finding, LabelTable, in_order, one
 from crossl.data.recording import Recording
-from crossl.data.windows import WindowSpec, label_windows
+from crossl.data.windows import WindowSpec, label_windows, window_starts
 
 WARN_RATIO, NOTE_RATIO = 100.0, 10.0
 """Most frequent over rarest class. Beyond 10, accuracy says little and macro-F1 is noisy; beyond
@@ -40,10 +40,7 @@ class LabelTally:
 
     def add_recording(self, recording: Recording, spec: WindowSpec) -> None:
         """Count one recording's windows as `prepare` would label them."""
-        length = recording.end_s - recording.start_s
-        count = int(np.floor((length - spec.window_s) / spec.stride_s + 1e-6)) + 1
-        starts = np.arange(max(count, 0), dtype=np.float64) * spec.stride_s
-        starts += recording.start_s
+        starts = window_starts(recording, spec)
         seen = tuple(dict.fromkeys(interval.label for interval in recording.labels))
         for interval in recording.labels:
             before = self._seconds.get(interval.label, 0.0)

@@ -19,7 +19,7 @@ from crossl.data.doctor.leakage import (
     tell_twins,
 )
 from crossl.data.recording import Recording, Signal
-from crossl.data.windows import WindowSpec
+from crossl.data.windows import WindowSpec, window_numbers
 
 MAX_PRINTS = 40_000
 """Windows whose prints are kept; beyond, every second one is dropped, again and again."""
@@ -43,9 +43,8 @@ class Prints:
 
     def add(self, recording: Recording) -> None:
         """Take the windows of one recording."""
-        length = recording.end_s - recording.start_s
-        count = int(np.floor((length - self._spec.window_s) / self._spec.stride_s + 1e-6)) + 1
-        numbers = np.arange(0, max(count, 0), self.every)
+        numbers = window_numbers(recording, self._spec)
+        numbers = numbers[numbers % self.every == 0]
         starts = np.asarray(recording.start_s + numbers * self._spec.stride_s, dtype=np.float64)
         made = {name: self._hash(signal, starts) for name, signal in recording.signals.items()}
         telling = sorted({row for prints in made.values() for row in prints})
