@@ -25,7 +25,7 @@ from crossl.data.mapping import (
 from crossl.data.mapping.entries import LongEntry, OffsetEntry
 from crossl.data.mapping.guess import group_columns
 from crossl.data.mapping.labels import check_overlap, runs
-from crossl.data.mapping.plan import natural, pattern_to_regex
+from crossl.data.mapping.plan import natural
 from crossl.data.mapping.rows import NEEDED, OPTIONAL, read_rows
 from crossl.data.mapping.schema import Mapping, read_yaml
 from crossl.data.mapping.times import parse_datetimes
@@ -205,21 +205,6 @@ def test_wrong_rows_are_refused_with_their_line(tmp_path, lines, head, message):
 
 
 # --- patterns, dates, labels
-
-
-@pytest.mark.parametrize(("pattern", "path", "fields"), [
-    ("{subject}/{session}_watch.csv", "anna/d1_watch.csv", {"subject": "anna", "session": "d1"}),
-    ("{subject}_{session}.csv", "a_b_c.csv", {"subject": "a", "session": "b_c"}),
-    ("{subject}/{subject}_x.csv", "S1/S1_x.csv", {"subject": "S1"}),
-    ("{subject}/{subject}_x.csv", "S1/S2_x.csv", None),
-    ("*/S{subject}.csv", "any/S7.csv", {"subject": "7"}),
-    ("*/{subject}.csv", "a/b/c.csv", None),
-    ("./{subject}.csv", "a.csv", {"subject": "a"}),
-    ("{subject}.csv", "axcsv", None),
-])  # fmt: skip
-def test_patterns_match_what_they_show(pattern, path, fields):
-    match = pattern_to_regex(pattern).fullmatch(path)
-    assert (match.groupdict() if match else None) == fields
 
 
 def test_names_sort_by_their_numbers():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,15 @@ from crossl.data.mapping.entries import FileEntry
 from crossl.data.mapping.grouping import grouped
 from crossl.data.mapping.offsets import add_offsets
 from crossl.data.mapping.opening import open_entry
+from crossl.data.mapping.pattern import Pattern, read_pattern
 from crossl.data.mapping.people import people_in
 from crossl.data.mapping.schema import Mapping
 from crossl.data.mapping.sources import Key, RecordingPlan, Source, beside, natural
-from crossl.errors import DataError, PackageError, nearest
+from crossl.errors import DataError, PackageError
 
 __all__ = [
-    "RecordingPlan", "Source", "beside", "find_sources", "natural", "pattern_to_regex",
-    "plan_recordings",
+    "RecordingPlan", "Source", "beside", "find_sources", "natural", "plan_recordings",
 ]  # fmt: skip
-
-FIELDS = ("subject", "session", "label", "part")
 
 
 def find_sources(root: Path) -> list[str]:
@@ -36,32 +33,6 @@ def find_sources(root: Path) -> list[str]:
         if path.is_file() or format_of(path) is not None:
             found.append(relative.as_posix())
     return found
-
-
-def pattern_to_regex(pattern: str) -> re.Pattern[str]:
-    r"""Compile a pattern of paths.
-
-    Raises:
-        DataError: it has a field that does not exist.
-
-    Examples:
-        >>> bool(pattern_to_regex("{subject}/{subject}_*.csv").fullmatch("S1/S1_watch.csv"))
-        True
-    """
-    out, seen = "", set()
-    for piece in re.split(r"(\{[^{}]*\}|\*)", pattern.removeprefix("./")):
-        if piece == "*":
-            out += "[^/]*"
-        elif piece.startswith("{"):
-            field = piece[1:-1]
-            if field not in FIELDS:
-                raise DataError(f"pattern '{pattern}': field {piece}; {nearest(field, FIELDS)}")
-            # the same field twice must say the same
-            out += f"(?P={field})" if field in seen else f"(?P<{field}>[^/]+?)"
-            seen.add(field)
-        else:
-            out += re.escape(piece)
-    return re.compile(out)
 
 
 def plan_recordings(mapping: Mapping, root: Path, *, where: str) -> tuple[RecordingPlan, ...]:
@@ -122,17 +93,17 @@ def _matches(
     refused: list[RecordingPlan],
 ) -> Iterator[tuple[Key, Source]]:
     try:
-        regex = pattern_to_regex(entry.pattern or "")
+        pattern = read_pattern(entry.pattern or "")
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
-    if "subject" not in regex.groupindex and entry.subject is None and not entry.subject_column:
+    if "subject" not in pattern.fields and entry.subject is None and not entry.subject_column:
         raise DataError(
             f"{where}: pattern '{entry.pattern}' has no {{subject}}; put it where the path names "
             "the person, or give `subject:` or `subject_column:`"
         )
     _check_below(f"{where}: pattern", entry.pattern or "", root)
     found: dict[Key, str] = {}
-    groups = _in_parts(regex, entry, names, where)
+    groups = _in_parts(pattern, entry, names, where)
     for told, paths in groups.items():
         try:
             held = list(_sources(entry, told, [root / path for path in paths]))
@@ -166,15 +137,14 @@ Told: TypeAlias = tuple[str | None, str | None, str | None]
 
 
 def _in_parts(
-    regex: re.Pattern[str], entry: FileEntry, names: Iterable[str], where: str
+    pattern: Pattern, entry: FileEntry, names: Iterable[str], where: str
 ) -> dict[Told, list[str]]:
     """Group the paths that a pattern finds: parts of one recording, in natural order."""
     groups: dict[Told, dict[str, str]] = {}
     for name in names:
-        match = regex.fullmatch(name)
-        if match is None:
+        fields = pattern.match(name)
+        if fields is None:
             continue
-        fields = match.groupdict()
         told = (fields.get("subject"), fields.get("session"), fields.get("label"))
         parts = groups.setdefault(told, {})
         part = fields.get("part") or ""
