@@ -153,6 +153,8 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     empty = [name for name, count in counts["classes"].items() if not count]
     if empty:
         typer.echo(f"\nno window has class {', '.join(empty)}: is it spelt as in the recordings?")
+    for note in store.manifest.get("notes", ()):
+        typer.echo(f"\nnote: {note}")
     _describe_notes(store.manifest["recordings"])
 
 

@@ -65,7 +65,7 @@ def _judge(name: str, shares: dict[str, float]) -> Iterator[Finding]:
             "warning" if everyone else "note",
             name,
             "was recorded by nobody" if everyone else "was not recorded",
-            "Leave it out (--without)."
+            "Leave it out (--without), or keep it for people who have it and are added later."
             if everyone
             else "crossl works without it: such windows "
             "lack the sensor. Check that it is not a file that was missed.",

@@ -107,6 +107,7 @@ class Examination:
         if self._recordings:
             self._found.add(self._labels.findings())
         self._found.add(self._prints.findings())
+        self._found.add(Finding("notes", "note", "", n, scope="") for n in self._dataset.notes)
         counts = {
             "recordings": self._recordings,
             "subjects": len(self._subjects),

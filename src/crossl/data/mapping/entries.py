@@ -153,6 +153,7 @@ class FileEntry(Entry):
         one_person: the file is of one person, whatever a column that is named like a subject says.
         parts: how files that a pattern tells apart by `{part}` follow each other: by their
             `clock`, or `follow`, each from the end of the one before.
+        required: a pattern that finds no file is an error; else what it would hold is absent.
         format: of the files, where the ending does not tell.
         clock: column of timestamps; without one the rate counts.
         clock_unit: of the timestamps; `datetime` for dates as text (ISO 8601), `excel_days` for
@@ -177,6 +178,7 @@ class FileEntry(Entry):
     session_column: Text | None = None
     one_person: bool = False
     parts: Literal["clock", "follow"] = "clock"
+    required: bool = False
     format: str | None = None
     clock: Text | None = None
     clock_unit: ClockUnit = "s"
@@ -251,13 +253,13 @@ class RecordingEntry(Entry):
     Attributes:
         subject: who.
         session: which recording of this subject.
-        files: path by the name of the kind of file.
+        files: path by the name of the kind of file; none where there is no such file.
         offset_s: added to the times of a file, by the name of the kind of file.
     """
 
     subject: Text
     session: Text = "1"
-    files: dict[Text, str] = Field(min_length=1)
+    files: dict[Text, str | None] = Field(min_length=1)
     offset_s: dict[Text, float] = Field(default_factory=dict)
 
 

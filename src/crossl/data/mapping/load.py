@@ -25,12 +25,14 @@ class Mapped:
         mapping: what it says.
         plans: the recordings, by subject and session.
         classes: labels, in order.
+        notes: what the mapping names and does not find.
     """
 
     path: Path
     mapping: Mapping
     plans: tuple[RecordingPlan, ...]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -81,9 +83,9 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
     """
     root = root or path.parent
     mapping = read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
-    plans = plan_recordings(mapping, root, where=str(path))
+    plans, notes = plan_recordings(mapping, root, where=str(path))
     classes = mapping.classes or _classes(mapping, plans)
-    return Mapped(path, mapping, plans, classes)
+    return Mapped(path, mapping, plans, classes, notes)
 
 
 def _classes(mapping: Mapping, plans: tuple[RecordingPlan, ...]) -> tuple[str, ...]:

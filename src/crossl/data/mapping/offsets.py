@@ -22,7 +22,7 @@ def add_offsets(
         where: names the mapping in messages.
 
     Raises:
-        DataError: an offset is of nobody, or of nothing that was recorded.
+        DataError: an offset is of nobody.
     """
     out = list(plans)
     for number, offset in enumerate(mapping.offsets):
@@ -31,7 +31,8 @@ def add_offsets(
         moved = {at: [_moved(mapping, one, offset) for one in out[at].sources] for at in mine}
         if all(tuple(sources) == out[at].sources for at, sources in moved.items()):
             what = next(f"{k} '{v}'" for k, v in offset.selectors.items())
-            raise DataError(f"{here}: {offset.subject} has no {what}; name one that was recorded")
+            told = f"offsets.{number} moves nothing: {offset.subject} has no {what}"
+            out[mine[0]] = replace(out[mine[0]], notes=(*out[mine[0]].notes, told))
         for at, sources in moved.items():
             out[at] = replace(out[at], sources=tuple(sources))
     return out

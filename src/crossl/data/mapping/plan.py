@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from crossl.data.formats import format_of
+from crossl.data.mapping.absent import absent_notes, refuse_nothing, refuse_required
 from crossl.data.mapping.entries import FileEntry
 from crossl.data.mapping.grouping import grouped
 from crossl.data.mapping.offsets import add_offsets
@@ -35,8 +36,13 @@ def find_sources(root: Path) -> list[str]:
     return found
 
 
-def plan_recordings(mapping: Mapping, root: Path, *, where: str) -> tuple[RecordingPlan, ...]:
+def plan_recordings(
+    mapping: Mapping, root: Path, *, where: str
+) -> tuple[tuple[RecordingPlan, ...], tuple[str, ...]]:
     """Match every pattern, and group the files by subject and session.
+
+    A pattern that finds no file means a device that nobody here carried: what it would hold is
+    absent, and a note says so.
 
     Tables for several people are opened, to find whose rows they hold.
 
@@ -46,26 +52,34 @@ def plan_recordings(mapping: Mapping, root: Path, *, where: str) -> tuple[Record
         where: names the mapping in messages.
 
     Returns:
-        By subject and session; what cannot be read, though others can, is a plan with a refusal.
+        The recordings by subject and session; what cannot be read, though others can, is a plan
+        with a refusal. And notes: what the mapping names and no file holds.
 
     Raises:
-        DataError: a pattern finds nothing, two files claim one place, or nothing can be read.
+        DataError: nothing is found, or nothing by a pattern that is `required`; two files claim
+            one place, or nothing can be read.
     """
     found: list[tuple[Key, Source]] = []
     refused: list[RecordingPlan] = []
     names = find_sources(root)
+    empty = []
     for number, entry in enumerate(mapping.files):
         if entry.pattern is not None:
-            found += _matches(entry, root, names, f"{where}: files.{number}", refused)
+            here, before = f"{where}: files.{number}", (len(found), len(refused))
+            found += _matches(entry, root, names, here, refused)
+            if before == (len(found), len(refused)):
+                refuse_required(here, entry, root, names)
+                empty.append(entry)
     found += _listed(mapping, root, where)
     _check_claims(where, found)
     plans = [*grouped(found, where), *refused]
     if not plans:
-        raise DataError(f"{where}: names no recording; give `files` patterns or list `recordings`")
+        refuse_nothing(where, empty, root, names)
     plans = add_offsets(mapping, plans, where)
     if all(plan.refusal for plan in plans):
         raise DataError(plans[0].refusal)
-    return tuple(sorted(plans, key=lambda plan: (natural(plan.subject), natural(plan.session))))
+    plans.sort(key=lambda plan: (natural(plan.subject), natural(plan.session)))
+    return tuple(plans), absent_notes(mapping, plans, empty, root, names)
 
 
 def _check_claims(where: str, found: Iterable[tuple[Key, Source]]) -> None:
@@ -118,11 +132,6 @@ def _matches(
                 raise DataError(_twice(where, (found[key], paths[0]), key))
             found[key] = paths[0]
             yield key, source
-    if not groups:
-        some = ", ".join([name for name in names if not name.endswith((".yaml", ".yml"))][:3])
-        raise DataError(
-            f"{where}: pattern '{entry.pattern}' finds no file; {root} holds {some or 'no files'}"
-        )
 
 
 def _twice(where: str, names: tuple[str, str], key: Key) -> str:
@@ -183,6 +192,8 @@ def _listed(mapping: Mapping, root: Path, where: str) -> Iterator[tuple[Key, Sou
     kinds = {entry.name: entry for entry in mapping.files if entry.name}
     for number, recording in enumerate(mapping.recordings):
         for kind, name in recording.files.items():
+            if name is None:
+                continue
             _check_below(f"{where}: recordings.{number}.files.{kind}", name, root)
             path = root / name
             if not path.exists():

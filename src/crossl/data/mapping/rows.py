@@ -4,7 +4,7 @@ Columns: `subject`, `session`, `modality`, `file`, `columns`, `unit`, `rate_hz`;
 `stream`, `clock`, `clock_unit`, `timezone`, `offset_s`, `device`, `channels`,
 `resample`. Names within a cell are separated by blanks, or by `|` where they have blanks. A row
 whose modality is `labels` names one column (a label per sample) or three: start, end and label of
-a table of intervals.
+a table of intervals. A row without a file says that there is none: the modality is absent.
 """
 
 from __future__ import annotations
@@ -40,24 +40,22 @@ def read_rows(path: Path) -> Mapping:
         where = f"{path}: line {line}"
         key = (row["subject"], row["session"] or "1")
         recording = recordings.setdefault(key, {"subject": key[0], "session": key[1], "files": {}})
-        entry = _entry(where, line, row, files)
-        recording["files"][entry["name"]] = row["file"]
         name = row["modality"]
-        if name == LABELS:
-            continue
-        if name in entry["signals"]:
-            raise DataError(f"{where}: '{name}' of this recording stands there before")
-        stream = {"stream": row["stream"]} if row["stream"] else {}
-        entry["signals"][name] = {"columns": _names(row["columns"]), **stream}
+        if row["file"]:
+            entry = _entry(where, line, row, files)
+            recording["files"][entry["name"]] = row["file"]
+            if name == LABELS:
+                continue
+            if name in entry["signals"]:
+                raise DataError(f"{where}: '{name}' of this recording stands there before")
+            stream = {"stream": row["stream"]} if row["stream"] else {}
+            entry["signals"][name] = {"columns": _names(row["columns"]), **stream}
+        elif name == LABELS or not (row["unit"] and row["rate_hz"] and row["columns"]):
+            continue  # absent; what it is, other rows tell
         modality = _modality(where, row)
         before = modalities.setdefault(name, modality)
-        said.setdefault(name, line)
-        for what in modality:
-            if modality[what] != before[what]:
-                raise DataError(
-                    f"{where}: '{name}' has {what} {modality[what]}; line {said[name]} has "
-                    f"{before[what]}, and all rows of it must agree"
-                )
+        _refuse_other(where, name, modality, (before, said.setdefault(name, line)))
+    _refuse_bare(path, recordings)
     values = {
         "name": path.resolve().parent.name,
         "modalities": modalities,
@@ -71,6 +69,27 @@ def read_rows(path: Path) -> Mapping:
         raise DataError(
             re.sub(r"\bfiles\.(\d+)", lambda found: names[int(found[1])], str(error))
         ) from None
+
+
+def _refuse_bare(path: Path, recordings: Rows[tuple[str, str], dict[str, Any]]) -> None:
+    for (subject, session), recording in recordings.items():
+        if not recording["files"]:
+            raise DataError(
+                f"{path}: subject {subject}, session {session} has no file in any row; remove its "
+                "rows"
+            )
+
+
+def _refuse_other(
+    where: str, name: str, modality: dict[str, Any], first: tuple[dict[str, Any], int]
+) -> None:
+    before, line = first
+    for what in modality:
+        if modality[what] != before[what]:
+            raise DataError(
+                f"{where}: '{name}' has {what} {modality[what]}; line {line} has {before[what]}, "
+                "and all rows of it must agree"
+            )
 
 
 def _entry(
@@ -133,7 +152,7 @@ def _row(where: str, header: list[str], cells: list[str]) -> dict[str, str]:
         raise DataError(f"{where} has {len(cells)} cells; the first line has {len(header)}")
     row = dict.fromkeys((*NEEDED, *OPTIONAL), "")
     row |= {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-    for name in NEEDED:
+    for name in NEEDED if row["file"] else ("subject", "modality"):
         if not row[name]:
             raise DataError(f"{where}: '{name}' is empty; it is needed")
     return row

@@ -115,7 +115,6 @@ def _check(mapping: Mapping) -> None:
         modality.declared(name)
     if len(set(mapping.classes)) != len(mapping.classes):
         raise DataError(f"classes: {', '.join(mapping.classes)}; each may stand once")
-    used: set[str] = set()
     for number, file in enumerate(mapping.files):
         for name, signal in file.signals.items():
             where = f"files.{number}.signals.{name}"
@@ -129,10 +128,6 @@ def _check(mapping: Mapping) -> None:
                     f"({', '.join(signal.columns)}); the modality has {len(channels)} channels "
                     f"({', '.join(channels)})"
                 )
-            used.add(name)
-    for name in mapping.modalities:
-        if name not in used:
-            raise DataError(f"modalities.{name}: no file has it; name it in `files` or remove it")
     _check_recordings(mapping)
     _check_offsets(mapping)
 

@@ -35,10 +35,12 @@ class Dataset:
     Attributes:
         card: modalities, classes and windows of these recordings.
         parts: in the order of the store: sorted by subject, then session.
+        notes: what holds for all of it, such as a modality that no file has.
     """
 
     card: Card
     parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
 
     def read(self) -> Iterator[Recording]:
         """Yield every recording, part after part."""

@@ -83,7 +83,8 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
         subjects=len(subjects),
     )  # fmt: skip
     # the mapping is a file of every part: where it changed, nothing is gone on with
-    return Dataset(card, tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans))
+    parts = tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans)
+    return Dataset(card, parts, mapped.notes)
 
 
 def plan_part(plan: RecordingPlan, rules: Rules, *more: Path) -> Part:

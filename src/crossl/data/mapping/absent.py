@@ -1,0 +1,93 @@
+"""What a mapping names and a folder does not hold: told once; refused where nothing is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from crossl.data.mapping.entries import FileEntry
+from crossl.data.mapping.schema import Mapping
+from crossl.data.mapping.sources import RecordingPlan, Source, beside
+from crossl.errors import DataError
+
+MAPPINGS = (".yaml", ".yml", "recordings.csv")
+"""Ends of names that are no recordings."""
+
+
+def refuse_required(where: str, entry: FileEntry, root: Path, names: Iterable[str]) -> None:
+    """Refuse a pattern that found no file, if the mapping says that there must be one.
+
+    Raises:
+        DataError: it is `required`.
+    """
+    if entry.required:
+        raise DataError(
+            f"{where}: pattern '{entry.pattern}' finds no file and is `required`; "
+            f"{_holds(root, names)}"
+        )
+
+
+def refuse_nothing(
+    where: str, empty: Sequence[FileEntry], root: Path, names: Iterable[str]
+) -> None:
+    """Refuse a mapping that finds no recording at all.
+
+    Raises:
+        DataError: always.
+    """
+    if not empty:
+        raise DataError(f"{where}: names no recording; give `files` patterns or list `recordings`")
+    told = " and ".join(f"pattern '{entry.pattern}'" for entry in empty[:3])
+    finds = "finds" if len(empty) == 1 else "find"
+    raise DataError(f"{where}: {told} {finds} no file; {_holds(root, names)}")
+
+
+def _holds(root: Path, names: Iterable[str]) -> str:
+    some = ", ".join([name for name in names if not name.endswith(MAPPINGS)][:3])
+    return f"{root} holds {some or 'no files'}"
+
+
+def absent_notes(
+    mapping: Mapping,
+    plans: Sequence[RecordingPlan],
+    empty: Sequence[FileEntry],
+    root: Path,
+    names: Iterable[str],
+) -> tuple[str, ...]:
+    """Say what a mapping names and no file holds, each once.
+
+    Args:
+        mapping: what was looked for.
+        plans: what was found.
+        empty: kinds of files whose pattern found none.
+        root: folder that was looked into.
+        names: of everything in it.
+
+    Returns:
+        A sentence each, with a file that no pattern takes: it may be meant.
+    """
+    sources = [source for plan in plans for source in plan.sources]
+    held = {name for source in sources for name in source.entry.signals}
+    left = _unclaimed(root, names, sources) if empty else ""
+    notes, told = [], set()
+    for entry in empty:
+        gone = [name for name in entry.signals if name not in held]
+        what = "other files hold what it would" if entry.signals else "there are no labels from it"
+        if gone:
+            what = f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} absent"
+        notes.append(f"pattern '{entry.pattern}' finds no file: {what}{left}")
+        told.update(gone)
+    rest = [name for name in mapping.modalities if name not in held | told]
+    return (*notes, *(f"modality '{name}' is in no file: it is absent" for name in rest))
+
+
+def _unclaimed(root: Path, names: Iterable[str], sources: Iterable[Source]) -> str:
+    paths = {path for source in sources for path in source.paths}
+    taken = paths | {file for path in paths for file in beside(path)}
+    left = [
+        name
+        for name in names
+        if not name.endswith(MAPPINGS) and not taken & {root / name, *(root / name).parents}
+    ]
+    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return f"; not taken by any pattern: {left[0]}{more}" if left else ""
