@@ -145,3 +145,14 @@ def test_the_keys_that_a_table_needs_are_sniffed_and_read_it(tmp_path, data, key
     entry = TableEntry.model_validate(keys)
     stream = open_file(tmp_path / "a.csv", None, entry.told()).streams[0]
     assert stream.load([stream.columns[0]])[:, 0].tolist() == [0.5, 1.0]
+
+
+def test_batches_of_one_time_are_spread_and_told_of(tmp_path):
+    text = "t;x\n" + "".join(f"{n // 10 * 5};{n / 100:.2f}\n".replace(".", ",") for n in range(200))
+    recording = study(tmp_path, text)
+    np.testing.assert_allclose(
+        recording.signals["acc"].values[:, 0] / 9.80665, np.arange(200) / 100, atol=1e-6
+    )
+    assert any(
+        "acc: 180 of 200 samples have the time of the one before" in n for n in recording.notes
+    )

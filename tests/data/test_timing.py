@@ -69,6 +69,52 @@ def test_a_clean_clock_loses_nothing_and_says_so():
     assert len(kept_time) == len(kept) == 500
 
 
+@pytest.mark.parametrize("begin", [0, 13])
+@pytest.mark.parametrize("size", [2, 7, 50])
+def test_batches_of_one_time_each_are_spread_until_the_next(size, begin):
+    number = np.arange(begin, 1000)
+    true, told = number / 50, number // size * size / 50  # a batch has its first sample's time
+    told[: size - begin % size] = true[0]
+    values = np.arange(float(len(true)))[:, None]
+    times, kept, timing = put_in_order("acc", told, values)
+    np.testing.assert_allclose(times, true, atol=1e-9)
+    assert (timing.dropped, len(kept)) == (0, len(true))
+    assert timing.estimated_hz == pytest.approx(50, rel=1e-6)
+
+
+def test_batches_of_uneven_size_tell_their_rate_and_pauses_stay():
+    rng = np.random.default_rng(0)
+    true = np.arange(3000) / 51.2
+    true[1500:] += 20.0
+    cuts = np.unique(np.r_[0, np.sort(rng.choice(3000, 400, replace=False)), 1500])
+    told = true[cuts[np.searchsorted(cuts, np.arange(3000), side="right") - 1]]
+    times, _, timing = put_in_order("acc", told, true[:, None])
+    np.testing.assert_allclose(times, true, atol=0.02)
+    assert timing.estimated_hz == pytest.approx(51.2, rel=0.005)
+    assert timing.longest_gap_s == pytest.approx(20.0, abs=0.1)
+
+
+def test_whole_seconds_are_spread_to_the_recorded_rate():
+    true = 0.3 + np.arange(2000) / 51.2
+    _, _, timing = put_in_order("acc", np.floor(true), true[:, None])
+    assert timing.estimated_hz == pytest.approx(51.2, rel=0.005)
+    signal = Signal.from_timestamps(np.floor(true), true[:, None], rate_hz=51.2)
+    inside = signal.start_s + np.arange(len(signal.values)) / 51.2
+    np.testing.assert_allclose(signal.values[:, 0], inside, atol=0.05)
+
+
+def test_a_clock_that_stands_still_among_batches_loses_what_it_cannot_tell():
+    true = np.arange(2000) / 50
+    told = np.floor(true * 5) / 5
+    told[1000:1200] = told[1000]
+    told[1200:] -= 3.8  # it goes on where it stopped
+    times, kept, timing = put_in_order("acc", told, true[:, None])
+    assert 150 < timing.dropped < 200
+    late = times - kept[:, 0]
+    assert np.abs(late[:900]).max() < 0.2
+    assert np.abs(late[-700:] + 3.8).max() < 0.2
+
+
 def test_one_wrong_time_costs_one_sample():
     time = np.arange(1000) / 100
     time[400] += 30
@@ -88,7 +134,10 @@ def test_a_damaged_time_at_either_end_does_not_fill_the_memory(wrong):
 
 
 @pytest.mark.parametrize(("time", "message"), [
-    (np.floor(np.arange(500) / 50), r"acc: 490 of 500 timestamps do not increase .* at most 20%"),
+    (-np.arange(500.0), r"acc: 499 of 500 timestamps do not increase .* at most 20%"),
+    (np.zeros(500), r"acc: 499 of 500 timestamps do not increase"),
+    (np.r_[np.zeros(300), 1 + np.arange(200) / 50], r"acc: 299 of 500 timestamps do not increase"),
+    (np.tile(np.arange(50) / 50, 10), r"acc: 450 of 500 timestamps do not increase"),
     (np.r_[0.0, np.nan, 2.0], "acc: timestamp 1 is nan; a number is needed"),
     (np.r_[0.0, 1.0, np.inf], "acc: timestamp 2 is inf; a number is needed"),
     (np.zeros(1), "acc: has 1 samples; a rate needs at least 2"),
@@ -119,7 +168,8 @@ def test_what_is_kept_increases_and_nothing_is_sorted_or_made_up(steps, seed):
         return
     assert (np.diff(kept_time) > 0).all()
     assert (np.diff(kept[:, 0]) > 0).all()
-    np.testing.assert_array_equal(time[kept[:, 0].astype(int)], kept_time)
+    if not timing.spread:
+        np.testing.assert_array_equal(time[kept[:, 0].astype(int)], kept_time)
     assert len(kept) + timing.dropped == len(time)
 
 

@@ -24,9 +24,15 @@ RATE_TOLERANCE = 0.01
 MAX_DROPPED = 0.2
 """Share of samples that may be lost to a clock that stands still or runs backwards.
 
-Phones stamp two samples with one time so often that a tenth of them are lost (sp-sw-har); stamps
-in whole seconds would lose nearly all.
+Phones stamp two samples with one time so often that a tenth of them are lost (sp-sw-har). Where
+more share theirs, as with stamps in whole seconds, they came in batches, which are spread.
 """
+
+LEAST_BATCHES = 3
+"""Batches that tell how long one lasts."""
+
+STUCK_S = 1.0
+"""How much longer than the time until the next a batch may be before its clock has stood still."""
 
 BLOCK_STEPS = 50
 """Steps over which a rate is estimated."""
@@ -51,6 +57,7 @@ class Timing:
         dropped: samples that were left out for either reason.
         gaps: steps longer than three times the mean.
         longest_gap_s: the longest step.
+        spread: samples that came in batches of one time each and were spread until the next.
     """
 
     declared_hz: float
@@ -61,6 +68,7 @@ class Timing:
     dropped: int
     gaps: int
     longest_gap_s: float
+    spread: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -138,6 +146,45 @@ def _increasing(
     return np.asarray(~ahead & later), latest
 
 
+def spread_batches(timestamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each sample of a batch, which all have one time, a time of its own.
+
+    The samples of a batch are spread evenly from its time until that of the next, at no less than
+    the usual rate; those of the first end where the second begins. A batch with far more samples
+    than its time holds keeps its one time: the clock stood still.
+
+    Args:
+        timestamps_s: (time,) seconds.
+
+    Returns:
+        (time,) seconds; where they go back, and in batches of one, as they were.
+
+    Examples:
+        >>> spread_batches(np.array([0.0, 0.0, 1.0, 1.0, 2.0, 2.0])).tolist()
+        [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    """
+    begins = np.flatnonzero(np.r_[True, np.diff(timestamps_s) != 0])
+    counts = np.diff(np.r_[begins, len(timestamps_s)])
+    until = np.diff(timestamps_s[begins])
+    whole = until > 0
+    if len(begins) < LEAST_BATCHES or not whole.any():
+        return timestamps_s
+    # pauses and what is around a step back tell no rate; the first batch may be the end of one
+    usual = whole & (until <= 3 * np.median(until[whole]))
+    usual[0] &= not usual[1:].any()
+    step = float(until[usual].sum() / counts[:-1][usual].sum())
+    room = np.r_[until, np.inf]
+    steps = np.minimum(step, np.where(room > 0, room, 0.0) / counts)
+    stuck = counts * step - np.r_[until, np.inf] > max(STUCK_S, 3 * np.median(until[whole]))
+    steps[stuck] = 0.0
+    inside = np.arange(len(timestamps_s)) - np.repeat(begins, counts)
+    out = timestamps_s + inside * np.repeat(steps, counts)
+    late = until[0] - counts[0] * steps[0]
+    if 0 < late <= counts[1] * step:
+        out[: counts[0]] += late
+    return np.asarray(out)
+
+
 def put_in_order(
     where: str,
     timestamps_s: NDArray[np.float64],
@@ -147,9 +194,10 @@ def put_in_order(
 ) -> tuple[NDArray[np.float64], NDArray[np.floating[Any]], Timing]:
     """Keep the samples whose time increases, and measure the clock.
 
-    Of samples with equal times the first is kept. A single sample ahead of the next is left out.
-    Where the clock jumps back for longer, the samples until it has caught up are left out: when
-    they were recorded cannot be known. Nothing is sorted.
+    Of samples with equal times the first is kept; where more than a fifth share theirs, the clock
+    is taken to tell when batches came, and each batch is spread evenly until the next. A single
+    sample ahead of the next is left out. Where the clock jumps back for longer, the samples until
+    it has caught up are left out: when they were recorded cannot be known. Nothing is sorted.
 
     Args:
         where: names the signal in messages.
@@ -162,7 +210,7 @@ def put_in_order(
 
     Raises:
         DataError: timestamps are not finite, fewer than 2, not one per row of values, or more
-            than a fifth of the samples would be lost.
+            than a fifth of the samples would be lost to a clock that goes back or stands still.
     """
     if values.ndim != 2 or len(values) != len(timestamps_s):
         raise DataError(
@@ -172,7 +220,13 @@ def put_in_order(
     if not np.isfinite(timestamps_s).all():
         bad = int(np.argmin(np.isfinite(timestamps_s)))
         raise DataError(f"{where}: timestamp {bad} is {timestamps_s[bad]}; a number is needed")
+    steps = np.diff(timestamps_s)
     keep, latest = _increasing(timestamps_s)
+    spread = 0
+    if (~keep).sum() > MAX_DROPPED * len(keep):
+        told, timestamps_s = timestamps_s, spread_batches(timestamps_s)
+        spread = int((told != timestamps_s).sum())
+        keep, latest = _increasing(timestamps_s)
     dropped = int((~keep).sum())
     if dropped > MAX_DROPPED * len(keep):
         raise DataError(
@@ -182,7 +236,6 @@ def put_in_order(
     times = timestamps_s[keep]
     if len(times) < 2:
         raise DataError(f"{where}: has {len(times)} samples; a rate needs at least 2")
-    steps = np.diff(timestamps_s)
     # a sample that shares its time was recorded all the same: it counts for the rate
     mean_step = _mean_step(timestamps_s[timestamps_s == latest])
     forward = np.diff(times)
@@ -196,6 +249,7 @@ def put_in_order(
         dropped=dropped,
         gaps=int(gap.sum()),
         longest_gap_s=float(forward.max()),
+        spread=spread,
     )
     return times, values[keep], timing
 

@@ -74,6 +74,16 @@ def check_timing(name: str, timing: Mapping[str, Any], samples: int) -> Iterator
             one(share),
             "%",
         )
+    if timing.get("spread"):
+        yield Finding(
+            "timing",
+            "note",
+            name,
+            "{} of the samples came in batches of one time each and were spread until the next",
+            "Times are known to within a batch: record finer timestamps where that matters.",
+            one(timing["spread"] / max(samples, 1)),
+            "%",
+        )
     if timing["backwards"]:
         yield Finding(
             "timing",

@@ -235,7 +235,7 @@ def _check_widths(path: Path, lines: Lines, layout: Layout) -> None:
         )
 
 
-def _cells(path: Path, told: TableFormat, names: Sequence[str]) -> tuple[Written, Lines]:
+def _frame(path: Path, told: TableFormat, names: Sequence[str]) -> tuple[Written, Lines]:
     """Read some columns as text."""
     polars = needs("polars")
     lines, layout = _read(path, told)
@@ -261,11 +261,11 @@ def _cells(path: Path, told: TableFormat, names: Sequence[str]) -> tuple[Written
 
 
 def _load(path: Path, told: TableFormat, names: Sequence[str]) -> NDArray[np.float64]:
-    return to_numbers(_cells(path, told, names)[0], names)
+    return to_numbers(_frame(path, told, names)[0], names)
 
 
 def _load_text(path: Path, told: TableFormat, name: str) -> NDArray[np.str_]:
-    cells, lines = _cells(path, told, [name])
+    cells, lines = _frame(path, told, [name])
     text: list[str] = cells.frame[name].fill_null("").to_list()
     if not lines.ended and name == cells.layout.columns[-1]:
         _check_last(path, name, text, int(cells.numbers[-1]))

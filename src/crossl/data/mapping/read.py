@@ -233,9 +233,22 @@ def _read_signals(
         if times is not None:
             how = (modality, rules.gap_of(name), moved, source.entry.sparse)
             signals[name] = _by_clock(where, times, values, how)
+            zones.notes += _batches(name, signals[name], len(times))
         else:
             signals[name] = _by_rate(where, place[0][0], values, modality, moved)
     return signals
+
+
+def _batches(name: str, signal: Signal, count: int) -> list[str]:
+    """Tell of samples that came in batches of one time each."""
+    spread = signal.timing.spread if signal.timing is not None else 0
+    if not spread:
+        return []
+    return [
+        f"{name}: {spread} of {count} samples have the time of the one before, as in batches that "
+        "a device hands over; each batch was spread evenly until the next, so times are known to "
+        "within a batch"
+    ]
 
 
 def _places(
