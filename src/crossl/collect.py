@@ -17,7 +17,8 @@ from crossl.evaluate.paired import all_records
 from crossl.evaluate.results import Key, ResultBook, write_records
 from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
 from crossl.experiment import FoldTask, folds_of, latent_table
-from crossl.run import load_run, package_versions, read_begun, write_whole
+from crossl.files import write_whole, writing
+from crossl.run import load_run, package_versions, read_begun
 
 
 def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
@@ -50,10 +51,8 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     facts = describe_store(store)
     arrays |= embedding_map(table, facts["subjects"], seed=config.seed)
     arrays["confusion"] = book.pooled(main)[1][0].sum(axis=0)
-    partial = out / ".figures.partial"
-    with partial.open("wb") as file:
+    with writing(out / "figures.npz") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(out / "figures.npz")
     summary = {**facts, **_experiment_facts(store, config, out, tasks), "examples": examples,
                "notes": what_is_seen(book, main, facts["modalities"]),
                "main": {"method": main.method, "head": main.head,

@@ -18,6 +18,7 @@ from crossl.data.batch import in_batches
 from crossl.data.recording import Float32, Modality
 from crossl.data.source import ArraySource
 from crossl.errors import ContractError, DataError, FormatError
+from crossl.files import working_in
 from crossl.learn.pretrain import pretrain
 from crossl.nn.model import CrossModalModel, check_contract
 from crossl.run import load_run, save_run
@@ -211,7 +212,8 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; there is nothing to save")
         asked = {k: _plain(v) for k, v in self.get_params(deep=False).items()}
-        save_run(Path(path), self.model_, self.config_, about={"estimator": asked})
+        with working_in(Path(path), "is saving into this folder"):
+            save_run(Path(path), self.model_, self.config_, about={"estimator": asked})
 
     @classmethod
     def load(cls, path: Path | str) -> CroSSL:

@@ -25,6 +25,7 @@ from crossl.learn.latents import Head, LatentTable, Subset, subsets
 from crossl.learn.pretrain import pretrain
 from crossl.learn.probe import Classifier, Probe, fit_probe, fit_probes
 from crossl.learn.processes import Processes
+from crossl.learn.training import last_checkpoint
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run import load_run, save_probe, save_run
 
@@ -61,6 +62,11 @@ class FoldTask:
     def scores(self, method: str) -> Path:
         """Name the file of a method's scores."""
         return self.folder / f"scores-{method}.npz"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something that the same command would go on from."""
+        return last_checkpoint(self.folder).is_file() or (self.folder / "model.json").is_file()
 
     @property
     def done(self) -> bool:

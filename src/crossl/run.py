@@ -11,7 +11,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,10 +25,18 @@ import torch
 from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
-from crossl.data.manifest import file_sha256, json_sha256, read_signed_json
 from crossl.data.recording import Modality
 from crossl.data.store import Store
 from crossl.errors import ContractError, CrosslError, DataError, FormatError
+from crossl.files import (
+    LOCK,
+    file_sha256,
+    json_sha256,
+    read_json,
+    read_signed_json,
+    write_signed_json,
+    write_whole,
+)
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
 from crossl.yaml_text import read_yaml
@@ -80,23 +88,11 @@ def save_run(
         "commit": git_commit(),
         "files": {name: file_sha256(out / name) for name in ("weights.safetensors", "config.yaml")},
     }
-    contract["sha256"] = json_sha256(contract)
-    write_whole(out / "model.json", (json.dumps(contract, indent=1) + "\n").encode())
+    write_signed_json(out / "model.json", contract)
 
 
 def _contiguous(model: CrossModalModel) -> dict[str, torch.Tensor]:
     return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or absent."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def load_run(path: Path | str) -> Run:
@@ -167,8 +163,7 @@ def save_probe(out: Path, probe: Probe, *, classes: tuple[str, ...], about: dict
         "weights": file_sha256(out / "weights.safetensors"),
         "arrays": file_sha256(out / "probe.safetensors"),
     }
-    head["sha256"] = json_sha256(head)
-    write_whole(out / "probe.json", (json.dumps(head, indent=1) + "\n").encode())
+    write_signed_json(out / "probe.json", head)
 
 
 def load_probe(path: Path) -> tuple[Probe, list[str]]:
@@ -238,13 +233,17 @@ def begin(
 
 @contextmanager
 def forgotten_if_refused(out: Path) -> Iterator[None]:
-    """Let a folder in which nothing was done yet be begun anew, with other settings."""
+    """Remove `experiment.json` from a folder in which nothing else was done when it is refused.
+
+    The folder can then be used with other settings.
+    """
     try:
         yield
     except CrosslError:
-        if [path.name for path in out.iterdir()] == ["experiment.json"]:
+        if {path.name for path in out.iterdir()} - {LOCK} == {"experiment.json"}:
             (out / "experiment.json").unlink()
-            out.rmdir()
+            with suppress(OSError):  # who holds the lock removes the folder
+                out.rmdir()
         raise
 
 
@@ -254,10 +253,7 @@ def read_begun(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: it is damaged.
     """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise FormatError(f"{path}: is damaged ({error}); name a new folder") from error
+    return dict(read_json(path, cure="name a new folder"))
 
 
 def package_versions() -> dict[str, str]:

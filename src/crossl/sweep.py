@@ -19,14 +19,15 @@ import torch
 
 from crossl.cluster import Cluster
 from crossl.config import RunConfig
-from crossl.data.manifest import json_sha256, read_manifest
+from crossl.data.manifest import read_manifest
 from crossl.data.splits import Fold, draw_labels
 from crossl.data.store import Store
 from crossl.errors import ConfigError, FormatError, TrainingError
 from crossl.experiment import Progress, folds_of, latent_table, quiet
+from crossl.files import json_sha256, working_in, write_whole
 from crossl.learn.probe import fit_probe
 from crossl.nn.model import CrossModalModel
-from crossl.run import load_run, write_whole
+from crossl.run import load_run
 from crossl.workflow import pretrain_run
 
 Settings: TypeAlias = tuple[tuple[str, str], ...]
@@ -142,7 +143,19 @@ def sweep(
     Raises:
         CrosslError: what one of the runs refused.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with working_in(out, "is running a sweep in this folder"):
+        return _sweep(store_path, out, trials, cpus=cpus, cluster=cluster, progress=progress)
+
+
+def _sweep(
+    store_path: Path,
+    out: Path,
+    trials: Sequence[Trial],
+    *,
+    cpus: int,
+    cluster: Cluster | None,
+    progress: Progress,
+) -> list[dict[str, Any]]:
     calls = [(store_path.resolve(), out.resolve(), trial, cpus) for trial in trials]
     records = []
     done = _here(calls, progress) if cluster is None else cluster.completed(run_trial, calls)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import queue
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +26,7 @@ from crossl.experiment import (
     latent_table,
     quiet,
 )
+from crossl.files import telling_what_is_kept, working_in
 from crossl.learn.latents import HEADS, Head
 from crossl.learn.probe import fit_probe
 from crossl.learn.processes import Processes
@@ -39,6 +39,7 @@ from crossl.run import (
     load_run,
     save_probe,
 )
+from crossl.workers import CONTEXT, worker_processes
 
 
 def run_experiment(
@@ -64,18 +65,20 @@ def run_experiment(
     """
     store = Store.open(store_path)
     numbers = _fold_numbers(folds, len(folds_of(store, config)))
-    begin(store, config, out, command=command)
-    tasks = [FoldTask(store_path, config, out / f"fold-{n}", n) for n in numbers]
-    open_tasks = [task for task in tasks if not task.done]
-    count = min(workers or os.cpu_count() or 1, len(open_tasks))
-    if count > 1:
-        _run_parallel(open_tasks, count, progress)
-    else:
-        for task in open_tasks:
-            FoldRunner(task, _named(progress, task)).run()
-    if open_tasks or not _is_collected(out, numbers):
-        progress("all folds: collecting", 1.0)
-        collect(store, config, out, tasks)
+    with working_in(out, "is running an experiment in this folder"):
+        begin(store, config, out, command=command)
+        tasks = [FoldTask(store_path, config, out / f"fold-{n}", n) for n in numbers]
+        with telling_what_is_kept(out, lambda: any(task.begun for task in tasks)):
+            open_tasks = [task for task in tasks if not task.done]
+            count = min(workers or os.cpu_count() or 1, len(open_tasks))
+            if count > 1:
+                _run_parallel(open_tasks, count, progress)
+            else:
+                for task in open_tasks:
+                    _run_fold(task, _named(progress, task))
+            if open_tasks or not _is_collected(out, numbers):
+                progress("all folds: collecting", 1.0)
+                collect(store, config, out, tasks)
 
 
 def _is_collected(out: Path, folds: list[int]) -> bool:
@@ -100,19 +103,17 @@ def _named(progress: Progress, task: FoldTask) -> Progress:
     return lambda what, share: progress(f"fold {task.fold}: {what}", share)
 
 
+def _run_fold(task: FoldTask, progress: Progress) -> None:
+    with working_in(task.folder, "is running this fold"):
+        FoldRunner(task, progress).run()
+
+
 def _run_parallel(tasks: Sequence[FoldTask], workers: int, progress: Progress) -> None:
     """Compute folds in processes of their own, each with its share of the cores."""
-    context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with context.Manager() as manager:
-        told = manager.Queue()
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures = [pool.submit(_run_in_process, task, threads, told) for task in tasks]
-            try:
-                _watch(futures, told, progress)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    told = CONTEXT.Queue()
+    with worker_processes(workers, _set_up_worker, threads, told) as pool:
+        _watch([pool.submit(_run_in_worker, task) for task in tasks], told, progress)
 
 
 def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None:
@@ -128,9 +129,17 @@ def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None:
             future.result()
 
 
-def _run_in_process(task: FoldTask, threads: int, told: Any) -> None:
+_TOLD: list[Any] = []
+"""In a worker: the queue that its progress goes to."""
+
+
+def _set_up_worker(threads: int, told: Any) -> None:
     torch.set_num_threads(threads)
-    FoldRunner(task, _named(lambda *what: told.put(what), task)).run()
+    _TOLD[:] = [told]
+
+
+def _run_in_worker(task: FoldTask) -> None:
+    _run_fold(task, _named(lambda *what: _TOLD[0].put(what), task))
 
 
 def pretrain_run(
@@ -158,9 +167,10 @@ def pretrain_run(
         FoldRunner(task).pretrained()
         return
     command = f"crossl pretrain {store_path} --out {out} --fold {fold}"
-    begin(store, config, out, command=command, fold=fold)
-    with forgotten_if_refused(out):
-        FoldRunner(task, _named(progress, task)).pretrained()
+    with working_in(out, "is training in this folder"):
+        begin(store, config, out, command=command, fold=fold)
+        with forgotten_if_refused(out):
+            FoldRunner(task, _named(progress, task)).pretrained()
 
 
 def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Store]:
@@ -205,10 +215,11 @@ def probe_run(
         latent_table(run.model, store, r) for r in (rows, fold.validation, fold.test)
     )
     probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
-    for stale in run_path.glob("scores-*.npz"):
-        stale.unlink()
     about = {"label_fraction": label_fraction, "seed": label_seed, "windows": len(rows)}
-    save_probe(run_path, probe, classes=store.classes, about=about)
+    with working_in(run_path, "is writing into this run"):
+        for stale in run_path.glob("scores-*.npz"):
+            stale.unlink()
+        save_probe(run_path, probe, classes=store.classes, about=about)
     predicted = probe.predict(test.embed(probe.head))
     _, counts = confusion_by_subject(
         test.label, predicted, test.subject, classes=len(store.classes)
@@ -237,5 +248,10 @@ def evaluate_run(run_path: Path, store_path: Path, *, progress: Progress = quiet
     })  # fmt: skip
     config = run.config.model_copy(update={"evaluation": evaluation})
     task = FoldTask(store_path, config, run_path, run.contract["fold"])
-    FoldRunner(task, _named(progress, task)).run()
-    collect(store, config, run_path, [task])
+    kept = [task.scores(name) for name in config.evaluation.methods]
+    with (
+        working_in(run_path, "is evaluating this run"),
+        telling_what_is_kept(run_path, lambda: any(path.is_file() for path in kept)),
+    ):
+        FoldRunner(task, _named(progress, task)).run()
+        collect(store, config, run_path, [task])

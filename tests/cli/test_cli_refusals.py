@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from crossl.data.manifest import json_sha256
 from crossl.data.recording import Modality
+from crossl.files import json_sha256
 
 Crossl = Callable[..., Any]
 Stores = Callable[..., Path]

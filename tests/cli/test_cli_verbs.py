@@ -197,7 +197,8 @@ def test_ctrl_c_while_pretraining_leaves_nothing_half_written_and_can_be_gone_on
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=100)
     assert process.returncode == 130
-    assert told == "crossl: interrupted; nothing is half-written, give the same command again\n"
+    kept = f"work so far is kept in {tmp_path / 'cut'}"
+    assert told == f"crossl: interrupted; {kept}, give the same command again\n"
     assert not (tmp_path / "cut" / "model.json").exists()
     assert not leftovers(tmp_path)
     assert crossl(*words).code == 0

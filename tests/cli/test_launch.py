@@ -58,9 +58,8 @@ def test_two_processes_stopped_and_killed_go_on_to_the_same_bytes(
     process = start(*asked, "--out", cut, "--devices", 2)
     until_a_step_is_kept(process, cut)
     process.send_signal(signal.SIGTERM)
-    assert finish(process) == (
-        143, "", "crossl: stopped; nothing is half-written, give the same command again\n"
-    )  # fmt: skip
+    kept = f"work so far is kept in {cut}, give the same command again"
+    assert finish(process) == (143, "", f"crossl: stopped; {kept}\n")
     assert not (cut / "model.json").exists()
     # killed by force, the launcher takes its processes with it
     process = start(*asked, "--out", cut, "--devices", 2)

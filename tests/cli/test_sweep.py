@@ -83,7 +83,8 @@ def test_test_subjects_change_neither_scores_nor_weights(
 
 def spoil(path: Path, rows: np.ndarray) -> None:
     """Let windows hold other numbers and other labels, and the manifest vouch for them."""
-    from crossl.data.manifest import describe_files, json_sha256
+    from crossl.data.manifest import describe_files
+    from crossl.files import json_sha256
 
     table = np.lib.format.open_memmap(path / "segments/00000/rows.npy", mode="r+")
     table["label"][rows] = 1 - table["label"][rows]

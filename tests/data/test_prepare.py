@@ -225,9 +225,7 @@ def test_a_worker_that_dies_is_told_of_and_loses_nothing(files, tmp_path):
 
 
 def test_two_processes_do_not_prepare_one_store(files, tmp_path):
-    work = tmp_path / ".store.preparing"
-    work.mkdir()
-    with (work / "lock").open("wb") as lock:
+    with (tmp_path / ".store.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(DataError, match="another process is preparing this store"):
             prepare(open_files(files), tmp_path / "store")

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossl.data.manifest import VERSION, atomic_folder, file_sha256, json_sha256, read_manifest
+from crossl.data.manifest import VERSION, read_manifest
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.store import Store, count_windows
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, FormatError
+from crossl.files import file_sha256, json_sha256, whole_folder
 
 SEGMENT = "segments/00000"
 FILES = tuple(
@@ -203,8 +204,8 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path, made):
     program = """
         import signal, os, sys
         from pathlib import Path
-        from crossl.data.manifest import atomic_folder
-        with atomic_folder(Path(sys.argv[1])) as folder:
+        from crossl.files import whole_folder
+        with whole_folder(Path(sys.argv[1])) as folder:
             (folder / "half").write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -222,7 +223,7 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path, made):
 
 
 def test_a_half_written_folder_cannot_be_opened(tmp_path, made):
-    with atomic_folder(tmp_path / "store") as folder:
+    with whole_folder(tmp_path / "store") as folder:
         np.save(folder / "rows.npy", np.zeros(3))
         with pytest.raises(FormatError, match=r"is no store, it has no manifest.json"):
             Store.open(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from types import FrameType
 import typer
 
 from crossl.errors import ConfigError
+from crossl.workers import follow
 
 LAUNCHER = "CROSSL_LAUNCHER"
 """Environment variable that tells a process who started it, by number."""
@@ -23,8 +23,6 @@ LAUNCHER = "CROSSL_LAUNCHER"
 FIRST_GRACE_S, GRACE_S = 2.0, 10.0
 """How long others may go on when the first process, or another, has failed: none trains without
 the rest, but who lost another may have something to say."""
-
-PR_SET_PDEATHSIG = 1
 
 
 class Ended(SystemExit):
@@ -60,10 +58,7 @@ def follow_launcher() -> None:
     launcher = os.environ.get(LAUNCHER)
     if launcher is None:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(launcher):
-        raise SystemExit(1)
+    follow(int(launcher))
 
 
 def launch(devices: int, nodes: int) -> None:

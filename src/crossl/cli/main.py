@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
@@ -11,14 +10,14 @@ from typing import Annotated
 import typer
 
 from crossl.cli import data, datasets, experiment, sweep, train
+from crossl.cli.interrupt import stopped_by_sigterm
 from crossl.cli.launch import Ended
 from crossl.cli.memory import keep_freed_memory
 from crossl.errors import CrosslError
+from crossl.files import FULL, KEPT
 
-STOPPED = {
-    130: "interrupted; nothing is half-written, give the same command again",
-    143: "stopped; nothing is half-written, give the same command again",
-}
+STOPPED = {130: "interrupted", 143: "stopped"}
+NOTHING_KEPT = "nothing is half-written"
 
 app = typer.Typer(
     name="crossl",
@@ -69,23 +68,35 @@ def common(
 def run() -> None:
     """Run the application; what crossl refuses ends with one sentence and exit code 2."""
     try:
-        app()
+        with stopped_by_sigterm():
+            app()
     except CrosslError as error:
         _fail(str(error), code=2)
     except SystemExit as end:
         # Typer answers Ctrl-C by a code; of several processes the first tells, and only once
         first = os.environ.get("RANK", "0") == "0"
         if isinstance(end.code, int) and end.code in STOPPED and first and type(end) is not Ended:
-            _fail(STOPPED[end.code], code=end.code)
+            kept = _kept(end) or NOTHING_KEPT
+            _fail(f"{STOPPED[end.code]}; {kept}, give the same command again", code=end.code)
         raise
     except OSError as error:
         if error.errno is None:
             raise
-        name = error.filename or "output"
         told = os.strerror(error.errno)
-        if error.errno == errno.ENOSPC:
-            told = "the disk is full; nothing half-written was left, make room and try again"
-        _fail(f"{name}: {told}", code=2)
+        if error.errno in FULL:
+            kept = f"{_kept(error)}, " if _kept(error) else ""
+            told = f"{FULL[error.errno]}; {kept}make room and give the same command again"
+        _fail(f"{error.filename or 'output'}: {told}", code=2)
+
+
+def _kept(error: BaseException | None) -> str:
+    """Return what was noted of the work that is kept; the outermost command noted it last."""
+    while error is not None:
+        for note in reversed(getattr(error, "__notes__", ())):
+            if note.startswith(KEPT):
+                return str(note)
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _fail(sentence: str, *, code: int) -> None:

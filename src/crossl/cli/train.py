@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from crossl.cli import launch, show
-from crossl.cli.interrupt import stopped_by_sigterm
 from crossl.cli.options import (
     AddressOption,
     ConfigOption,
@@ -118,6 +117,6 @@ def embed(
     """
     from crossl.embedding import embed_store
 
-    with show.progress("embed") as tell, stopped_by_sigterm():
+    with show.progress("embed") as tell:
         count = embed_store(run, store, out, workers=workers, address=address, progress=tell)
     typer.echo(f"{out}: {count} windows embedded")

@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from crossl.data.fetched import (
-    fetching,
     is_complete,
     is_unpacked,
     read_json,
@@ -29,10 +28,10 @@ from crossl.data.fetched import (
     recorded,
 )
 from crossl.data.formats import needs
-from crossl.data.manifest import file_sha256
 from crossl.data.readers.archive import NoRoomError, is_archive, remove_stale, unpack_beside
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.errors import ConfigError, DataError
+from crossl.files import file_sha256, naming, working_in, write_whole
 
 LOG = logging.getLogger(__name__)
 TRIES = 5
@@ -76,8 +75,7 @@ def fetch_dataset(
     if not card.files:
         raise DataError(f"{card.name}: has no official download to fetch; get it at {card.url}")
     needs("pooch")
-    to.mkdir(parents=True, exist_ok=True)
-    with fetching(to):
+    with working_in(to, "is fetching into this folder"):
         return _fetch_files(card, to, mirror, tell)
 
 
@@ -348,7 +346,7 @@ class _Download:
         validator = strong or headers.get("Last-Modified", "")
         note = {"url": url, "validator": validator, "total": offer.total}
         self.headers = dict(headers)
-        self._note.write_text(json.dumps(note))
+        write_whole(self._note, json.dumps(note).encode())
         missing = (offer.total or 0) - offer.start
         _check_room(self._path.parent, {self._path.name: max(missing, 0)})
 
@@ -356,7 +354,8 @@ class _Download:
         done = offer.start
         with self._part.open("ab" if offer.start else "wb", buffering=0) as part:
             for chunk in response.raw.stream(CHUNK, decode_content=False):
-                part.write(chunk)
+                with naming(self._part):
+                    part.write(chunk)
                 done += len(chunk)
                 share = done / offer.total if offer.total else 0.0
                 self._tell(f"{self._path.name}: {done / 1e6:.1f} MB", min(share, 1.0))

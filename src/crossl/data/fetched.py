@@ -1,36 +1,18 @@
-"""Fetched: what a folder that `crossl data fetch` fills remembers of its files, and its lock."""
+"""Fetched: what a folder that `crossl data fetch` fills remembers of its files."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crossl.data.journal import lock
 from crossl.data.readers.archive import RECORD, bare_name, is_archive
 from crossl.data.readers.card import RemoteFile
-from crossl.errors import DataError
+from crossl.files import write_whole
 
 LOG = logging.getLogger(__name__)
-LOCK = ".fetching.lock"
-
-
-@contextmanager
-def fetching(folder: Path) -> Iterator[None]:
-    """Keep a second process from fetching into the folder; a killed one leaves it unlocked.
-
-    Raises:
-        DataError: another process is at it.
-    """
-    with (folder / LOCK).open("wb") as file:
-        if not lock(file):
-            raise DataError(
-                f"{folder}: another process is fetching into this folder; wait for its end"
-            )
-        yield
 
 
 def is_complete(file: RemoteFile, path: Path, sha256: str) -> bool:
@@ -96,6 +78,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, entry: Mapping[str, object]) -> None:
     target = path.parent / RECORD
-    temporary = target.with_name(f"{RECORD}.new")
-    temporary.write_text(json.dumps(read_json(target) | {path.name: entry}, indent=1))
-    temporary.replace(target)
+    write_whole(target, json.dumps(read_json(target) | {path.name: entry}, indent=1).encode())

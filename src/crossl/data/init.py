@@ -18,6 +18,7 @@ from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.data.mapping.plan import find_sources
 from crossl.data.units import parse_unit
 from crossl.errors import DataError
+from crossl.files import lock_beside, locked, write_whole
 
 LABEL = re.compile(
     r"label.*|activit.*|class|stage|state|condition|task|phase|annotation|event|posture|behaviou?r"
@@ -61,12 +62,7 @@ def init_mapping(folder: Path, *, force: bool = False) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder; name the folder of your recordings")
     path = folder / MAPPING_NAMES[0]
-    for name in MAPPING_NAMES:
-        if (folder / name).is_file() and not (force and name == path.name):
-            raise DataError(
-                f"{folder / name}: exists; move it away"
-                + (", or overwrite it with --force" if name == path.name else "")
-            )
+    _refuse_mapping(folder, force=force)
     draft = _Draft()
     for contents in _alike(folder, draft):
         by_path = {one.path.relative_to(folder).as_posix(): one for one in contents}
@@ -75,8 +71,19 @@ def init_mapping(folder: Path, *, force: bool = False) -> Path:
     if not draft.modalities:
         told = f"; {'; '.join(draft.skipped[:3])}" if draft.skipped else ""
         raise DataError(f"{folder}: holds no file that could be a recording{told}")
-    path.write_text(_text(folder, draft), encoding="utf-8")
+    with locked(lock_beside(path), folder, "is writing a mapping into this folder"):
+        _refuse_mapping(folder, force=force)  # it may have come meanwhile
+        write_whole(path, _text(folder, draft).encode())
     return path
+
+
+def _refuse_mapping(folder: Path, *, force: bool) -> None:
+    for name in MAPPING_NAMES:
+        if (folder / name).is_file() and not (force and name == MAPPING_NAMES[0]):
+            raise DataError(
+                f"{folder / name}: exists; move it away"
+                + (", or overwrite it with --force" if name == MAPPING_NAMES[0] else "")
+            )
 
 
 def _alike(folder: Path, draft: _Draft) -> list[list[FileContent]]:

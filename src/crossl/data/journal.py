@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any
 
 from crossl.data.readers.dataset import Part
 from crossl.data.segment import SegmentWriter
-from crossl.errors import DataError
+from crossl.files import naming, sync, write_whole
 
 LOG = logging.getLogger(__name__)
 
 COMMIT_EVERY_S = 1.0
 """Seconds of work that a kill may cost."""
-
-
-@contextmanager
-def locked(work: Path) -> Iterator[None]:
-    """Keep a second process out of the working folder; a killed one leaves no lock behind.
-
-    Raises:
-        DataError: another process holds it.
-    """
-    work.mkdir(exist_ok=True)
-    with (work / "lock").open("wb") as file:
-        if not lock(file):
-            raise DataError(f"{work}: another process is preparing this store; wait for its end")
-        yield
-
-
-def lock(file: BinaryIO) -> bool:
-    """Lock an open file until it is closed; tell whether no other process had."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: a second process is not noticed
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class Journal:
@@ -80,9 +51,7 @@ class Journal:
         self._recordings = len(recordings)
         head = json.dumps({"settings": self._settings})
         text = "".join(f"{json.dumps(line)}\n" for line in done)
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(f"{head}\n{text}", encoding="utf-8")
-        fresh.replace(self._path)
+        write_whole(self._path, f"{head}\n{text}".encode())
         return len(done)
 
     def _read_lines(self) -> list[dict[str, Any]]:
@@ -104,10 +73,9 @@ class Journal:
     def commit(self) -> None:
         """Hand the segment, and then the lines that tell of it, to the disk."""
         self._writer.sync()
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.writelines(self._pending)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
         self._pending.clear()
         self._last_commit = monotonic()
 

@@ -1,69 +1,19 @@
-"""Manifest: the file that says what a store holds, with the hash of every file.
-
-Also how a folder comes to be whole or absent.
-"""
+"""Manifest: the file that says what a store holds, with the hash of every file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from crossl.errors import FormatError
+from crossl.files import file_sha256, read_signed_json, write_signed_json
 
 FORMAT = "crossl-store"
 VERSION = 2
 SEGMENT = "segments/{:05d}"
 VERIFY_AT_OPEN_BYTES = 256 * 1024 * 1024
 """A store up to this size is hashed whole when it is opened; a larger one on request."""
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file without reading it whole."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def json_sha256(values: Mapping[str, Any]) -> str:
-    """Hash JSON values in their one canonical spelling, leaving out a key `sha256`."""
-    rest = {key: value for key, value in values.items() if key != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_signed_json(path: Path, *, what: str, fmt: str, version: int, cure: str) -> dict[str, Any]:
-    """Read a JSON file that carries its format, version and hash.
-
-    Args:
-        path: the file.
-        what: it describes, such as `store`.
-        fmt: the format it must name.
-        version: the version it must have.
-        cure: what to do where it is not as it should be, as the end of a sentence.
-
-    Raises:
-        FormatError: missing, damaged, altered, or of another format or version.
-    """
-    if not path.is_file():
-        raise FormatError(f"{path.parent}: is no {what}, it has no {path.name}; {cure}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: is damaged, not JSON ({error}); {cure}") from error
-    if not isinstance(values, dict) or values.get("format") != fmt:
-        raise FormatError(f"{path}: does not describe a {what}, expected format '{fmt}'; {cure}")
-    if values.get("version") != version:
-        raise FormatError(
-            f"{path}: is a {what} of version {values.get('version')}; this crossl reads version "
-            f"{version}, {cure}"
-        )
-    if values.get("sha256") != json_sha256(values):
-        raise FormatError(f"{path}: was altered, its hash does not match; {cure}")
-    return values
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -139,25 +89,4 @@ def write_manifest(
         "interpolated": interpolated,
         "files": dict(files),
     }
-    manifest["sha256"] = json_sha256(manifest)
-    fresh = folder / "manifest.json.new"
-    fresh.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(folder / "manifest.json")
-
-
-@contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
-    """Fill a temporary sibling folder, which becomes `out` only if nothing failed.
-
-    Leftovers of an earlier attempt that was killed are removed first.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        partial.rename(out)
-    except BaseException:  # Ctrl-C too: a store is whole or absent
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    write_signed_json(folder / "manifest.json", manifest)

@@ -9,24 +9,23 @@ was after each part: work that was killed is cut back to its last line and goes 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crossl.data.journal import Journal, is_of, locked
+from crossl.data.journal import Journal, is_of
 from crossl.data.manifest import (
     SEGMENT,
     check_files,
     describe_files,
-    json_sha256,
     read_manifest,
     write_manifest,
 )
@@ -36,6 +35,8 @@ from crossl.data.segment import DTYPES, DType, SegmentSpec, SegmentWriter
 from crossl.data.store import Store, check_names, refuse_empty, refuse_existing
 from crossl.data.windows import WindowSpec, cut_recording
 from crossl.errors import ConfigError, CrosslError, DataError, nearest
+from crossl.files import json_sha256, lock_beside, locked, telling_what_is_kept
+from crossl.workers import worker_processes
 
 Progress: TypeAlias = Callable[[str, float], None]
 
@@ -169,7 +170,11 @@ def prepare_store(
     out.parent.mkdir(parents=True, exist_ok=True)
     if not append:
         refuse_existing(out)
-    with locked(work):
+    with (
+        locked(lock_beside(out), out, "is preparing this store"),
+        telling_what_is_kept(work, (work / "journal.jsonl").is_file),
+    ):
+        work.mkdir(exist_ok=True)
         before = _state_before(out, plan, work, append=append)
         name = SEGMENT.format(len(before["segments"]) if before else 0)
         recordings = _write_segment(dataset.parts, plan, work, name, (workers, progress))
@@ -184,7 +189,6 @@ def prepare_store(
         # from here on the work is not gone on with: a kill makes the next call begin anew
         (work / "journal.jsonl").unlink()
         if before is None:
-            (work / "lock").unlink()
             work.rename(out)
         else:
             _append_segment(out, work / name, name, before, (recordings, files))
@@ -209,7 +213,8 @@ def _write_segment(
         read = True
         refuse_empty(writer, plan.spec)
     except BaseException:
-        writer.close(final=False)
+        with suppress(OSError):  # a full disk: what is in memory cannot be written
+            writer.close(final=False)
         if read or not writer.recordings:  # nothing that the next attempt could go on with
             shutil.rmtree(work)
         raise
@@ -302,14 +307,15 @@ def _write_parts(parts: Sequence[Part], done: int, plan: Plan, work: _Work) -> N
     shutil.rmtree(incoming, ignore_errors=True)
     total, ready = sum(sizes), sum(sizes[:done])
     try:
-        for number, recordings in _cut_parts(parts, done, sizes, plan, work):
-            folder = incoming / f"{number:05d}"
-            work.writer.merge(folder, recordings)
-            shutil.rmtree(folder)
-            work.journal.note(parts[number])
-            ready += sizes[number]
-            work.progress(f"{plan.about.get('dataset', 'store')}: {parts[number].name}",
-                          ready / total)  # fmt: skip
+        with closing(_cut_parts(parts, done, sizes, plan, work)) as made:
+            for number, recordings in made:
+                folder = incoming / f"{number:05d}"
+                work.writer.merge(folder, recordings)
+                shutil.rmtree(folder)
+                work.journal.note(parts[number])
+                ready += sizes[number]
+                work.progress(f"{plan.about.get('dataset', 'store')}: {parts[number].name}",
+                              ready / total)  # fmt: skip
     finally:
         work.journal.commit()
         shutil.rmtree(incoming, ignore_errors=True)
@@ -317,7 +323,7 @@ def _write_parts(parts: Sequence[Part], done: int, plan: Plan, work: _Work) -> N
 
 def _cut_parts(
     parts: Sequence[Part], done: int, sizes: Sequence[int], plan: Plan, work: _Work
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+) -> Generator[tuple[int, list[dict[str, Any]]]]:
     """Yield the parts' numbers and recordings, in order, as they lie ready in `incoming`."""
     left = range(done, len(parts))
     count = work.workers or (os.cpu_count() or 1 if sum(sizes[done:]) > ALONE_BELOW_BYTES else 1)
@@ -327,20 +333,15 @@ def _cut_parts(
         for number in left:
             yield number, cut_part(parts[number], plan, incoming / f"{number:05d}")
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with worker_processes(count) as pool:
         running: deque[tuple[int, Future[list[dict[str, Any]]]]] = deque()
-        try:
-            for number in left:
-                folder = incoming / f"{number:05d}"
-                running.append((number, pool.submit(cut_part, parts[number], plan, folder)))
-                if len(running) > count + 1:  # so many parts lie on disk at most
-                    yield _result(parts, *running.popleft())
-            while running:
+        for number in left:
+            folder = incoming / f"{number:05d}"
+            running.append((number, pool.submit(cut_part, parts[number], plan, folder)))
+            if len(running) > count + 1:  # so many parts lie on disk at most
                 yield _result(parts, *running.popleft())
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        while running:
+            yield _result(parts, *running.popleft())
 
 
 def _result(

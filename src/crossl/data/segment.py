@@ -11,14 +11,16 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedRandom
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.windows import CutRecording
+from crossl.files import naming, sync
 
 DType: TypeAlias = Literal["float32", "float16", "int16"]
 DTYPES: tuple[DType, ...] = ("float32", "float16", "int16")
@@ -33,7 +35,8 @@ class _Column:
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        self._file: BinaryIO = path.open("r+b")
+        self._path = path
+        self._file: BufferedRandom = path.open("r+b")
         self._dtype, self._shape = dtype, shape
         self._row_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         self.length = 0
@@ -51,12 +54,13 @@ class _Column:
 
     def append(self, rows: NDArray[Any]) -> None:
         """Write rows behind the ones before them."""
-        self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).tobytes())
+        with naming(self._path):
+            self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).tobytes())
         self.length += len(rows)
 
     def append_file(self, path: Path) -> None:
         """Write the rows of another such file behind the ones before them."""
-        with path.open("rb") as other:
+        with naming(self._path), path.open("rb") as other:
             other.seek(self._header_bytes)
             shutil.copyfileobj(other, self._file, 1 << 20)
         self.length += (path.stat().st_size - self._header_bytes) // self._row_bytes
@@ -69,16 +73,17 @@ class _Column:
 
     def sync(self) -> None:
         """Hand everything to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            sync(self._file)
 
     def close(self, *, final: bool) -> None:
         """Write the final shape into the header, if the file is to stay."""
-        try:
-            if final:
-                self._write_header()
-        finally:
-            self._file.close()
+        with naming(self._path):
+            try:
+                if final:
+                    self._write_header()
+            finally:
+                self._file.close()
 
 
 def signal_file(modality: Modality) -> str:

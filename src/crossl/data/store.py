@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from crossl.data.manifest import (
     SEGMENT,
-    atomic_folder,
     check_files,
     describe_files,
     read_manifest,
@@ -31,6 +30,7 @@ from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.segment import DType, SegmentSpec, SegmentWriter, scale_file, signal_file
 from crossl.data.windows import WindowSpec, cut_recording
 from crossl.errors import DataError, FormatError
+from crossl.files import lock_beside, locked, whole_folder
 
 TABLE_ROWS = 65536
 """Rows of the table that are read at once where all of them are needed."""
@@ -299,7 +299,9 @@ def write_store(
     out = Path(out)
     refuse_existing(out)
     check_names(modalities, classes)
-    with atomic_folder(out) as folder:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    locking = locked(lock_beside(out), out, "is preparing this store")
+    with locking, whole_folder(out) as folder:
         writer = SegmentWriter(folder / SEGMENT.format(0), SegmentSpec(tuple(modalities), dtype))
         try:
             for recording in recordings:

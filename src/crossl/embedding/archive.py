@@ -6,8 +6,7 @@ import math
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +37,16 @@ class Streamed:
         return math.prod(self.shape) * self.dtype.itemsize + ZIP_ENTRY_BYTES
 
 
-def write_npz(path: Path, arrays: Sequence[Streamed]) -> None:
+def write_npz(out: BinaryIO, arrays: Sequence[Streamed]) -> None:
     """Write what `numpy.savez` would write of the same arrays, byte for byte.
 
-    Nothing in it depends on the time or the machine. The file is not put in place atomically;
-    that is the caller's.
+    Nothing in it depends on the time or the machine.
+
+    Args:
+        out: an open file.
+        arrays: in the order of the archive.
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for array in arrays:
             info = zipfile.ZipInfo(f"{array.name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             with archive.open(info, "w", force_zip64=True) as file:

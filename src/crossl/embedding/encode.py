@@ -17,9 +17,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from crossl.data.batch import Batch, collate
-from crossl.data.manifest import file_sha256
 from crossl.data.recording import Float32
 from crossl.data.store import Store
+from crossl.files import file_sha256
 from crossl.nn.model import check_contract
 from crossl.run import load_probe, load_run
 

@@ -7,9 +7,6 @@ another library never mix, not even those that a forgotten worker still writes.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from crossl.data.journal import lock
-from crossl.data.manifest import json_sha256, read_signed_json
 from crossl.data.recording import Float32
-from crossl.errors import DataError, FormatError
+from crossl.errors import FormatError
+from crossl.files import (
+    json_sha256,
+    lock_beside,
+    locked,
+    read_signed_json,
+    telling_what_is_kept,
+    write_signed_json,
+    write_whole,
+)
 
 FORMAT = "crossl-embedding-parts"
 VERSION = 1
@@ -44,7 +48,7 @@ class Parts:
         self.width = facts["dim"] + len(facts["classes"])
         self.size: int = facts["block_rows"]
         self.windows: int = facts["windows"]
-        self.count = -(-self.windows // self.size)
+        self.count: int = -(-self.windows // self.size)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -55,23 +59,19 @@ class Parts:
         Raises:
             DataError: another process writes the same file.
         """
-        self.work.mkdir(exist_ok=True)
-        with (self.work / "lock").open("wb") as file:
-            if not lock(file):
-                raise DataError(
-                    f"{self.work}: another process is embedding into this file; wait for its end"
-                )
+        with locked(lock_beside(self.out), self.out, "is embedding into this file"):
+            self.work.mkdir(exist_ok=True)
             for other in self.work.iterdir():
                 if other.is_dir() and not (other == self.folder and self._is_whole()):
                     shutil.rmtree(other)
             if not self.folder.exists():
                 self.folder.mkdir()
-                text = json.dumps({**self.facts, "sha256": self.hash}, indent=1)
-                _write_synced(self.folder / "manifest.json", text.encode())
+                write_signed_json(self.folder / "manifest.json", self.facts)
             try:
-                yield
+                with telling_what_is_kept(self.work, self._holds_some):
+                    yield
             except BaseException:
-                if len(self.missing()) == self.count:
+                if not self._holds_some():
                     self.remove()
                 raise
 
@@ -83,6 +83,9 @@ class Parts:
         except FormatError:
             return False
         return bool(found["sha256"] == self.hash)
+
+    def _holds_some(self) -> bool:
+        return len(self.missing()) < self.count
 
     def missing(self) -> list[int]:
         """List the blocks that are not there in full."""
@@ -103,7 +106,7 @@ class Parts:
 
     def write(self, number: int, block: Float32) -> None:
         """Write a block so that it is either whole or absent."""
-        _write_synced(self.path(number), np.ascontiguousarray(block, dtype="<f4").data)
+        write_whole(self.path(number), np.ascontiguousarray(block, dtype="<f4").data)
 
     def read(self, number: int) -> Float32:
         """Read a block: (n, D + classes)."""
@@ -112,13 +115,3 @@ class Parts:
     def remove(self) -> None:
         """Remove the folder and every block."""
         shutil.rmtree(self.work)
-
-
-def _write_synced(path: Path, content: bytes | memoryview) -> None:
-    """Hand a file to the disk before it gets its name; several may write the same one."""
-    fresh = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

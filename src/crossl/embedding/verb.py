@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -20,6 +19,7 @@ from crossl.embedding.encode import BLOCK_ROWS, RowEncoder, describe
 from crossl.embedding.parts import Parts
 from crossl.embedding.spread import spread_blocks
 from crossl.errors import DataError
+from crossl.files import naming, sync
 
 Progress: TypeAlias = Callable[[str, float], None]
 
@@ -140,8 +140,8 @@ def _column(parts: Parts, store: Store, name: str) -> Callable[[], Iterator[NDAr
 def _assemble(out: Path, parts: Parts, arrays: Sequence[Streamed]) -> None:
     """Put the blocks behind each other, then let the file have its name."""
     whole = parts.work / "whole.npz"
-    write_npz(whole, arrays)
-    with whole.open("rb") as file:
-        os.fsync(file.fileno())
+    with naming(out), whole.open("wb") as file:
+        write_npz(file, arrays)
+        sync(file)
     whole.replace(out)
     parts.remove()

@@ -6,7 +6,6 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from crossl.evaluate.metrics import (
     macro_f1,
     paired_difference,
 )
+from crossl.files import writing
 
 Record = dict[str, Any]
 
@@ -178,7 +178,7 @@ class ResultBook:
         }
         arrays = {f"{i}{name}": counts for i, e in enumerate(self.entries)
                   for name, counts in _parts(e).items()}  # fmt: skip
-        with _replacing(path) as partial, partial.open("wb") as file:
+        with writing(path) as file:
             np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
 
     @classmethod
@@ -208,18 +208,6 @@ _DAMAGE = (
     zlib.error,
 )
 """What reading a file raises that is not, or no longer, an archive of scores."""
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a sibling to write to, which replaces the file only if nothing failed."""
-    partial = path.with_suffix(".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _parts(entry: Entry) -> dict[str, Counts]:
@@ -303,5 +291,5 @@ def difference_records(book: ResultBook, baselines: Sequence[str]) -> Iterator[R
 
 def write_records(records: Iterable[Record], path: Path) -> None:
     """Write one JSON record a line, replacing the file whole."""
-    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in records)
+    with writing(path) as file:
+        file.writelines(f"{json.dumps(record)}\n".encode() for record in records)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +12,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from crossl.files import naming, write_whole, writing
 from crossl.learn.training import Pretraining
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -28,16 +28,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
         """Write beside, then rename."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with writing(path) as file:
+            torch.save(checkpoint, file)
 
 
 class KeepCheckpoints(ModelCheckpoint):
@@ -72,9 +64,7 @@ class Metrics(Callback):
         # a run that was killed may have left half a line
         whole = [line for line in lines if trainer.global_step and line.endswith("}\n")]
         kept = [line for line in whole if json.loads(line)["epoch"] < trainer.current_epoch]
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(self.path)
+        write_whole(self.path, "".join(kept).encode())
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -86,7 +76,7 @@ class Metrics(Callback):
         if not trainer.is_global_zero:
             return
         record = {"epoch": trainer.current_epoch, "step": trainer.global_step, **values}
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self.progress:
             self.progress(trainer.global_step, pretraining.total_steps, values)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
+from crossl.files import write_whole, writing
 from crossl.learn.loading import Part
 from crossl.learn.processes import Ranks
 from crossl.methods import Method
@@ -80,13 +81,12 @@ def _keep(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"signal_{n}": x.cpu().numpy() for n, x in batch.signals.items()}
-    np.savez(folder / "batch.npz", **arrays, present=batch.present.cpu().numpy(), rows=rows)
+    with writing(folder / "batch.npz") as file:
+        np.savez(file, **arrays, present=batch.present.cpu().numpy(), rows=rows)  # type: ignore[arg-type]
     state = cast("nn.Module", method).state_dict()
-    safetensors.torch.save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in state.items()},
-        folder / "weights.safetensors",
-    )
-    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    write_whole(folder / "weights.safetensors", safetensors.torch.save(weights))
+    write_whole(folder / "about.json", f"{json.dumps(about, indent=1)}\n".encode())
 
 
 @torch.no_grad()

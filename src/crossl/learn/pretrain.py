@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from crossl.data.source import WindowSource
 from crossl.errors import ConfigError, CrosslError, DataError, TrainingError
+from crossl.files import remove_partial, telling_what_is_kept
 from crossl.learn.keeping import AtomicCheckpoints, KeepCheckpoints, Metrics, Progress
 from crossl.learn.memory import is_out_of_memory, refuse_batch
 from crossl.learn.processes import Processes
@@ -92,6 +93,9 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         method, schedule, source=source, train=train, validation=validation, seed=seed, out=out
     )
     out.mkdir(parents=True, exist_ok=True)
+    if processes.writes:
+        remove_partial(out)
+        remove_partial(last_checkpoint(out).parent)
     checkpoints = KeepCheckpoints(last_checkpoint(out).parent)
     callbacks = [checkpoints, Metrics(out / "metrics.jsonl", progress)]
     patience = schedule.patience_epochs(pretraining.epochs)
@@ -100,7 +104,11 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         if patience is None
         else [EarlyStopping("val/loss", patience=patience, check_finite=False)]
     )
-    with _quiet_lightning(), torch.random.fork_rng(devices=[]):
+    with (
+        telling_what_is_kept(out, last_checkpoint(out).is_file),
+        _quiet_lightning(),
+        torch.random.fork_rng(devices=[]),
+    ):
         _fit(pretraining, [*early, *callbacks], processes, resumed=resumed)
     if early and early[0].stopped_epoch and processes.writes:
         _tell_stopped(early[0], pretraining)

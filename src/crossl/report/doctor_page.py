@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +17,7 @@ from crossl.data.doctor.finding import (
     LabelTable,
 )
 from crossl.data.doctor.text import counted, duration
+from crossl.files import write_whole
 from crossl.report.style import unit_text
 
 SHADE = 0.45
@@ -125,12 +125,7 @@ def build_doctor_page(diagnosis: Diagnosis, out: Path, *, name: str) -> Path:
     """
     html = render_diagnosis(diagnosis, name=name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(out, html.encode())
     return out
 
 

@@ -1,10 +1,10 @@
 """One self-contained page from a finished folder."""
 
-import os
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from crossl.files import working_in, write_whole
 from crossl.report import sections
 from crossl.report.blocks import Card, Section
 from crossl.report.load import Inputs, Row, load_inputs
@@ -40,15 +40,10 @@ def build_report(folder: Path) -> Path:
     Raises:
         FormatError: A file or key is missing or has the wrong shape; no page is written then.
     """
-    html = render(load_inputs(folder))
-    target = folder / PAGE
-    temporary = folder / f".{PAGE}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+    inputs = load_inputs(folder)
+    with working_in(folder, "is writing into this folder"):
+        write_whole(folder / PAGE, render(inputs).encode())
+    return folder / PAGE
 
 
 def render(inputs: Inputs) -> str:

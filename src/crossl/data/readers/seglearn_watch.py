@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from crossl.data.manifest import file_sha256
 from crossl.data.readers.card import STANDARD_GRAVITY, Card, motion_modality
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.readers.unpickle import NumpyUnpickler
 from crossl.data.recording import LabelInterval, Recording, Signal
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
+from crossl.files import file_sha256
 
 PACKAGE, VERSION = "seglearn", "1.2.5"
 FILE = "watch_dataset.npy"

@@ -1,0 +1,354 @@
+"""Files: written whole or not at all, signed, hashed, and by one process at a time.
+
+Whatever crossl writes goes through here. A file is written beside its place under a hidden name,
+handed to the disk, and then renamed: who reads it finds the old one or the new one, whenever the
+writer was killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from crossl.errors import DataError, FormatError
+
+LOG = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""Name of the lock within a folder that several commands may want to write into."""
+
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed here",
+}
+"""What the system answers where there is no room, and how it is told."""
+
+KEPT = "work so far is kept in "
+"""How a note begins that says what an interrupted command left for its next call."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+# --- whole or absent
+
+
+class _Raw(io.FileIO):
+    """Remembers why a write failed: torch and others put an error of their own in its place."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, and remember."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[io.BufferedWriter]:
+    """Open a file for writing that is whole or absent; one that is there is replaced at the end.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be written; names the file, whoever noticed.
+    """
+    partial = partial_of(path)
+    raw: _Raw | None = None
+    try:
+        raw = _Raw(partial, "wb")
+        with cast("io.BufferedWriter", io.BufferedWriter(raw)) as file:
+            yield file
+            sync(file)
+        partial.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, Exception) and raw is not None and raw.failed is not None:
+            raise _named(raw.failed, path) from error
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            raise _named(error, path) from error
+        raise
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that it is either whole or absent."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def partial_of(path: Path) -> Path:
+    """Name the file that becomes `path`: another one in every process that may write it."""
+    return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.partial")
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove files of killed processes that never became whole; none may be writing there."""
+    for leftover in folder.glob(".*.partial"):
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+
+
+def sync(file: io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper) -> None:
+    """Hand what was written to the disk."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file that is written, which Python does not know."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise _named(error, path) from error
+        raise
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    if error.errno is None:
+        return error
+    return OSError(error.errno, os.strerror(error.errno), str(path))
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Fill a temporary sibling folder, which becomes `out` only if nothing failed.
+
+    Leftovers of an earlier attempt that was killed are removed first.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.parent / f".{out.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(out)
+    except BaseException:  # Ctrl-C too: a folder is whole or absent
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+# --- by one process at a time
+
+
+@contextmanager
+def locked(lock: Path, place: Path, doing: str) -> Iterator[None]:
+    """Keep other processes out; the lock of one that was killed does not count.
+
+    Args:
+        lock: the file that is locked; it is there as long as somebody works.
+        place: what is worked on, to be named to who is refused.
+        doing: what is done, as in `is training in this folder`.
+
+    Raises:
+        DataError: another process holds it, or nothing can be written there.
+    """
+    descriptor = _take(lock, place, doing)
+    try:
+        told = {"pid": os.getpid(), "host": platform.node(), "doing": doing,
+                "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}  # fmt: skip
+        with suppress(OSError):  # on a full disk nobody learns who holds it
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, json.dumps(told).encode())
+        yield
+    finally:
+        with suppress(OSError):  # gone with its folder, perhaps
+            lock.unlink()
+        os.close(descriptor)
+
+
+def lock_beside(path: Path) -> Path:
+    """Name the lock of what does not exist yet, or is replaced as a whole."""
+    return path.with_name(f".{path.name}.lock")
+
+
+@contextmanager
+def working_in(folder: Path, doing: str) -> Iterator[None]:
+    """Make a folder if need be and keep other processes out of it.
+
+    A folder that was made and in which nothing was left is removed again.
+
+    Raises:
+        DataError: another process works in it, or it cannot be written to.
+    """
+    fresh = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder / LOCK, folder, doing):
+            remove_partial(folder)
+            yield
+    finally:
+        if fresh:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
+
+
+def _take(lock: Path, place: Path, doing: str) -> int:
+    """Return the descriptor of a locked file that still has its name."""
+    while True:
+        descriptor = _open(lock, place)
+        try:
+            if not _flock(descriptor, lock):
+                raise DataError(f"{place}: another process {_holder(descriptor, doing)}")
+            if _is_at(descriptor, lock):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # who held it has removed it meanwhile
+
+
+def _open(lock: Path, place: Path) -> int:
+    try:
+        try:
+            return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:  # somebody else's file, in a folder that is shared
+            return os.open(lock, os.O_RDONLY)
+    except OSError as error:
+        if error.errno is None or error.errno in (*FULL, errno.ENOTDIR):
+            raise
+        denied = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+        why = os.strerror(error.errno)
+        if error.errno in denied and not os.access(lock.parent, os.W_OK):
+            why = "it is read-only"
+        raise DataError(
+            f"{place}: cannot be written to, {why}; change its permissions or name another place"
+        ) from error
+
+
+def _flock(descriptor: int, lock: Path) -> bool:
+    """Lock an open file until it is closed; tell whether no other process had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: a second process is not noticed
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        LOG.info("%s: this file system has no locks; a second process is not noticed", lock)
+    return True
+
+
+def _is_at(descriptor: int, lock: Path) -> bool:
+    try:
+        there = lock.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
+
+
+def _holder(descriptor: int, doing: str) -> str:
+    """Tell what the holder wrote of itself, if it could."""
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        told = json.loads(os.read(descriptor, 4096))
+        who = f"process {told['pid']} on {told['host']}, since {told['since']}"
+        return f"{told['doing']}; wait for its end ({who})"
+    except (OSError, ValueError, TypeError, KeyError):
+        return f"{doing}; wait for its end"
+
+
+@contextmanager
+def telling_what_is_kept(place: Path, kept: Callable[[], bool]) -> Iterator[None]:
+    """Add to what ends the block where the work so far is kept, if some is.
+
+    Args:
+        place: where.
+        kept: tells whether there is something that the same command would go on from.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if kept():
+            error.add_note(f"{KEPT}{place}")
+        raise
+
+
+# --- signed
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file without reading it whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(values: Mapping[str, Any]) -> str:
+    """Hash JSON values in their one canonical spelling, leaving out a key `sha256`."""
+    rest = {key: value for key, value in values.items() if key != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_signed_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON values with their hash; whole or not at all."""
+    text = json.dumps({**values, "sha256": json_sha256(values)}, indent=1)
+    write_whole(path, f"{text}\n".encode())
+
+
+def read_signed_json(path: Path, *, what: str, fmt: str, version: int, cure: str) -> dict[str, Any]:
+    """Read a JSON file that carries its format, version and hash.
+
+    Args:
+        path: the file.
+        what: it describes, such as `store`.
+        fmt: the format it must name.
+        version: the version it must have.
+        cure: what to do where it is not as it should be, as the end of a sentence.
+
+    Raises:
+        FormatError: missing, damaged, altered, or of another format or version.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path.parent}: is no {what}, it has no {path.name}; {cure}")
+    values = read_json(path, cure=cure)
+    if not isinstance(values, dict) or values.get("format") != fmt:
+        raise FormatError(f"{path}: does not describe a {what}, expected format '{fmt}'; {cure}")
+    if values.get("version") != version:
+        raise FormatError(
+            f"{path}: is a {what} of version {values.get('version')}; this crossl reads version "
+            f"{version}, {cure}"
+        )
+    if values.get("sha256") != json_sha256(values):
+        raise FormatError(f"{path}: was altered, its hash does not match; {cure}")
+    return values
+
+
+def read_json(path: Path, *, cure: str) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = str(error) or type(error).__name__
+        raise FormatError(f"{path}: is damaged, not JSON ({why}); {cure}") from error
