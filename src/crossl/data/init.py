@@ -105,6 +105,8 @@ def _alike(folder: Path, draft: _Draft) -> list[list[FileContent]]:
         opened += 1
         try:
             content = open_file(folder / name)
+            taken = tuple(stream for stream in content.streams if not stream.aside)
+            content = replace(content, streams=taken)
         except DataError as error:
             draft.skipped.append(str(error).replace(f"{folder}/", ""))
             continue

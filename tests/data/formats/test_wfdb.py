@@ -119,10 +119,13 @@ def test_annotations_without_text_are_no_labels(written):
         LabelInterval(0.1, 0.7, "(N"), LabelInterval(0.7, 1.0, "(AFIB"))  # fmt: skip
 
 
-def test_damaged_annotations_are_refused(written):
+def test_damaged_annotations_are_refused_and_leave_the_signals(written):
     written.with_suffix(".atr").write_bytes(b"\x01\xfc\xff")
-    with pytest.raises(DataError, match=f"^{written.with_suffix('.atr')}: is cut off: "):
-        open_file(written)
+    content = open_file(written)
+    assert content.streams[0].load(["a"]).shape == (20, 1)
+    why = "is cut off: an annotation goes on until byte 6 and the file has 3"
+    with pytest.raises(DataError, match=rf"cannot be read: {written.parent}/r.atr: {why}"):
+        content.check_labels()
 
 
 def test_a_corrupted_file_fails_its_checksum(real_data, tmp_path):

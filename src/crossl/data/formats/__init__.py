@@ -63,6 +63,7 @@ class Stream:
         timestamps_s: (length,) where the format carries a time per sample of its own.
         load_text: reads one column as text; None where the format has only numbers.
         zoneless: columns of dates without a zone, which `load` counts as if they were UTC.
+        aside: is taken only where a mapping names it: beats between signals, for example.
         beside: columns that can be loaded and are no values, such as the times in a long table.
     """
 
@@ -76,6 +77,7 @@ class Stream:
     timestamps_s: NDArray[np.float64] | None = None
     load_text: Callable[[str], NDArray[np.str_]] | None = None
     zoneless: tuple[str, ...] = ()
+    aside: bool = False
     beside: tuple[str, ...] = ()
 
 
@@ -109,6 +111,15 @@ class FileContent:
         if column in self.left_out:
             raise DataError(f"{self.path}: '{column}' cannot be read: {self.left_out[column]}")
 
+    def check_labels(self) -> None:
+        """Refuse annotations that are damaged, though the signals are not.
+
+        Raises:
+            DataError: they cannot be read; says why.
+        """
+        if fault := self.about.get("label_fault"):
+            raise DataError(f"{self.path}: its annotations cannot be read: {fault}")
+
     def stream(self, name: str | None) -> Stream:
         """Return a stream by name; without one, the only one.
 
@@ -121,6 +132,7 @@ class FileContent:
                 return self.streams[0]
             raise DataError(f"{self.path}: holds streams {', '.join(names)}; name one of them")
         if name not in names:
+            self.check_readable(name)
             left_out = [str(one) for one in self.about.get("left_out", ())]
             if told := [one for one in left_out if one.split(" ")[0] == name]:
                 raise DataError(f"{self.path}: '{name}' is no signal, got {told[0]}")

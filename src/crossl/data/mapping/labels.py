@@ -64,6 +64,7 @@ def source_labels(
     if entry.intervals is not None:
         found = _table(source, content, names, zones)
     elif entry.annotations:
+        content.check_labels()
         found = [
             LabelInterval(one.start_s + source.offset_s, one.end_s + source.offset_s, one.label)
             for one in annotated(content, names)

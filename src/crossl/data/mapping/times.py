@@ -55,6 +55,8 @@ def started(source: Source, content: FileContent, zones: Zones) -> FileContent:
     """
     timezone = source.entry.timezone
     kind = source.entry.format or format_of(source.path)
+    if content.about.get("local_start"):
+        return _local_starts(source, content, zones)
     if timezone is None or kind not in ("edf", "wfdb") or source.entry.clock is not None:
         return content
     told = content.about.get("start")
@@ -77,6 +79,38 @@ def started(source: Source, content: FileContent, zones: Zones) -> FileContent:
     )
 
 
+def _local_starts(source: Source, content: FileContent, zones: Zones) -> FileContent:
+    """Put sensors that begin with a date without a zone on the clock that the mapping's zone tells.
+
+    Without one they stay as if in UTC, and the zones are told.
+    """
+    timezone = source.entry.timezone
+    if timezone is None:
+        first = min(stream.start_s for stream in content.streams)
+        zones.local.setdefault(source.path.name, shown(first))
+        return content
+
+    def unix(time_s: float) -> float:
+        where = f"{source.path}: time"
+        return float(to_unix(where, np.array([time_s]), timezone, zones.notes)[0])
+
+    moved = [
+        replace(
+            one,
+            start_s=unix(one.start_s),
+            timestamps_s=None if one.timestamps_s is None
+            else one.timestamps_s + (unix(one.start_s) - one.start_s),
+        )
+        for one in content.streams
+    ]  # fmt: skip
+    labels = tuple(
+        replace(one, start_s=unix(one.start_s), end_s=unix(one.end_s)) for one in content.labels
+    )
+    about = {key: value for key, value in content.about.items() if key != "local_start"}
+    about["notes"] = [note for note in about.get("notes", ()) if "`timezone:`" not in note]
+    return replace(content, streams=tuple(moved), labels=labels, about=about)
+
+
 def clock_seconds(
     source: Source, content: FileContent, stream: Stream, zones: Zones
 ) -> NDArray[np.float64] | None:
@@ -95,7 +129,7 @@ def clock_seconds(
         first = stream.start_s
         if stream.timestamps_s is not None and len(stream.timestamps_s):
             first = float(stream.timestamps_s[0])
-        if first >= ABSOLUTE_S:
+        if first >= ABSOLUTE_S and not content.about.get("local_start"):
             zones.instants.setdefault(source.path.name, "count from 1970")
         return stream.timestamps_s
     place = locate_clock(content, source.entry.clock, stream)

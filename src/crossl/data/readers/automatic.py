@@ -238,7 +238,7 @@ def _examine(path: Path, format_name: str, assumed: _Assumed) -> _Found | None:
     signals: dict[str, SignalEntry] = {}
     modalities: dict[str, ModalityEntry] = {}
     assumed.left_out += [f"{path.name}: {one}, {why}" for one, why in content.left_out.items()]
-    for stream in content.streams:
+    for stream in [one for one in content.streams if not one.aside]:
         rate_hz = stream.rate_hz
         if rate_hz is None or stream.length < 2:
             assumed.left_out.append(f"{path.name}: stream {stream.name}, of no regular rate")
@@ -262,6 +262,8 @@ def _examine(path: Path, format_name: str, assumed: _Assumed) -> _Found | None:
 
 
 def _labels(content: FileContent, assumed: _Assumed) -> tuple[str, ...]:
+    if fault := content.about.get("label_fault"):
+        assumed.left_out.append(f"annotations of {content.path.name}, {fault}")
     try:
         check_overlap(str(content.path), content.labels)
     except DataError:

@@ -166,6 +166,7 @@ def _signals(
 def _labels(path: Path, content: FileContent) -> tuple[LabelInterval, ...]:
     if not path.is_file():
         raise DataError(f"{path}: does not exist; the official data set has it")
+    content.check_labels()
     unknown = {one.label for one in content.labels} - set(CARD.classes)
     if unknown or len(content.labels) != MARKS:
         what = f"'{min(unknown)}'" if unknown else f"{len(content.labels)} states"

@@ -133,7 +133,10 @@ def open_file(path: Path) -> FileContent:
             f"{path.name} does not tell the gain of every signal; {DEFAULT_GAIN:g} steps per unit "
             "count, as the format says: values are no measured ones"
         )
-    labels, told = _labels(path, header, frames)
+    try:
+        labels, told = _labels(path, header, frames)
+    except DataError as error:
+        labels, told = (), {"label_fault": str(error)}
     about: dict[str, Any] = {
         "record": header.name,
         "start": header.start,
