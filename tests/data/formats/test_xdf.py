@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from crossl.data.formats import open_file
+from crossl.data.mapping.labels import Names, annotated
 from crossl.data.recording import LabelInterval, Signal
 from crossl.errors import DataError
 
@@ -175,6 +176,19 @@ def test_other_columns_of_markers_are_told_of(tmp_path):
         "a.xdf: markers 'task' have 3 columns; labels are made of the first, '0', left out: "
         "1 (easy, hard); 2 (1, 2)"
     ]
+
+
+def test_a_marker_that_is_no_class_ends_none_and_an_empty_one_ends_all(tmp_path):
+    times, rows = paused(10, 31.0, 38.0)
+    texts = [(text,) for text in ("rest", "blink", "walk", "blink", "")]
+    marks = [100.0, 110.0, 120.0, 130.0, 140.0], texts
+    sounds = [105.0, 115.0], ["beep", "beep"]
+    streams = [("ACC", "double64", 10, times, rows), ("task", "string", 0, *marks),
+               ("sounds", "string", 0, *sounds)]  # fmt: skip
+    content = open_file(record(tmp_path / "a.xdf", streams))
+    names = Names(["rest", "walk"])
+    kept = [one for one in annotated(content, names) if names.keeps(one.label)]
+    assert kept == [LabelInterval(100.0, 120.0, "rest"), LabelInterval(120.0, 140.0, "walk")]
 
 
 # --- lengths and counts

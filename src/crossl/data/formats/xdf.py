@@ -78,7 +78,8 @@ def open_file(path: Path) -> FileContent:
         )
     if notes:
         about["notes"] = notes
-    return FileContent(path, tuple(streams), labels=_labels(streams, markers), about=about)
+    labels, open_ended = _labels(streams, markers)
+    return FileContent(path, tuple(streams), labels, about, open_ended=open_ended)
 
 
 @contextmanager
@@ -258,15 +259,22 @@ def _load(
 
 def _labels(
     streams: Sequence[Stream], markers: Sequence[dict[str, Any]]
-) -> tuple[LabelInterval, ...]:
+) -> tuple[tuple[LabelInterval, ...], dict[int, str]]:
+    """Return labels, each until the next marker of its stream, an empty one too.
+
+    And in which list each stands: an empty marker ends one, so that nothing lasts beyond it.
+    """
     ends = [s.timestamps_s[-1] for s in streams if s.timestamps_s is not None]
-    labels = []
-    for one in markers:
+    found: list[tuple[LabelInterval, str]] = []
+    for number, one in enumerate(markers):
         times = np.asarray(one["time_stamps"], dtype=np.float64)
         if not len(times):
             continue
+        part = 0
         for begin, end, row in zip(times, [*times[1:], max(ends)], one["time_series"], strict=True):
             text = str(row[0]).strip()
+            part += not text
             if text and end > begin:
-                labels.append(LabelInterval(float(begin), float(end), text))
-    return tuple(sorted(labels, key=lambda label: label.start_s))
+                found.append((LabelInterval(float(begin), float(end), text), f"{number}.{part}"))
+    found.sort(key=lambda pair: pair[0].start_s)
+    return tuple(label for label, _ in found), {n: part for n, (_, part) in enumerate(found)}
