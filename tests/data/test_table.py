@@ -11,6 +11,7 @@ import yaml
 
 from crossl.data.formats import open_file
 from crossl.data.formats.csv import sniff
+from crossl.data.init import init_mapping
 from crossl.data.mapping import load_mapping, read_recording
 from crossl.data.mapping.table import TableEntry
 from crossl.data.mapping.times import guess_date_format, read_dates
@@ -156,3 +157,67 @@ def test_batches_of_one_time_are_spread_and_told_of(tmp_path):
     assert any(
         "acc: 180 of 200 samples have the time of the one before" in n for n in recording.notes
     )
+
+
+# --- what `data init` makes of them
+
+
+def as_init(root, rows, names="t;x;y;z", *, sep=";"):
+    (root / "anna").mkdir(parents=True)
+    text = "\n".join([names, *rows]).replace(";", sep) + "\n"
+    (root / "anna" / "watch.csv").write_bytes(text.encode("cp1252"))
+    mapping = init_mapping(root)
+    written = mapping.read_text()
+    values = yaml.safe_load(written)
+    return written, values["files"][0], values
+
+
+def clocked(cells):
+    return [f"{cell};{n % 7 / 10};{n % 5 / 10};{1 + n % 3 / 10}" for n, cell in enumerate(cells)]
+
+
+@pytest.mark.parametrize(("cells", "unit", "table"), [
+    ([f"{45443.375 + n / 86400 / 50:.10f}" for n in range(300)], "excel_days", None),
+    ([f"31.05.2024 09:30:{n // 50:02},{n % 50 * 20:03}" for n in range(300)], "datetime",
+     {"date_format": "%d.%m.%Y %H:%M:%S,%f"}),
+    ([f"{23 * (n < 150):02}:{59 * (n < 150):02}:{57 * (n < 150) + n // 50 % 3:02}.{n % 50 * 20:03}"
+      for n in range(300)], "datetime", {"date_format": "%H:%M:%S.%f"}),
+    ([f"{n / 50:.2f}" for n in range(300)], "s", None),
+])  # fmt: skip
+def test_init_writes_the_clock_and_the_table_that_it_sees(tmp_path, cells, unit, table):
+    _, entry, values = as_init(tmp_path / "study", clocked(cells))
+    assert (entry["clock"], entry["clock_unit"], entry.get("table")) == ("t", unit, table)
+    assert {m["rate_hz"] for m in values["modalities"].values()} == {50}
+    mapped = load_mapping(tmp_path / "study" / "recordings.yaml")
+    assert (
+        len(next(iter(read_recording(mapped.plans[0], mapped.rules).signals.values())).values)
+        == 300
+    )
+
+
+def test_init_writes_lines_above_and_encoding_and_reads_what_it_wrote(tmp_path):
+    names = "Gerät\nfür alle\nt;x;y;z"
+    _, entry, _ = as_init(tmp_path / "study", clocked([f"{n / 50:.2f}" for n in range(300)]), names)
+    assert entry["table"] == {"encoding": "cp1252", "skip_lines": 2}
+    mapped = load_mapping(tmp_path / "study" / "recordings.yaml")
+    assert read_recording(mapped.plans[0], mapped.rules).end_s == pytest.approx(6.0)
+
+
+def test_init_names_the_cell_that_keeps_a_column_from_being_read(tmp_path):
+    rows = clocked([f"{n / 50:.2f}" for n in range(300)])
+    rows[123] = "2.46;0.1;oops;1.0"
+    written, _, _ = as_init(tmp_path / "study", rows)
+    assert re.search(
+        r"# y is NOT READ, .*watch.csv: line 125, column 'y' holds 'oops'; .*missing", written
+    )
+
+
+def test_days_of_excel_read_as_seconds_are_told(tmp_path):
+    rows = [f"{45443.375 + n / 86400 / 2:.10f};{n / 100}".replace(".", ",") for n in range(100)]
+    with pytest.raises(
+        DataError, match="its clock counts days, as Excel does; say `clock_unit: excel"
+    ):
+        study(tmp_path, "t;x\n" + "\n".join(rows) + "\n")
+    clock = "clock_unit: excel_days"
+    recording = study(tmp_path, "t;x\n" + "\n".join(rows) + "\n", clock)
+    assert len(recording.signals["acc"].values) == 100

@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from crossl.data.formats import FileContent, Stream, format_of, open_file
+from crossl.data.formats import FileContent, Stream, format_of
+from crossl.data.formats.numbers import CellError
+from crossl.data.formats.sniff import open_sniffed
 from crossl.data.mapping.guess import clean, group_columns
 from crossl.data.mapping.load import MAPPING_NAMES
-from crossl.data.mapping.measure import find_clock, guess_rate, guess_unit, rate_in_name
+from crossl.data.mapping.measure import Clock, find_clock, guess_rate, guess_unit, rate_in_name
 from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.data.mapping.plan import find_sources
 from crossl.data.units import parse_unit
@@ -35,6 +37,8 @@ MAX_OPENED = 300
 MAX_RATES = 5
 MAX_CLASSES = 50
 MAX_STREAMS = 30
+MAX_BAD = 0.05
+"""Share of cells that are no numbers, below which a column is one of numbers all the same."""
 
 
 @dataclass
@@ -104,7 +108,7 @@ def _alike(folder: Path, draft: _Draft) -> list[list[FileContent]]:
             break
         opened += 1
         try:
-            content = open_file(folder / name)
+            content = open_sniffed(folder / name)
             taken = tuple(stream for stream in content.streams if not stream.aside)
             content = replace(content, streams=taken)
         except DataError as error:
@@ -128,6 +132,7 @@ def _add_kind(draft: _Draft, kind: Kind, contents: Sequence[FileContent]) -> Non
     stream = content.streams[0] if content.streams else None
     intervals = _intervals(stream) if stream and len(content.streams) == 1 else None
     if intervals:
+        lines += _table_keys(content)
         draft.files += [*lines, f"    intervals: {intervals}   # guessed by names; correct me"]
         return
     signals: list[str] = []
@@ -162,6 +167,41 @@ def _intervals(stream: Stream) -> str | None:
     return f"{{{pairs}, unit: {unit}}}"
 
 
+def _table_keys(content: FileContent, date_format: str | None = None) -> list[str]:
+    """Write how a table of text is written, where that is not found without."""
+    keys = {**content.about.get("table", {})} | (
+        {"date_format": date_format} if date_format else {}
+    )
+    if not keys:
+        return []
+    return [
+        f"    table: {json.dumps(keys, ensure_ascii=False)}   # guessed: how the text is written"
+    ]
+
+
+def _written(
+    content: FileContent, stream: Stream, texts: Sequence[str], clock: Clock | None
+) -> Iterator[str]:
+    """Write how a table is written, and its clock."""
+    yield from _table_keys(content, clock.date_format if clock else None)
+    yield from _bad_cells(stream, texts)
+    if clock is not None:
+        yield f"    clock: {_quoted(clock.column)}   # guessed by name; it increases"
+        yield f"    clock_unit: {clock.unit}   # guessed; correct me"
+
+
+def _bad_cells(stream: Stream, texts: Sequence[str]) -> Iterator[str]:
+    """Name the first cell that makes a column of numbers one of text."""
+    for column in texts:
+        try:
+            stream.load([column])
+        except CellError as error:
+            if error.bad <= MAX_BAD * error.given:
+                yield f"    # {_quoted(column)} is NOT READ, one cell is no number: {error}"
+        except DataError:
+            continue
+
+
 def _text_columns(stream: Stream) -> list[str]:
     out = []
     for column in stream.columns:
@@ -178,9 +218,7 @@ def _table(
     """Describe a table: its clock, labels and signals."""
     texts = _text_columns(stream)
     clock = find_clock(stream, texts)
-    if clock is not None:
-        lines.append(f"    clock: {_quoted(clock.column)}   # guessed by name; it increases")
-        lines.append(f"    clock_unit: {clock.unit}   # guessed; correct me")
+    lines += _written(contents[0], stream, texts, clock)
     label = None if "{label}" in kind.pattern else _label_column(stream, texts)
     if label is not None:
         lines.append(f"    label: {_quoted(label)}   # guessed: a label per sample")

@@ -28,6 +28,8 @@ Phones stamp two samples with one time so often that a tenth of them are lost (s
 more share theirs, as with stamps in whole seconds, they came in batches, which are spread.
 """
 
+DAY_S = 86400.0
+
 LEAST_BATCHES = 3
 """Batches that tell how long one lasts."""
 
@@ -121,6 +123,8 @@ def refuse_rate(where: str, estimated: float, rate_hz: float) -> None:
     if abs(estimated - rate_hz) <= RATE_TOLERANCE * rate_hz:
         return
     cure = "correct the declared rate or ask for resampling"
+    if abs(estimated / DAY_S - rate_hz) <= RATE_TOLERANCE * rate_hz:
+        cure = "its clock counts days, as Excel does; say `clock_unit: excel_days`"
     for power in (1e3, 1e6, 1e9):  # seconds read as milliseconds, or the other way round
         for factor in (power, 1 / power):
             if abs(estimated * factor - rate_hz) <= RATE_TOLERANCE * rate_hz:

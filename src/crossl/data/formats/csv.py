@@ -80,6 +80,7 @@ def open_file(path: Path, told: TableFormat = AS_FOUND) -> FileContent:
         "separator": layout.separator,
         "decimal_comma": layout.decimal == ",",
         "header": layout.header,
+        "table": _keys(lines, layout),
     }
     notes = _notes(path, lines, layout)
     return FileContent(path, streams=(stream,), about=about | ({"notes": notes} if notes else {}))
@@ -89,7 +90,8 @@ def sniff(path: Path) -> dict[str, Any]:
     """Return the keys of a mapping's `table:` block that say how a table is written.
 
     For `data init`: only what is not the usual, such as lines above the names or a comma for
-    decimals with points for thousands. Of text that is no UTF-8 the encoding is a guess.
+    decimals with points for thousands. Of text that is no UTF-8 the encoding is a guess. Without
+    an encoding they are what an opened table's `about["table"]` has.
 
     Args:
         path: the file.
@@ -98,14 +100,17 @@ def sniff(path: Path) -> dict[str, Any]:
         DataError: it is no table, whatever is told of it.
     """
     keys: dict[str, Any] = {}
-    start = _unpacked(path)[:4]
-    if start[:2] not in UTF_16:
+    data = _unpacked(path)
+    if data[:2] not in UTF_16:
         try:
-            _decoded(path, _unpacked(path), AS_FOUND)
+            _decoded(path, data, AS_FOUND)
         except DataError:
-            keys["encoding"] = "utf-16" if b"\0" in start else "cp1252"
-    told = TableFormat(**keys)
-    lines, layout = _read(path, told)
+            keys["encoding"] = "utf-16" if b"\0" in data[:4] else "cp1252"
+    return keys | _keys(*_read(path, TableFormat(**keys)))
+
+
+def _keys(lines: Lines, layout: Layout) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
     if layout.above:
         keys["skip_lines"] = int(lines.numbers[0]) - 1
     if layout.thousands:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from crossl.data.formats import Stream
 from crossl.data.mapping.entries import SECONDS, ClockUnit
 from crossl.data.mapping.guess import clean
-from crossl.data.mapping.times import parse_datetimes
-from crossl.data.timing import estimate_rate, put_in_order
+from crossl.data.mapping.times import guess_dates
+from crossl.data.timing import LEAST_BATCHES, estimate_rate, put_in_order
 from crossl.data.units import parse_unit
 from crossl.errors import DataError
 
@@ -31,11 +31,13 @@ class Clock:
         column: its name.
         unit: of its numbers, or `datetime`.
         times_s: seconds.
+        date_format: of dates that are not ISO 8601, for `strptime`.
     """
 
     column: str
     unit: ClockUnit
     times_s: NDArray[np.float64]
+    date_format: str | None = None
 
 
 def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
@@ -49,9 +51,10 @@ def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
         name = clean(column)
         if not CLOCK.fullmatch(name):
             continue
-        if column in texts:
+        date_format = None
+        if column in texts and stream.load_text is not None:
             try:
-                times = parse_datetimes(column, stream.load_text(column))  # type: ignore[misc]
+                times, date_format = guess_dates(column, stream.load_text(column))
             except DataError:
                 continue
             unit: ClockUnit = "datetime"
@@ -59,13 +62,24 @@ def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
             raw = stream.load([column])[:, 0]
             unit = _clock_unit(name, raw)
             times = raw * SECONDS[unit]
-        if len(times) > 1 and np.isfinite(times).all() and (np.diff(times) > 0).mean() >= 0.8:
-            return Clock(column, unit, times)
+        if _goes_on(times):
+            return Clock(column, unit, times, date_format)
     return None
+
+
+def _goes_on(times_s: NDArray[np.float64]) -> bool:
+    """Tell whether times increase, but for a few, or never go back, as of batches."""
+    if len(times_s) < 2 or not np.isfinite(times_s).all():
+        return False
+    steps = np.diff(times_s)
+    batches = bool((steps >= 0).all() and (steps > 0).sum() >= LEAST_BATCHES)
+    return batches or float((steps > 0).mean()) >= 0.8
 
 
 def _clock_unit(name: str, raw: NDArray[np.float64]) -> ClockUnit:
     """Guess by the name, then by the size of times since 1970, then by steps."""
+    if looks_like_excel(raw):
+        return "excel_days"
     hints: tuple[tuple[str, ClockUnit], ...] = (
         (r".*_ms|.*milli.*|ms", "ms"), (r".*_us|.*micro.*|us", "us"),
         (r".*_ns|.*nano.*|ns", "ns"), (r".*_s|.*_sec|.*seconds?", "s"),
@@ -84,6 +98,25 @@ def _clock_unit(name: str, raw: NDArray[np.float64]) -> ClockUnit:
     if finite[0] >= 1e8 or step <= 1:
         return "s"
     return "ms" if step < 2e3 else "us" if step < 2e6 else "ns"
+
+
+def looks_like_excel(raw: NDArray[np.float64], least: int = 2) -> bool:
+    """Tell whether numbers are days since 1900, of 2009 to 2064, in steps of less than 10 seconds.
+
+    Args:
+        raw: (time,) numbers of a column of times; as seconds they would be 10 kHz or faster.
+        least: numbers that are needed.
+
+    Examples:
+        >>> looks_like_excel(45443.375 + np.arange(9) / 864000), looks_like_excel(np.arange(9.0))
+        (True, False)
+    """
+    finite = raw[np.isfinite(raw)]
+    if len(finite) < least or not ((finite > 40_000) & (finite < 60_000)).all():
+        return False
+    steps = np.diff(finite)
+    steps = steps[steps > 0]
+    return bool(len(steps) and np.median(steps) < 1e-4)
 
 
 def guess_rate(times_s: NDArray[np.float64]) -> float | None:

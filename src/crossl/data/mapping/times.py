@@ -24,6 +24,9 @@ DAY_S = 86400.0
 DAY = re.compile(r"%[djaAxcsDFuw]")
 """Letters of strptime that tell a day."""
 
+SOME_CELLS = 500
+"""Cells by which the format of dates is guessed."""
+
 DATES = ("%d.%m.%Y ", "%d/%m/%Y ", "%m/%d/%Y ", "%d-%m-%Y ", "%m-%d-%Y ", "%Y/%m/%d ", "%Y.%m.%d ",
          "%d.%m.%y ", "%m/%d/%y ", "%d/%m/%y ", "%d %b %Y ", "%b %d %Y ", "")  # fmt: skip
 TIMES = ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
@@ -219,9 +222,7 @@ def _dates(
     out[rows], zoned = read_dates(where, cells[rows], rows + 1, date_format)
     if date_format is None or DAY.search(date_format):
         return out, zoned
-    out[rows] = out[rows] % DAY_S  # strptime puts them into 1900
-    steps = np.diff(out[rows], prepend=out[rows][:1])
-    out[rows] += np.cumsum(steps < -DAY_S / 2) * DAY_S
+    out[rows] = _past_midnight(out[rows])
     return out, None
 
 
@@ -236,6 +237,34 @@ def parse_datetimes(where: str, text: NDArray[np.str_]) -> NDArray[np.float64]:
         [86401.5]
     """
     return read_dates(where, text, np.arange(1, len(text) + 1))[0]
+
+
+def guess_dates(where: str, text: NDArray[np.str_]) -> tuple[NDArray[np.float64], str | None]:
+    """Read dates with times, in ISO 8601 or a way that is guessed.
+
+    Args:
+        where: names the column in messages.
+        text: (time,).
+
+    Returns:
+        (time,) seconds since 1970, or since midnight for times of day; the format that was
+        guessed, None for ISO 8601.
+
+    Raises:
+        DataError: a cell is no date, or nothing tells day from month.
+    """
+    guess = None
+    if len(text) and _date(str(text[0])) is None:
+        guess = guess_date_format(text[:SOME_CELLS].tolist())
+    times = read_dates(where, text, np.arange(1, len(text) + 1), guess)[0]
+    return _past_midnight(times) if guess and not DAY.search(guess) else times, guess
+
+
+def _past_midnight(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Let times of day go on where they pass midnight."""
+    times_s = times_s % DAY_S  # strptime puts them into 1900
+    back = np.diff(times_s, prepend=times_s[:1]) < -DAY_S / 2
+    return np.asarray(times_s + np.cumsum(back) * DAY_S)
 
 
 def read_dates(
