@@ -11,22 +11,14 @@ from pathlib import Path
 import pytest
 
 import crossl
-from crossl import config
+from crossl.config import load_config
 from crossl.data.readers import READERS
+from crossl.registry import SORTS
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "src" / "crossl").rglob("*.py"))
-KINDS = sorted(
-    block.model_fields["kind"].default
-    for block in (
-        config.TcnConfig,
-        config.StridedConfig,
-        config.MlpConfig,
-        config.PredictiveConfig,
-        config.PaperMethodConfig,
-        config.CrosslMethodConfig,
-    )
-)
+load_config()  # registers what crossl has
+KINDS = sorted(name for registry in SORTS.values() for name in registry)
 
 
 def read(name: str) -> str:

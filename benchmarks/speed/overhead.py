@@ -72,7 +72,7 @@ def bare_steps(recipe: str, source: WindowSource) -> list[float]:
     model = build_model(config, MODALITIES, window_s=WINDOW_S, seed=0)
     method: Any = build_method(config, model, seed=0)
     method.train()
-    optimizer, _ = build_optimizer(config.schedule.build(), method, STEPS)
+    optimizer, _ = build_optimizer(config.schedule, method, STEPS)
     chosen = training_batches(ROWS, BATCH, seed=0, epoch=0)
     batches = [collate(source, rows) for rows in chosen]
     generator, times = torch.Generator().manual_seed(0), []
@@ -135,7 +135,7 @@ def whole_steps(
     with Stopwatch(Pretraining) as watch:
         pretrain(
             build_method(config, model, seed=0), source, train=np.arange(windows),
-            validation=np.arange(windows, windows + 8), schedule=config.schedule.build(),
+            validation=np.arange(windows, windows + 8), schedule=config.schedule,
             seed=0, out=folder,
         )  # fmt: skip
     steps = np.diff(watch.ends)

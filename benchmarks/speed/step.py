@@ -74,7 +74,7 @@ class CrosslStep:
         config: RunConfig = load_config(None, base=recipe, overrides=[])
         model = build_model(config, modalities, window_s=length / 100, seed=0)
         self.method = build_method(config, model, seed=0).train().to(device)
-        self.optimizer, _ = build_optimizer(config.schedule.build(), self.method, 400)
+        self.optimizer, _ = build_optimizer(config.schedule, self.method, 400)
         self.generator = torch.Generator(device).manual_seed(0)
         self.names = [m.name for m in modalities]
         self.device, self.kind = device, kind

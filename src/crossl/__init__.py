@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crossl.data.windows import WindowSpec
     from crossl.errors import CrosslError
     from crossl.estimator import CroSSL, Windows
+    from crossl.registry import register
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOME = {
     "Store": "crossl.data.store",
     "WindowSpec": "crossl.data.windows",
     "Windows": "crossl.estimator",
+    "register": "crossl.registry",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Store",
     "WindowSpec",
     "Windows",
+    "register",
 ]
 
 

@@ -141,7 +141,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                 source,
                 train=train,
                 validation=validation,
-                schedule=config.schedule.build(),
+                schedule=config.schedule,
                 seed=config.seed,
                 out=Path(scratch),
             )

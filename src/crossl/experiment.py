@@ -116,7 +116,7 @@ class FoldRunner:
             self.store,
             train=self.fold.train,
             validation=self.fold.validation,
-            schedule=self.config.schedule.build(),
+            schedule=self.config.schedule,
             seed=self.config.seed,
             out=self.out,
             resume=True,
@@ -205,7 +205,7 @@ class FoldRunner:
                 self.store.label,
                 train=rows,
                 validation=self.fold.validation,
-                settings=self.config.finetuning.build(),
+                settings=self.config.finetuning,
                 seed=seed,
                 probe=probe,
             )

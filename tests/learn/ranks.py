@@ -57,7 +57,7 @@ def job_step(ranks: Ranks, request: Request) -> dict[str, Any]:
     rows = np.array(request["rows"])
     method.model.standardiser.fit(store, rows)
     pretraining = Pretraining(
-        method, config.schedule.build(), source=store, train=rows, validation=rows, seed=0,
+        method, config.schedule, source=store, train=rows, validation=rows, seed=0,
         out=Path(request["out"]),
     )  # fmt: skip
     pretraining.to(getattr(torch, request["dtype"]))
@@ -87,7 +87,7 @@ def job_pretrain(ranks: Ranks, request: Request) -> dict[str, Any]:
     try:
         model = pretrain(
             method, store, train=np.array(request["rows"]), resume=True, seed=0,
-            validation=np.array(request["validation"]), schedule=config.schedule.build(),
+            validation=np.array(request["validation"]), schedule=config.schedule,
             out=Path(request["out"]), processes=Processes(devices=ranks.world),
         )  # fmt: skip
     except TrainingError as error:

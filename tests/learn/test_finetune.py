@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +60,7 @@ def test_fine_tuning_changes_a_copy_and_learns_the_task(
 
 
 def test_the_same_seed_fine_tunes_to_the_same_bits(tune: Tune) -> None:
-    short = replace(QUICK, steps=3)
+    short = QUICK.model_copy(update={"steps": 3})
     (one, first), (two, second), (other, _) = (tune(settings=short, seed=s) for s in (0, 0, 1))
     torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
     np.testing.assert_array_equal(first.weight, second.weight)
@@ -70,7 +69,8 @@ def test_the_same_seed_fine_tunes_to_the_same_bits(tune: Tune) -> None:
 
 
 def test_unlabelled_rows_are_left_out_of_fine_tuning(tune: Tune, store: Store, fold: Fold) -> None:
-    short, labelled = replace(QUICK, steps=3), fold.train[store.label[fold.train] >= 0]
+    short = QUICK.model_copy(update={"steps": 3})
+    labelled = fold.train[store.label[fold.train] >= 0]
     assert len(labelled) < len(fold.train)
     (one, head), (two, _) = tune(settings=short), tune(settings=short, train=labelled)
     np.testing.assert_array_equal(head.classes, [0, 1, 2])
@@ -79,7 +79,7 @@ def test_unlabelled_rows_are_left_out_of_fine_tuning(tune: Tune, store: Store, f
 
 def test_fewer_labels_than_a_batch_are_enough(tune: Tune, store: Store) -> None:
     train = np.array([np.flatnonzero(store.label == one)[0] for one in (0, 2)])
-    _, head = tune(settings=replace(QUICK, steps=2), train=train)
+    _, head = tune(settings=QUICK.model_copy(update={"steps": 2}), train=train)
     np.testing.assert_array_equal(head.classes, [0, 2])
     assert set(head.predict(np.eye(head.weight.shape[1], dtype=np.float32))) <= {0, 2}
 
@@ -122,21 +122,21 @@ def test_a_fine_tuning_loss_that_is_not_finite_is_refused(
 def test_every_setting_of_fine_tuning_is_used(
     change: dict[str, object], tune: Tune, tuned_once: dict[str, torch.Tensor]
 ) -> None:
-    tuned, _ = tune(settings=replace(QUICK, steps=3, **change))  # type: ignore[arg-type]
+    tuned, _ = tune(settings=QUICK.model_copy(update={"steps": 3, **change}))  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
         torch.testing.assert_close(tuned.state_dict(), tuned_once, rtol=1e-6, atol=1e-8)
 
 
 @pytest.fixture
 def tuned_once(tune: Tune) -> dict[str, torch.Tensor]:
-    return tune(settings=replace(QUICK, steps=3))[0].state_dict()
+    return tune(settings=QUICK.model_copy(update={"steps": 3}))[0].state_dict()
 
 
 def test_training_that_only_harms_is_not_kept(
     tune: Tune, model: CrossModalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.9, 0.1, 0.2))
-    kept, _ = tune(settings=replace(QUICK, steps=2, evaluations=2))
+    kept, _ = tune(settings=QUICK.model_copy(update={"steps": 2, "evaluations": 2}))
     torch.testing.assert_close(kept.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
@@ -150,7 +150,9 @@ def test_the_best_evaluation_is_kept(tune: Tune, monkeypatch: pytest.MonkeyPatch
     kept = []
     for after in ((0.1, 0.9, 0.5, 0.9), (0.0, 0.9, 0.1, 0.2), (0.1, 0.2, 0.3, 0.4)):
         monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, *after))
-        kept.append(tune(settings=replace(QUICK, steps=8, evaluations=4))[0].state_dict())
+        kept.append(
+            tune(settings=QUICK.model_copy(update={"steps": 8, "evaluations": 4}))[0].state_dict()
+        )
     torch.testing.assert_close(kept[0], kept[1], rtol=0, atol=0)
     with pytest.raises(AssertionError):
         torch.testing.assert_close(kept[0], kept[2])
@@ -163,7 +165,7 @@ def test_a_start_from_a_probe_learns_at_its_own_rate(
     weights = []
     for rate in ({}, {"lr": 0.5}, {"pretrained_lr": 0.5}):
         monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, 0.1, 0.2))
-        settings = replace(QUICK, steps=2, evaluations=2, **rate)
+        settings = QUICK.model_copy(update={"steps": 2, "evaluations": 2, **rate})
         weights.append(tune(settings=settings, probe=probe)[1].weight)
     np.testing.assert_array_equal(weights[0], weights[1])
     with pytest.raises(AssertionError):
@@ -214,7 +216,7 @@ def test_an_mlp_head_of_one_class_or_without_validation_is_refused(tables: Table
 
 def test_fine_tuning_starts_from_its_probe(tune: Tune, tables: Tables) -> None:
     probe = fit_probe(tables["train"], tables["validation"])
-    still = replace(QUICK, steps=1, pretrained_lr=1e-12)
+    still = QUICK.model_copy(update={"steps": 1, "pretrained_lr": 1e-12})
     _, head = tune(settings=still, probe=probe)
     shown = tables["test"].embed("aggregator")
     np.testing.assert_array_equal(head.predict(shown), probe.predict(shown))

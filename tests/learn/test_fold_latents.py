@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from crossl import experiment
-from crossl.config import EvaluationConfig, RunConfig
+from crossl.collect import collect
+from crossl.config import RunConfig
 from crossl.data.store import Store
 from crossl.evaluate.results import ResultBook
-from crossl.experiment import FoldRunner, FoldTask, collect
+from crossl.experiment import FoldRunner, FoldTask
 from crossl.learn.latents import LatentTable
 from crossl.nn.model import CrossModalModel
 from crossl.run import begin
@@ -53,38 +55,38 @@ def test_methods_that_share_the_pretrained_model_share_its_latents(
     assert all(np.sum(entry.confusion) > 0 for entry in book.entries)
 
 
-class ReadEvaluation(EvaluationConfig):
-    """Notes which of its settings are read."""
-
-    def __getattribute__(self, name: str) -> Any:
-        READ.add(f"evaluation.{name}")
-        return super().__getattribute__(name)
-
-
-class ReadConfig(RunConfig):
-    """Notes which of its blocks are read."""
-
-    def __getattribute__(self, name: str) -> Any:
-        READ.add(name)
-        return super().__getattribute__(name)
-
-
 READ: set[str] = set()
 
 
-def test_a_fold_and_its_collection_read_every_block_and_every_setting_of_the_evaluation(
+def spied(block: BaseModel, path: str = "") -> Any:
+    """Copy a block of settings that notes which of its keys are read, below the path."""
+
+    class Spied(type(block)):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> Any:
+            READ.add(path + name)
+            return super().__getattribute__(name)
+
+    return Spied(**dict(block))
+
+
+def test_a_fold_and_its_collection_read_every_block_and_every_setting(
     store: Store, small: Callable[..., RunConfig], runs: Path
 ) -> None:
     plain = small(
         "crossl", "finetuning.steps=1", "evaluation.folds=3", "evaluation.label_fractions=[1.0]",
         "evaluation.main_fraction=1.0", "evaluation.methods=[crossl,finetuned]",
     )  # fmt: skip
-    evaluation = ReadEvaluation(**dict(plain.evaluation))
-    config = ReadConfig(**{**dict(plain), "evaluation": evaluation})
+    inner = {
+        name: spied(getattr(plain, name), f"{name}.")
+        for name in ("schedule", "finetuning", "evaluation")
+    }
+    config = spied(plain.model_copy(update=inner))
     begin(store, plain, runs, command="")
     READ.clear()
     task = FoldTask(store.path, config, runs / "fold-0", 0)
     FoldRunner(task).run()
     collect(store, config, runs, [task])
-    leaves = {f"evaluation.{name}" for name in EvaluationConfig.model_fields}
+    leaves = {
+        f"{name}.{leaf}" for name in inner for leaf in type(getattr(plain, name)).model_fields
+    }
     assert leaves | set(RunConfig.model_fields) <= READ

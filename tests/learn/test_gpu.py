@@ -125,7 +125,7 @@ def test_pretraining_uses_graphs_and_learns(
 ) -> None:  # fmt: skip
     config = small(recipe, f"schedule.precision={precision}", "schedule.epochs=6")
     method = method_of(config)
-    told = train(method, config.schedule.build(), store, fold, tmp_path)
+    told = train(method, config.schedule, store, fold, tmp_path)
     assert len(told) == 6
     assert told[-1]["train/loss"] < told[0]["train/loss"]
     assert not [r for r in caplog.records if r.name == "crossl.learn.graphs"], caplog.text
@@ -139,7 +139,7 @@ def test_a_resumed_run_goes_on_as_it_would_have(
     recipe: str, small: Callable[..., RunConfig], method_of: Callable[..., Method],
     store: Store, fold: Fold, tmp_path: Path,
 ) -> None:  # fmt: skip
-    schedule = small(recipe, "schedule.epochs=4").schedule.build()
+    schedule = small(recipe, "schedule.epochs=4").schedule
     whole = train(method_of(small(recipe)), schedule, store, fold, tmp_path / "whole")
     # two epochs of four, by a run whose end is four
     part = method_of(small(recipe))
@@ -180,7 +180,7 @@ def test_what_is_not_finite_stops_the_run_and_is_kept(
     method.model.standardiser.fit(store, fold.train)
     method.model.standardiser.fit = lambda *_: None
     with pytest.raises(TrainingError, match=r"step 0: the loss is not finite .*wrist_acc.* row"):
-        train(method, small().schedule.build(), Broken(), fold, tmp_path)
+        train(method, small().schedule, Broken(), fold, tmp_path)
     assert (tmp_path / "nonfinite" / "batch.npz").is_file()
     assert (tmp_path / "nonfinite" / "weights.safetensors").is_file()
     assert all(torch.isfinite(p).all() for p in method.model.parameters())
@@ -196,7 +196,7 @@ def test_a_batch_that_does_not_fit_names_one_that_does(
     torch.cuda.set_per_process_memory_fraction(3.5e8 / total)
     try:
         with pytest.raises(TrainingError, match="does not fit into the memory of cuda"):
-            train(method_of(config), config.schedule.build(), store, fold, tmp_path)
+            train(method_of(config), config.schedule, store, fold, tmp_path)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

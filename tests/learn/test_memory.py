@@ -44,7 +44,7 @@ def run(size, out):
     config = load_config(overrides=[f"schedule.batch_size={size}", "schedule.steps=1"])
     model = build_model(config, [modality], window_s=40.0, seed=0)
     pretrain(build_method(config, model, seed=0), source, train=np.arange(512), seed=0,
-             validation=np.arange(512, 576), schedule=config.schedule.build(), out=out)
+             validation=np.arange(512, 576), schedule=config.schedule, out=out)
 
 from pathlib import Path
 run(4, Path(sys.argv[1]) / "warm")  # threads and code take their address space before the limit
@@ -138,7 +138,7 @@ def test_training_in_bfloat16_ends_near_training_in_float32(
         with caplog.at_level(logging.WARNING, logger="crossl"):
             model = pretrain(
                 method_of(config), store, train=fold.train, validation=fold.validation, seed=0,
-                schedule=config.schedule.build(), out=tmp_path / kind,
+                schedule=config.schedule, out=tmp_path / kind,
             )  # fmt: skip
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
         assert weights[-1].dtype == torch.float32

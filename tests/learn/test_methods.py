@@ -15,8 +15,11 @@ from crossl.data.batch import Batch, collate
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.methods import CrosslMethod, Method, PaperMethod
-from crossl.methods.weights import VicregWeights
+from crossl.methods.compare import compare
 from crossl.nn.encoders import TcnEncoder
+from crossl.objectives.objective import Objective
+from crossl.objectives.vicreg import VicregConfig
+from crossl.registry import OBJECTIVES
 
 RECIPES = ("crossl", "paper")
 
@@ -196,6 +199,43 @@ def test_paper_has_no_kernel_decay_for_other_encoders(
 
 def test_vicreg_weights_multiply_the_terms() -> None:
     a, b = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0)).unbind()
-    one, weighed = VicregWeights(1, 1, 1)(a, b), VicregWeights(2, 3, 5)(a, b)
+    one, weighed = (
+        compare(VicregConfig(invariance=x, variance=y, covariance=z), a, b)
+        for x, y, z in ((1, 1, 1), (2, 3, 5))
+    )
     for factor, name in ((2, "invariance"), (3, "variance"), (5, "covariance")):
         torch.testing.assert_close(weighed[name], factor * one[name])
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_several_batches_are_compared_as_each_alone(name: str) -> None:
+    objective = OBJECTIVES[name]()
+    z = torch.randn(2, 3, 5, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.ones(3, 9, dtype=torch.float64)
+    rows[1, 4:], rows[2, 1:] = 0, 0
+    for counting in (None, rows):
+        found = objective.compare_several(z[0], z[1], counting)
+        counts = [9, 9, 9] if counting is None else [9, 4, 1]
+        for network, count in enumerate(counts):
+            alone = objective.compare(*(view[network, :, : max(count, 2)].T for view in z))
+            for term, value in alone.items():
+                wanted = value if count > 1 else torch.zeros_like(value)
+                torch.testing.assert_close(found[term][network], wanted)
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_method_learns_by_every_objective(
+    recipe: str,
+    name: str,
+    small: Callable[..., RunConfig],
+    method_of: Callable[..., Method],
+    batch: Batch,
+) -> None:
+    method = method_of(small(recipe, f"method.objective.kind={name}"))
+    terms, gradients = learn(method, batch)
+    assert all(torch.isfinite(term) for term in terms.values())
+    assert any(g.abs().max() > 1e-6 for n, g in gradients.items() if n.startswith("model.encoders"))
+    other, _ = learn(method_of(small(recipe)), batch)
+    assert set(terms) != set(other) or name == "vicreg"
+    assert isinstance(method.objective, Objective)  # type: ignore[attr-defined]

@@ -56,7 +56,7 @@ class Broken(nn.Module):
 def run(method: Method | Broken, source: Store, fold: Fold, config: RunConfig,
         out: Path) -> None:  # fmt: skip
     pretrain(method, source, train=fold.train, validation=fold.validation,
-             schedule=config.schedule.build(), seed=0, out=out)  # fmt: skip
+             schedule=config.schedule, seed=0, out=out)  # fmt: skip
 
 
 def test_a_loss_is_stopped_with_modality_and_row_and_can_be_repeated(

@@ -6,7 +6,6 @@ import json
 import logging
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def train(store: Store, fold: Fold, method_of: Callable[..., Method]) -> Train:
 
     def run(config: RunConfig, out: Path, *, seed: int = 0, **options: Any) -> CrossModalModel:
         rows = {"train": fold.train, "validation": fold.validation}
-        asked = {"source": store, "schedule": config.schedule.build(), **rows, **options}
+        asked = {"source": store, "schedule": config.schedule, **rows, **options}
         method = asked.pop("method", None) or method_of(config, seed=seed)
         return pretrain(method, asked.pop("source"), seed=seed, out=out, **asked)
 
@@ -416,7 +415,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for(
 
     def norms(limit: float | None) -> list[float]:
         seen.clear()
-        schedule = replace(small().schedule.build(), gradient_norm=limit)
+        schedule = small().schedule.model_copy(update={"gradient_norm": limit})
         train(small(), runs / str(limit), schedule=schedule)
         return list(seen)
 

@@ -219,7 +219,7 @@ def test_fewer_windows_than_processes_are_refused(
 ) -> None:  # fmt: skip
     given = {"seed": 0, "out": tmp_path, "processes": Processes(devices=3, nodes=3),
              "train": fold.train}  # fmt: skip
-    schedule = small("crossl", "schedule.batch_size=8").schedule.build()
+    schedule = small("crossl", "schedule.batch_size=8").schedule
     with pytest.raises(ConfigError, match="is 8 on 9 processes, which share a batch; at least one"):
         pretrain(method_of(), store, validation=fold.validation, schedule=schedule, **given)
     with pytest.raises(DataError, match=r"8 validation window\(s\); at least 9 are needed"):

@@ -54,7 +54,7 @@ def train(store: Store, fold: Fold, method_of: Callable[..., Method]) -> Train:
     def run(config: RunConfig, out: Path, source: Any = store) -> CrossModalModel:
         return pretrain(
             method_of(config), source, train=fold.train, validation=fold.validation,
-            schedule=config.schedule.build(), seed=0, out=out, resume=True,
+            schedule=config.schedule, seed=0, out=out, resume=True,
         )  # fmt: skip
 
     return run

@@ -20,8 +20,8 @@ MODALITIES = (
     Modality("skin", ("conductance", "temperature"), "S", 4.0, "wrist"),
 )
 ENCODERS = {
-    "tcn": partial(TcnEncoder, dim=8, dropout=0.3),
-    "strided": partial(StridedEncoder, dim=8, width=6),
+    "tcn": lambda m, samples: TcnEncoder(len(m.channels), dim=8, dropout=0.3),
+    "strided": lambda m, samples: StridedEncoder(len(m.channels), dim=8, width=6),
 }
 AGGREGATORS = {
     "mlp": partial(MlpAggregator, 3, latent_dim=8, dim=16, hidden=32),

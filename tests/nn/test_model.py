@@ -240,8 +240,8 @@ def model_of(modalities, encoder, *, seed=0):
     return model
 
 
-def strided(channels):
-    return StridedEncoder(channels, dim=8, width=6)
+def strided(modality, samples):
+    return StridedEncoder(len(modality.channels), dim=8, width=6)
 
 
 def test_stacked_encoders_give_the_same_numbers_until_training_goes_on():
@@ -259,7 +259,7 @@ def test_stacked_encoders_give_the_same_numbers_until_training_goes_on():
         assert torch.equal(model(batch), apart)
 
 
-@pytest.mark.parametrize("encoder", [strided, lambda c: TcnEncoder(c, dim=8)],
+@pytest.mark.parametrize("encoder", [strided, lambda m, _: TcnEncoder(len(m.channels), dim=8)],
                          ids=["strided", "tcn"])  # fmt: skip
 def test_encoders_of_several_shapes_or_of_another_kind_cannot_be_stacked(encoder):
     rates = (30.0, 60.0) if encoder is strided else (30.0, 30.0)

@@ -108,7 +108,7 @@ def test_cocoa_does_not_depend_on_the_order_of_samples_or_modalities():
 
 def test_every_objective_returns_terms_by_name():
     a, b = (torch.from_numpy(z) for z in pair())
-    for name in objectives.__all__:
+    for name in set(objectives.__all__) - {"Objective"}:
         loss = getattr(objectives, name)
         terms = loss(torch.from_numpy(unit((2, 5, 4)))) if name == "cocoa" else loss(a, b)
         assert terms

@@ -5,34 +5,11 @@ Defaults are those of the `crossl` recipe; `recipe("paper")` gives the published
 
 from crossl.config.build import build_method, build_model, recipe
 from crossl.config.files import dump_config, load_config, validate
-from crossl.config.schema import (
-    AugmentationConfig,
-    CrosslMethodConfig,
-    EvaluationConfig,
-    FineTuningConfig,
-    MlpConfig,
-    PaperMethodConfig,
-    PredictiveConfig,
-    RunConfig,
-    ScheduleConfig,
-    StridedConfig,
-    TcnConfig,
-    VicregConfig,
-)
+from crossl.config.schema import EvaluationConfig, RunConfig
 
 __all__ = [
-    "AugmentationConfig",
-    "CrosslMethodConfig",
     "EvaluationConfig",
-    "FineTuningConfig",
-    "MlpConfig",
-    "PaperMethodConfig",
-    "PredictiveConfig",
     "RunConfig",
-    "ScheduleConfig",
-    "StridedConfig",
-    "TcnConfig",
-    "VicregConfig",
     "build_method",
     "build_model",
     "dump_config",

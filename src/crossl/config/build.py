@@ -6,19 +6,15 @@ from collections.abc import Sequence
 
 import torch
 
-from crossl.config.schema import (
-    CrosslMethodConfig,
-    EvaluationConfig,
-    MlpConfig,
-    PaperMethodConfig,
-    RunConfig,
-    ScheduleConfig,
-    TcnConfig,
-)
+from crossl.config.schema import EvaluationConfig, RunConfig
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError, nearest
-from crossl.methods import Method
+from crossl.learn.schedule import Schedule
+from crossl.methods import Method, PaperMethodConfig
+from crossl.nn.aggregators import MlpConfig
+from crossl.nn.encoders import TcnConfig
 from crossl.nn.model import CrossModalModel
+from crossl.registry import kind_of
 
 
 def recipe(name: str) -> RunConfig:
@@ -39,7 +35,7 @@ def recipe(name: str) -> RunConfig:
         encoder=TcnConfig(),
         aggregator=MlpConfig(),
         method=PaperMethodConfig(),
-        schedule=ScheduleConfig(
+        schedule=Schedule(
             epochs=50,
             batch_size=8,
             optimizer="keras_adam",
@@ -79,10 +75,10 @@ def check_parts(config: RunConfig, *, where: str) -> None:
     Raises:
         ConfigError: they do not fit together.
     """
-    if isinstance(config.method, CrosslMethodConfig) and isinstance(config.aggregator, MlpConfig):
-        raise ConfigError(
-            f"{where}: method.kind 'crossl' needs aggregator.kind 'predictive', got 'mlp'"
-        )
+    needed = config.method.refuses(config.aggregator)
+    if needed:
+        method, got = kind_of(config.method), kind_of(config.aggregator)
+        raise ConfigError(f"{where}: method.kind '{method}' needs {needed}, got '{got}'")
 
 
 def check_schedule(config: RunConfig, *, where: str) -> None:

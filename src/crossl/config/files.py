@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from crossl.config.build import check_evaluation, check_parts, check_schedule, recipe
 from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
+from crossl.registry import SORTS, Registry, kind_of, load_packages
+from crossl.settings import OneOf
 from crossl.yaml_text import YamlError, parse_yaml, read_yaml
 
 
@@ -64,10 +66,20 @@ def validate(values: Mapping[str, Any], *, where: str) -> RunConfig:
     Raises:
         ConfigError: names the first offending key, and the nearest one that exists.
     """
+    load_packages()
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(_renamed(values))
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error)}") from error
+
+
+def _renamed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read older run files: the coefficients of VICReg were where any objective may be now."""
+    method = values.get("method")
+    if not isinstance(method, Mapping) or "vicreg" not in method:
+        return values
+    renamed = {"objective" if key == "vicreg" else key: value for key, value in method.items()}
+    return {**values, "method": renamed}
 
 
 def dump_config(config: RunConfig) -> str:
@@ -85,7 +97,7 @@ def _parse_scalar(override: str, text: str) -> Any:
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `over` on `base`, key by key; a block that changes its `kind` starts afresh."""
     merged = dict(base)
-    for key, value in over.items():
+    for key, value in _renamed(over).items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
             merged[key] = _merge(old, value)
@@ -100,33 +112,62 @@ def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if str(part) not in _KINDS]
+    path, block = _locate([str(part) for part in first["loc"]])
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {nearest(path[-1], _keys_at(path[:-1]))}"
+        return f"{key}: unknown key; {_known(path[-1], block)}"
+    registry = _choice(block, path[-1])
+    if first["type"] == "union_tag_invalid" and registry is not None:
+        got = first["ctx"]["tag"]
+        return f"{key}.kind: unknown {registry.sort} '{got}'; {nearest(got, registry)}"
     got = first.get("input")
     return f"{key}: {first['msg']}, got {got!r}"
 
 
-_KINDS = {"tcn", "strided", "mlp", "predictive", "paper", "crossl"}
+def _locate(loc: Sequence[str]) -> tuple[list[str], type[BaseModel]]:
+    """Return the keys of a place in a run file, and the block that the last of them belongs to.
+
+    Where a block is chosen among registered parts, pydantic names its kind behind its key.
+    """
+    path: list[str] = []
+    block: type[BaseModel] | None = RunConfig
+    last: type[BaseModel] = RunConfig
+    parts = iter(loc)
+    for part in parts:
+        path.append(part)
+        last = block or last
+        registry = _choice(last, part) if block else None
+        block = _inner(last, part) if block else None
+        if registry is not None:
+            kind = next(parts, None)
+            block = registry[kind] if kind is not None else None
+    return path, last
 
 
-def _keys_at(path: Sequence[str]) -> set[str]:
-    """List the keys that exist below a path of the schema."""
-    models: list[Any] = [RunConfig]
-    for part in path:
-        models = [
-            inner
-            for model in models
-            if part in model.model_fields
-            for inner in _models_in(model.model_fields[part].annotation)
-        ]
-    return {name for model in models for name in model.model_fields}
+def _choice(block: type[BaseModel], key: str) -> Registry | None:
+    """Return the registry that a key of a block chooses from, if it does."""
+    field = block.model_fields.get(key)
+    found = [one for one in field.metadata if isinstance(one, OneOf)] if field else []
+    return found[0].registry if found else None
 
 
-def _models_in(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Union or hasattr(annotation, "__args__"):
-        return [m for inner in get_args(annotation) for m in _models_in(inner)]
+def _inner(block: type[BaseModel], key: str) -> type[BaseModel] | None:
+    field = block.model_fields.get(key)
+    annotation: Any = field.annotation if field else None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return []
+        return annotation
+    return None
+
+
+def _known(key: str, block: type[BaseModel]) -> str:
+    """Say which keys a block has, or which other kind has this one."""
+    for registry in SORTS.values():
+        if block not in registry.registered():
+            continue
+        others = [name for name, part in registry.items()
+                  if part is not block and key in getattr(part, "model_fields", {})]  # fmt: skip
+        if others:
+            names = " and ".join(f"'{name}'" for name in others)
+            sort, kind = registry.sort, kind_of(block)
+            return f"{sort} '{kind}' has no such key, {sort} {names} has"
+    return nearest(key, block.model_fields)

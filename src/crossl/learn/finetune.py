@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -20,13 +20,14 @@ from crossl.data.source import WindowSource
 from crossl.errors import SplitError, TrainingError
 from crossl.learn.latents import Array, Head, LatentTable
 from crossl.learn.probe import Probe
-from crossl.methods.augment import Augmentation
+from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel, encode_rows
+from crossl.registry import AUGMENTATIONS
+from crossl.settings import OneOf, Settings
 
 
-@dataclass(frozen=True)
-class FineTuning:
+class FineTuning(Settings):
     """How a classifier and the network below it are trained.
 
     Attributes:
@@ -44,18 +45,20 @@ class FineTuning:
         gradient_norm: gradients are clipped to this norm.
     """
 
-    steps: int = 400
-    batch_size: int = 64
-    lr: float = 1e-3
-    pretrained_lr: float = 3e-4
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
-    keep_rate: float = 0.9
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(0.1, 0.15, 0.8, 0.15))
-    average_decay: float = 0.995
-    dropout: float = 0.3
-    evaluations: int = 5
-    gradient_norm: float = 1.0
+    steps: int = Field(400, gt=0)
+    batch_size: int = Field(64, gt=0)
+    lr: float = Field(1e-3, gt=0)
+    pretrained_lr: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    keep_rate: float = Field(0.9, gt=0, le=1)
+    augmentation: Annotated[AugmentationConfig, OneOf(AUGMENTATIONS, "general")] = Augmentation(
+        jitter=0.1, scale=0.15, crop=0.8, time_mask=0.15
+    )
+    average_decay: float = Field(0.995, ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    evaluations: int = Field(5, gt=0)
+    gradient_norm: float = Field(1.0, gt=0)
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def fine_tune(
         network = _Network(copy.deepcopy(model), len(classes), settings.dropout)
         if probe is not None:
             network.start_from(probe, classes)
-            settings = dataclasses.replace(settings, lr=settings.pretrained_lr)
+            settings = settings.model_copy(update={"lr": settings.pretrained_lr})
         trainer = _FineTuner(network, source, np.searchsorted(classes, label), settings, seed)
         best = trainer.run(train, validation, label, classes)
     head = best.network.classifier
@@ -199,6 +202,7 @@ class _FineTuner:
         self.network = network
         self.averaged = copy.deepcopy(network).eval()
         self.source, self.target, self.settings = source, target, settings
+        self.augment = settings.augmentation.build()
         self.device = next(network.parameters()).device
         self.order = np.random.default_rng(seed)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
@@ -242,7 +246,7 @@ class _FineTuner:
     def _step(self, batch: Batch, optimizer: torch.optim.Optimizer, step: int) -> None:
         s = self.settings
         self.network.train()
-        signals = s.augmentation(self.network.model.standardise(batch), self.generator)
+        signals = self.augment(self.network.model.standardise(batch), self.generator)
         shown = keep_some(batch.present, keep_rate=s.keep_rate, generator=self.generator)
         logits = self.network(signals, shown)
         assert batch.label is not None  # noqa: S101 - collate was given labels

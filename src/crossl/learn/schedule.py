@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from crossl.learn.adam import AdamW, KerasAdam
+from crossl.settings import Settings
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(Settings):
     """How long and how fast to learn.
 
     Attributes:
@@ -40,20 +40,20 @@ class Schedule:
             after each epoch anyway.
     """
 
-    steps: int = 400
-    epochs: int | None = None
-    batch_size: int = 256
+    steps: int = Field(400, gt=0)
+    epochs: int | None = Field(None, gt=0)
+    batch_size: int = Field(256, ge=2)
     optimizer: Literal["adamw", "keras_adam"] = "adamw"
-    lr: float = 2e-3
-    weight_decay: float = 1e-2
-    warmup_share: float = 0.1
-    gradient_norm: float | None = 5.0
-    average_decay: float = 0.99
-    patience: int | None = None
-    patience_share: float | None = None
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup_share: float = Field(0.1, ge=0, le=1)
+    gradient_norm: float | None = Field(5.0, gt=0)
+    average_decay: float = Field(0.99, ge=0, lt=1)
+    patience: int | None = Field(None, gt=0)
+    patience_share: float | None = Field(None, gt=0, le=1)
     restore_best: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
-    checkpoint_s: float = 60.0
+    checkpoint_s: float = Field(60.0, ge=0)
 
     def patience_epochs(self, epochs: int) -> int | None:
         """Return after how many epochs without a better objective to stop, None for never.

@@ -4,8 +4,15 @@
 latents are masked twice, one aggregator joins each view, VICReg makes the two agree.
 """
 
-from crossl.methods.crossl import CrosslMethod
-from crossl.methods.method import Method
-from crossl.methods.paper import PaperMethod
+from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
+from crossl.methods.method import Method, MethodConfig
+from crossl.methods.paper import PaperMethod, PaperMethodConfig
 
-__all__ = ["CrosslMethod", "Method", "PaperMethod"]
+__all__ = [
+    "CrosslMethod",
+    "CrosslMethodConfig",
+    "Method",
+    "MethodConfig",
+    "PaperMethod",
+    "PaperMethodConfig",
+]

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
+
+from crossl.methods.views import Augment
+from crossl.registry import register
+from crossl.settings import Settings
 
 Signal = Float[Tensor, "batch time channel"]
 
 
-@dataclass(frozen=True)
-class Augmentation:
+class AugmentationConfig(Settings):
+    """Settings of an augmentation; a subclass has a `kind`, its settings and `build`."""
+
+    def build(self) -> Augment:
+        """Make the augmentation.
+
+        Returns:
+            A function of standardised signals, {modality: (B, T, C)}, and a generator, which
+            returns the same shapes, or shorter T, changed; each window for itself.
+        """
+        raise NotImplementedError
+
+
+class Augmentation(AugmentationConfig):
     """How strongly a view of a window is changed; 0 (crop: 1) leaves it alone.
 
     Where a crop or a time mask lies is drawn once per window and shared by its modalities, which
@@ -27,10 +44,15 @@ class Augmentation:
         time_mask: longest share of the window that is replaced by its mean.
     """
 
-    jitter: float = 0.05
-    scale: float = 0.1
-    crop: float = 1.0
-    time_mask: float = 0.0
+    kind: Literal["general"] = "general"
+    jitter: float = Field(0.05, ge=0)
+    scale: float = Field(0.1, ge=0)
+    crop: float = Field(1.0, gt=0, le=1)
+    time_mask: float = Field(0.0, ge=0, lt=1)
+
+    def build(self) -> Augmentation:
+        """Return itself: settings are all it has."""
+        return self
 
     def __call__(
         self, signals: Mapping[str, Signal], generator: torch.Generator
@@ -73,3 +95,6 @@ def _mask_time(x: Signal, share: float, place: Float[Tensor, "batch 2"]) -> Sign
     start = place[:, :1] * (1 - share)
     hidden = (time >= start) & (time < start + share * place[:, 1:])  # (B, T)
     return torch.where(hidden[:, :, None], x.mean(dim=1, keepdim=True), x)
+
+
+register("augmentation", Augmentation)

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from crossl.data.batch import Batch
-from crossl.methods.augment import Augmentation
+from crossl.methods.augment import Augmentation, AugmentationConfig
+from crossl.methods.compare import compare_several
 from crossl.methods.expanders import build_expander, expand
-from crossl.methods.method import Keeps, Present, Signals, Steps, Views
-from crossl.methods.views import augment_views
-from crossl.methods.weights import VicregWeights
-from crossl.nn.aggregators import PredictiveAggregator
+from crossl.methods.method import Keeps, MethodConfig, Present, Signals, Steps, Views
+from crossl.methods.views import Augment, augment_views
+from crossl.nn.aggregators import AggregatorConfig, PredictiveAggregator, PredictiveConfig
 from crossl.nn.masking import draw_spatial_views
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
+from crossl.objectives.objective import Objective
+from crossl.objectives.vicreg import VicregConfig
+from crossl.registry import AUGMENTATIONS, OBJECTIVES, register
+from crossl.settings import OneOf
 
 
 class CrosslMethod(Steps):
     """The default: two augmented views, spatial masks that differ, and three terms.
 
-    `global`: VICReg on an expander over what the aggregator shares, of the two masked views.
-    `modality`: VICReg on an expander over each modality's own latent, of the two augmented views;
-    it keeps what only one sensor knows. `prediction`: the aggregator's prediction of each latent
-    that a view has hidden against that latent, without gradient to it. The expanders (with batch
-    normalisation) are dropped after pretraining.
+    `global`: the objective (VICReg) on an expander over what the aggregator shares, of the two
+    masked views. `modality`: the same on an expander over each modality's own latent, of the two
+    augmented views; it keeps what only one sensor knows. `prediction`: the aggregator's prediction
+    of each latent that a view has hidden against that latent, without gradient to it. The
+    expanders (with batch normalisation) are dropped after pretraining.
 
     Args:
         model: with a `PredictiveAggregator`.
         keep_rate: probability to keep a modality in a view.
         augmentation: of each view.
-        weights: of VICReg.
-        modality_weight: factor of the mean over modalities of their VICReg.
+        objective: of two views.
+        modality_weight: factor of the mean over modalities of their objective.
         prediction_weight: factor of the mean squared error of predicted latents.
         expander_dim: width of the expanders.
     """
@@ -42,8 +49,8 @@ class CrosslMethod(Steps):
         model: CrossModalModel,
         *,
         keep_rate: float = 0.4,
-        augmentation: Augmentation | None = None,
-        weights: VicregWeights | None = None,
+        augmentation: Augment | None = None,
+        objective: Objective | None = None,
         modality_weight: float = 0.5,
         prediction_weight: float = 12.5,
         expander_dim: int = 256,
@@ -52,7 +59,7 @@ class CrosslMethod(Steps):
         self.model = model
         self.keep_rate = keep_rate
         self.augmentation = augmentation or Augmentation()
-        self.weights = weights or VicregWeights()
+        self.objective = objective or VicregConfig()
         self.modality_weight = modality_weight
         self.prediction_weight = prediction_weight
         self.expander = build_expander(self._aggregator.shared_dim, expander_dim)
@@ -91,13 +98,12 @@ class CrosslMethod(Steps):
         latent, keep = by_view.flatten(0, 1), keeps.flatten(0, 1)[:, :, None]
         shared = self._aggregator.shared(latent, keep.expand_as(latent))
         z = expand([self.expander], shared.unflatten(0, keeps.shape[:2])[:, :, None])
-        terms = {f"global/{n}": t.sum() for n, t in self.weights.of_several(z).items()}
+        terms = {f"global/{n}": t.sum() for n, t in compare_several(self.objective, z).items()}
         rows = _counting(present)
         z = expand(self.modality_expanders, by_view, rows)
         share = self.modality_weight / len(self.modality_expanders)
-        terms |= {
-            f"modality/{n}": share * t.sum() for n, t in self.weights.of_several(z, rows).items()
-        }
+        single = compare_several(self.objective, z, rows)
+        terms |= {f"modality/{n}": share * t.sum() for n, t in single.items()}
         hidden = present & ~keeps  # (2, B, M)
         predicted = self._aggregator.predict(shared).view_as(by_view)
         terms["prediction"] = self.prediction_weight * _hidden_error(predicted, by_view, hidden)
@@ -116,3 +122,34 @@ def _hidden_error(predicted: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
     error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square().mean(dim=3)
     weight = hidden.to(error.dtype)
     return ((error * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)).sum()
+
+
+class CrosslMethodConfig(MethodConfig):
+    """The default pretraining."""
+
+    kind: Literal["crossl"] = "crossl"
+    keep_rate: float = Field(0.4, gt=0, le=1)
+    objective: Annotated[Objective, OneOf(OBJECTIVES, "vicreg")] = VicregConfig()
+    modality_weight: float = Field(0.5, ge=0)
+    prediction_weight: float = Field(12.5, ge=0)
+    expander_dim: int = Field(256, gt=0)
+    augmentation: Annotated[AugmentationConfig, OneOf(AUGMENTATIONS, "general")] = Augmentation()
+
+    def build(self, model: CrossModalModel) -> CrosslMethod:
+        """Make the method around a model."""
+        return CrosslMethod(
+            model,
+            keep_rate=self.keep_rate,
+            augmentation=self.augmentation.build(),
+            objective=self.objective,
+            modality_weight=self.modality_weight,
+            prediction_weight=self.prediction_weight,
+            expander_dim=self.expander_dim,
+        )
+
+    def refuses(self, aggregator: AggregatorConfig) -> str | None:
+        """Say which aggregator is needed: one that predicts what is hidden."""
+        return None if isinstance(aggregator, PredictiveConfig) else "aggregator.kind 'predictive'"
+
+
+register("method", CrosslMethodConfig)

@@ -10,12 +10,34 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossl.data.batch import Batch
+from crossl.nn.aggregators import AggregatorConfig
 from crossl.nn.model import CrossModalModel
+from crossl.settings import Settings
 
 Signals = Mapping[str, Float[Tensor, "row time channel"]]
 Present = Bool[Tensor, "batch modality"]
 Views = Float[Tensor, "batch view modality dim"]
 Keeps = Bool[Tensor, "view batch modality *dim"]
+
+
+class MethodConfig(Settings):
+    """Settings of a method; a subclass has a `kind`, its settings and `build`."""
+
+    def build(self, model: CrossModalModel) -> Method:
+        """Make the method around a model; networks of its own get random weights."""
+        raise NotImplementedError
+
+    def refuses(self, aggregator: AggregatorConfig) -> str | None:
+        """Say what is needed instead of an aggregator that the method cannot use.
+
+        Args:
+            aggregator: of the model.
+
+        Returns:
+            Such as `aggregator.kind 'predictive'`; None if it can be used.
+        """
+        del aggregator
+        return None
 
 
 class Method(Protocol):

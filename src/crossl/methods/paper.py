@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from crossl.data.batch import Batch
-from crossl.methods.method import Keeps, Present, Signals, Steps, Views
-from crossl.methods.weights import VicregWeights
+from crossl.methods.compare import compare
+from crossl.methods.method import Keeps, MethodConfig, Present, Signals, Steps, Views
 from crossl.nn.encoders import TcnEncoder
 from crossl.nn.masking import Strategy, draw_keep
 from crossl.nn.model import CrossModalModel
+from crossl.objectives.objective import Objective
+from crossl.objectives.vicreg import VicregConfig
+from crossl.registry import OBJECTIVES, register
+from crossl.settings import OneOf
+
+PAPER_OBJECTIVE = VicregConfig(invariance=10, variance=10, covariance=100)
+"""The coefficients that the authors' command line passes."""
 
 
 class PaperMethod(Steps):
@@ -23,7 +33,7 @@ class PaperMethod(Steps):
         model: with `TcnEncoder` and `MlpAggregator`.
         strategy: of masking.
         keep_rate: the authors' `coverage`.
-        weights: of VICReg.
+        objective: of the two embeddings.
         kernel_decay: factor of the squared kernels.
     """
 
@@ -33,14 +43,14 @@ class PaperMethod(Steps):
         *,
         strategy: Strategy = "spatial",
         keep_rate: float = 0.9,
-        weights: VicregWeights | None = None,
+        objective: Objective | None = None,
         kernel_decay: float = 1e-4,
     ) -> None:
         super().__init__()
         self.model = model
         self.strategy = strategy
         self.keep_rate = keep_rate
-        self.weights = weights or VicregWeights(10.0, 10.0, 100.0)
+        self.objective = objective or PAPER_OBJECTIVE
         self.kernel_decay = kernel_decay
 
     def train(self, mode: bool = True) -> PaperMethod:  # noqa: FBT001, FBT002 - as in the base class
@@ -68,7 +78,10 @@ class PaperMethod(Steps):
         """Return invariance, variance, covariance and kernel decay."""
         del present  # masks are within it
         a, b = (self.model.aggregator(latents[:, 0], keep) for keep in keeps)
-        return {**self.weights(a, b), "kernel_decay": self.kernel_decay * self._squares(a)}
+        return {
+            **compare(self.objective, a, b),
+            "kernel_decay": self.kernel_decay * self._squares(a),
+        }
 
     def _draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
         return draw_keep(
@@ -83,3 +96,26 @@ class PaperMethod(Steps):
         encoders = [e for e in self.model.encoders.values() if isinstance(e, TcnEncoder)]
         squares = [kernel.square().sum() for e in encoders for kernel in e.kernels()]
         return torch.stack(squares).sum() if squares else like.new_zeros(())
+
+
+class PaperMethodConfig(MethodConfig):
+    """The published code's pretraining."""
+
+    kind: Literal["paper"] = "paper"
+    strategy: Literal["random", "spatial", "column"] = "spatial"
+    keep_rate: float = Field(0.9, gt=0, le=1)
+    objective: Annotated[Objective, OneOf(OBJECTIVES, "vicreg")] = PAPER_OBJECTIVE
+    kernel_decay: float = Field(1e-4, ge=0)
+
+    def build(self, model: CrossModalModel) -> PaperMethod:
+        """Make the method around a model."""
+        return PaperMethod(
+            model,
+            strategy=self.strategy,
+            keep_rate=self.keep_rate,
+            objective=self.objective,
+            kernel_decay=self.kernel_decay,
+        )
+
+
+register("method", PaperMethodConfig)

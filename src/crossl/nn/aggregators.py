@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -20,6 +21,8 @@ from crossl.nn.subsets import (
     Weight,
     read_side_by_side,
 )
+from crossl.registry import register
+from crossl.settings import Settings
 
 Keep = Bool[Tensor, "batch modality dim"]
 Embedding = Float[Tensor, "batch embedding"]
@@ -30,6 +33,22 @@ class Aggregator(Protocol):
 
     def __call__(self, latent: LatentStack, keep: Keep) -> Embedding:
         """Join what is kept; what is not kept must not matter."""
+
+
+class AggregatorConfig(Settings):
+    """Settings of an aggregator; a subclass has a `kind`, its settings and `build`."""
+
+    def build(self, modalities: int, latent_dim: int) -> nn.Module:
+        """Make the aggregator of a model, with random weights.
+
+        Args:
+            modalities: M.
+            latent_dim: K.
+
+        Returns:
+            A module called with latent (B, M, K) and keep (B, M, K); see `Aggregator`.
+        """
+        raise NotImplementedError
 
 
 class MlpAggregator(nn.Module):
@@ -75,6 +94,21 @@ class MlpAggregator(nn.Module):
         first, second, last = dense
         x = read_side_by_side(latent, keep, first.weight, first.bias)
         return linear(self.norm(last(second(x.relu()).relu())), weight, bias)
+
+
+class MlpConfig(AggregatorConfig):
+    """The authors' aggregator."""
+
+    kind: Literal["mlp"] = "mlp"
+    dim: int = Field(32, gt=0)
+    hidden: int = Field(64, gt=0)
+
+    def build(self, modalities: int, latent_dim: int) -> nn.Module:
+        """Make the aggregator of a model."""
+        return MlpAggregator(modalities, latent_dim=latent_dim, dim=self.dim, hidden=self.hidden)
+
+
+register("aggregator", MlpConfig)
 
 
 class PredictiveAggregator(nn.Module):
@@ -205,6 +239,20 @@ class PredictiveAggregator(nn.Module):
         x.add_(linear(norm.bias, first.weight, first.bias))
         out: Tensor = norm_out(last(activation(x)))
         return out
+
+
+class PredictiveConfig(AggregatorConfig):
+    """The default aggregator."""
+
+    kind: Literal["predictive"] = "predictive"
+    shared_dim: int = Field(128, gt=0)
+
+    def build(self, modalities: int, latent_dim: int) -> nn.Module:
+        """Make the aggregator of a model."""
+        return PredictiveAggregator(modalities, latent_dim=latent_dim, shared_dim=self.shared_dim)
+
+
+register("aggregator", PredictiveConfig)
 
 
 def _two_layers(fan_in: int, hidden: int, fan_out: int) -> nn.Sequential:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
+from crossl.data.recording import Modality
 from crossl.errors import ConfigError
 from crossl.nn.blocks import can_run_blocks, run_blocks
 from crossl.nn.epilogue import Block, Weights
 from crossl.nn.layers import pad_same, pool_time
 from crossl.nn.shares import in_shares
+from crossl.registry import register
+from crossl.settings import Settings
 
 PREPARED = 400_000
 """About this many samples of windows are prepared at a time: fewer are more calls, more are memory
@@ -27,6 +31,28 @@ class Encoder(Protocol):
 
     def __call__(self, x: Window) -> Latent:
         """Encode windows of one modality."""
+
+
+class EncoderConfig(Settings):
+    """Settings of an encoder; a subclass has a `kind`, its settings and `build`.
+
+    Attributes:
+        dim: K, alike for all modalities of a model.
+    """
+
+    dim: int = Field(64, gt=0)
+
+    def build(self, modality: Modality, samples: int) -> nn.Module:
+        """Make the encoder of one modality, with random weights.
+
+        Args:
+            modality: what it encodes: channels, unit, rate, device.
+            samples: T of its windows.
+
+        Returns:
+            A module from (B, T, C) to (B, K); nothing in it is computed across a batch.
+        """
+        raise NotImplementedError
 
 
 class TcnEncoder(nn.Module):
@@ -97,6 +123,22 @@ class TcnEncoder(nn.Module):
     def kernels(self) -> list[nn.Parameter]:
         """Return the convolution kernels, which the `paper` recipe decays."""
         return [convolution.weight for convolution in self.convolutions]  # type: ignore[misc]
+
+
+class TcnConfig(EncoderConfig):
+    """The authors' encoder."""
+
+    kind: Literal["tcn"] = "tcn"
+    dim: int = Field(96, gt=0, multiple_of=4)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    def build(self, modality: Modality, samples: int) -> nn.Module:
+        """Make the encoder of one modality."""
+        del samples
+        return TcnEncoder(len(modality.channels), dim=self.dim, dropout=self.dropout)
+
+
+register("encoder", TcnConfig)
 
 
 def _same_length_blocks(kernels: tuple[int, ...], *, epsilon: float) -> list[Block]:
@@ -194,6 +236,21 @@ class StridedEncoder(nn.Module):
             stride=(1, stride), padding=(0, kernel // 2),
         )  # fmt: skip
         return y.permute(0, 2, 3, 1)[:, 0]
+
+
+class StridedConfig(EncoderConfig):
+    """The default encoder."""
+
+    kind: Literal["strided"] = "strided"
+    width: int = Field(48, gt=0)
+
+    def build(self, modality: Modality, samples: int) -> nn.Module:
+        """Make the encoder of one modality."""
+        del samples
+        return StridedEncoder(len(modality.channels), dim=self.dim, width=self.width)
+
+
+register("encoder", StridedConfig)
 
 
 def _prepare(x: Window) -> tuple[Window, Float[Tensor, "batch statistic"]]:

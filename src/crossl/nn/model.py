@@ -37,7 +37,7 @@ class CrossModalModel(nn.Module):
     Args:
         modalities: the M streams, in order.
         window_s: length of a window, seconds.
-        encoder: makes the encoder of a modality from its number of channels.
+        encoder: makes the encoder of a modality from it and the samples of its windows.
         aggregator: joins latents; knows M and K.
         latent_dim: K.
     """
@@ -47,7 +47,7 @@ class CrossModalModel(nn.Module):
         modalities: Sequence[Modality],
         *,
         window_s: float,
-        encoder: Callable[[int], nn.Module],
+        encoder: Callable[[Modality, int], nn.Module],
         aggregator: nn.Module,
         latent_dim: int,
     ) -> None:
@@ -58,7 +58,7 @@ class CrossModalModel(nn.Module):
         self.standardiser = Standardiser(modalities)
         self.encoders = nn.ModuleDict(
             # a prefix, because torch refuses names such as `type` or `values`
-            {f"encode_{m.name}": encoder(len(m.channels)) for m in modalities}
+            {f"encode_{m.name}": encoder(m, round(window_s * m.rate_hz)) for m in modalities}
         )
         self._stacked: StackedEncoder | None = None
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
+
+from crossl.objectives.objective import Objective
+from crossl.registry import register
 
 Embedding = Float[Tensor, "batch dim"]
 
@@ -58,3 +64,17 @@ def barlow_twins(
         "invariance": (1 - diagonal).square().sum(),
         "redundancy": redundancy * off_diagonal,
     }
+
+
+class BarlowTwinsConfig(Objective):
+    """Coefficients of Barlow Twins."""
+
+    kind: Literal["barlow_twins"] = "barlow_twins"
+    redundancy: float = Field(5e-3, ge=0)
+
+    def compare(self, a: Embedding, b: Embedding) -> dict[str, Tensor]:
+        """See `barlow_twins`."""
+        return barlow_twins(a, b, redundancy=self.redundancy)
+
+
+register("objective", BarlowTwinsConfig)

@@ -8,11 +8,16 @@ al. 2021, arXiv 2010.04592.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from crossl.objectives.objective import Objective
+from crossl.registry import register
 
 Embedding = Float[Tensor, "batch dim"]
 
@@ -90,3 +95,46 @@ def _debiased(
     estimate = (negative - class_prior * others * positive) / (1 - class_prior)
     estimate = estimate.clamp(min=others * math.exp(-1 / temperature))
     return {"contrast": -(positive / (positive + estimate)).log().mean()}
+
+
+class InfoNceConfig(Objective):
+    """Coefficients of InfoNCE."""
+
+    kind: Literal["info_nce"] = "info_nce"
+    temperature: float = Field(0.2, gt=0)
+
+    def compare(self, a: Embedding, b: Embedding) -> dict[str, Tensor]:
+        """See `info_nce`."""
+        return info_nce(a, b, temperature=self.temperature)
+
+
+class DclConfig(Objective):
+    """Coefficients of debiased contrast."""
+
+    kind: Literal["dcl"] = "dcl"
+    temperature: float = Field(0.2, gt=0)
+    class_prior: float = Field(0.01, ge=0, lt=1)
+
+    def compare(self, a: Embedding, b: Embedding) -> dict[str, Tensor]:
+        """See `dcl`."""
+        return dcl(a, b, temperature=self.temperature, class_prior=self.class_prior)
+
+
+class HardDclConfig(Objective):
+    """Coefficients of debiased contrast with hard negatives."""
+
+    kind: Literal["hard_dcl"] = "hard_dcl"
+    temperature: float = Field(0.2, gt=0)
+    class_prior: float = Field(0.01, ge=0, lt=1)
+    hardness: float = Field(2.0, ge=0)
+
+    def compare(self, a: Embedding, b: Embedding) -> dict[str, Tensor]:
+        """See `hard_dcl`."""
+        return hard_dcl(
+            a, b,
+            temperature=self.temperature, class_prior=self.class_prior, hardness=self.hardness,
+        )  # fmt: skip
+
+
+for _config in (InfoNceConfig, DclConfig, HardDclConfig):
+    register("objective", _config)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
+
+from crossl.objectives.objective import Objective
+from crossl.registry import register
 
 Embedding = Float[Tensor, "batch dim"]
 
@@ -144,3 +150,33 @@ def moments(
     mean = (z * weight).sum(dim=-1) / count
     centred = (z - mean[..., None]) * weight
     return mean, centred.square().sum(dim=-1) / count, centred
+
+
+class VicregConfig(Objective):
+    """Coefficients of VICReg."""
+
+    kind: Literal["vicreg"] = "vicreg"
+    invariance: float = Field(25.0, ge=0)
+    variance: float = Field(25.0, ge=0)
+    covariance: float = Field(1.0, ge=0)
+
+    def compare(self, a: Embedding, b: Embedding) -> dict[str, Tensor]:
+        """See `vicreg`."""
+        return vicreg(
+            a, b, invariance=self.invariance, variance=self.variance, covariance=self.covariance
+        )
+
+    def compare_several(
+        self,
+        a: Float[Tensor, "network dim batch"],
+        b: Float[Tensor, "network dim batch"],
+        rows: Float[Tensor, "network batch"] | None = None,
+    ) -> dict[str, Float[Tensor, " network"]]:
+        """See `vicreg_of_several`: all at once."""
+        return vicreg_of_several(
+            a, b, rows,
+            invariance=self.invariance, variance=self.variance, covariance=self.covariance,
+        )  # fmt: skip
+
+
+register("objective", VicregConfig)

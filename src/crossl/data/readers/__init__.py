@@ -1,4 +1,7 @@
-"""Readers: official files in, Recordings out. One module per data set, listed in READERS."""
+"""Readers: official files in, Recordings out. One module per data set, listed in READERS.
+
+Packages add to them: `crossl.register("reader", module, name="my_set")`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from crossl import registry
 from crossl.data.boundary import reading
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset
@@ -49,9 +53,16 @@ def get_reader(name: str) -> Reader:
         >>> get_reader("uci_har").CARD.classes[0]
         'WALKING'
     """
-    if name not in READERS:
-        raise ConfigError(f"reader '{name}': unknown; {nearest(name, READERS)}")
-    return cast(Reader, import_module(f"crossl.data.readers.{name}"))
+    if name in READERS:
+        return cast(Reader, import_module(f"crossl.data.readers.{name}"))
+    if name in registry.READERS:
+        return cast(Reader, registry.READERS[name])
+    raise ConfigError(f"reader '{name}': unknown; {nearest(name, reader_names())}")
+
+
+def reader_names() -> tuple[str, ...]:
+    """Name crossl's readers, then those that packages registered."""
+    return (*READERS, *registry.READERS)
 
 
 @contextmanager
@@ -131,7 +142,7 @@ def detect_reader(root: Path) -> str:
     """
     if not root.exists():
         raise DataError(f"{root}: does not exist; name a folder or an archive of recordings")
-    for name in ("folder", *READERS):
+    for name in ("folder", *reader_names()):
         with reading(root):
             if get_reader(name).recognises(root):
                 return name
