@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
+import os
 import subprocess
 import sys
 
@@ -204,6 +206,125 @@ def test_kernels_are_built_once(monkeypatch, tmp_path):
     assert build.load_library() is not None
     assert made.stat().st_mtime_ns == before
     assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path):
+    """A cache of one's own with the file of this machine's, which was built once."""
+    way("native")
+    name = f"epilogue-{build._key(build._compiler())}.so"
+    content = (build._cache_folder() / name).read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "crossl").mkdir()
+    made = tmp_path / "crossl" / name
+    made.write_bytes(content)
+    made.chmod(0o600)
+    return made
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def change(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :: 7] = bytes(len(content[len(content) // 2 :: 7]))
+    path.write_bytes(content)
+
+
+def without_our_functions(path):
+    """Put another library there, sealed as ours are."""
+    source = path.with_suffix(".cpp")
+    source.write_text('extern "C" int other() { return 1; }')
+    subprocess.run(["c++", "-shared", "-fPIC", source, "-o", path], check=True)
+    source.unlink()
+    content = path.read_bytes()
+    path.write_bytes(content + build.SEAL + hashlib.sha256(content).hexdigest().encode())
+
+
+def open_to_others(path):
+    path.chmod(0o666)
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("harm", [cut, empty, change, without_our_functions, open_to_others, pipe])
+def test_what_lies_in_the_cache_and_does_not_fit_is_built_anew(cached, harm, monkeypatch):
+    whole = cached.read_bytes()
+    harm(cached)
+    monkeypatch.setattr(build, "_build", lambda _compiler: whole.rpartition(build.SEAL)[0])
+    library = build.load_library()
+    assert library.crossl_max_channels() > 0
+    assert cached.read_bytes() == whole
+    assert cached.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_library_that_others_own_is_not_loaded(cached, monkeypatch):
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    with pytest.raises(build.KernelError, match="others than you can write it"):
+        build._read_sealed(cached)
+
+
+def test_what_is_loaded_is_what_was_checked(cached):
+    library = build.load_library()
+    cut(cached)  # a file that is mapped would now end the process by SIGBUS
+    assert library.crossl_max_channels() > 0
+
+
+def no_home(monkeypatch):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(build.Path, "home", refuse)
+
+
+def a_quote(monkeypatch):
+    monkeypatch.setenv("CXX", "c++ 'and so on")
+
+
+def relative_home(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", "home")
+
+
+def unexpected(monkeypatch):
+    def fail(_compiler):
+        raise ZeroDivisionError("who would have thought")
+
+    monkeypatch.setattr(build, "_load", fail)
+
+
+@pytest.mark.parametrize(("trouble", "told"), [
+    (no_home, "this user has no home folder to keep them in"),
+    (a_quote, "CXX is 'c++ 'and so on', No closing quotation"),
+    (relative_home, "HOME is 'home'; an absolute path is needed to keep them in"),
+    (unexpected, "who would have thought"),
+])  # fmt: skip
+def test_without_a_place_or_a_compiler_plain_torch_does_it_and_one_line_says_so(
+    trouble, told, monkeypatch, caplog, tmp_path
+):
+    way("native")
+    monkeypatch.chdir(tmp_path)
+    trouble(monkeypatch)
+    assert build.load_library() is None
+    (record,) = caplog.records
+    assert record.message == f"compiled kernels are not used, plain torch is: {told}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_relative_cache_folder_is_not_followed(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert build._cache_folder() == tmp_path / ".cache" / "crossl"
 
 
 def test_the_environment_can_switch_compiled_kernels_off(monkeypatch):
