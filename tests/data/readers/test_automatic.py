@@ -151,6 +151,33 @@ def test_a_truncated_file_is_refused(tmp_path):
     check_refuses("edf", tmp_path, match="anna.edf: is cut off")
 
 
+def test_one_damaged_file_does_not_spoil_the_others(tmp_path):
+    for name in ("anna", "ben", "carl"):
+        write_edf(tmp_path / f"{name}.edf", ["EEG Fp1"])
+    truncate(tmp_path / "ben.edf")
+    with open_dataset("edf", tmp_path) as dataset:
+        anna, ben, carl = dataset.parts
+        assert [part.name for part in dataset.parts] == ["anna/1", "ben/1", "carl/1"]
+        assert len([*anna.read(), *carl.read()]) == 2
+        with pytest.raises(DataError, match=r"ben.edf: is cut off: "):
+            list(ben.read())
+
+
+def test_what_is_left_out_is_named_with_its_reason(tmp_path):
+    path = tmp_path / "anna.edf"
+    write_edf(path, ["EEG Fp1", "EEG Fp2"])
+    data = bytearray(path.read_bytes())
+    count = int(data[252:256])
+    for at in (256 + 104 * count + 8, 256 + 112 * count + 8):  # the range of the second signal
+        data[at : at + 8] = b"0       "
+    path.write_bytes(data)
+    with open_dataset("edf", tmp_path) as dataset:
+        why = "it has physical minimum 0 and maximum 0"
+        assert dataset.notes[0].startswith(f"left out: anna.edf: EEG Fp2, {why}")
+    path.write_bytes(path.read_bytes()[:244] + b"0       " + path.read_bytes()[252:])
+    check_refuses("edf", tmp_path, match=r"has signals that can be read without a mapping .*rate")
+
+
 def test_files_without_signals_are_left_out_and_said_so(tmp_path):
     write_edf(tmp_path / "anna.edf", ["EEG Fp1"])
     edfio.Edf([], annotations=[edfio.EdfAnnotation(0, 30, "N1")]).write(tmp_path / "scores.edf")

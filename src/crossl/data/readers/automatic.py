@@ -34,7 +34,7 @@ from crossl.data.recording import Modality
 from crossl.data.timing import RATE_TOLERANCE
 from crossl.data.units import parse_unit
 from crossl.data.windows import WindowSpec
-from crossl.errors import DataError
+from crossl.errors import DataError, PackageError
 
 NAMED_STREAMS = ("e4", "xdf")
 """Formats whose streams have names that say what they are; those of others are rates."""
@@ -143,21 +143,54 @@ def _dataset(root: Path, card: Card) -> Dataset:
     if not paths:
         raise DataError(f"{root}: holds no recording in the format {card.name}")
     assumed = _Assumed()
-    found = [one for path in paths if (one := _examine(path, card.name, assumed)) is not None]
-    if not found:
-        raise DataError(f"{root}: none of {len(paths)} files of format {card.name} has signals")
+    found, faults = _examine_all(paths, card.name, assumed)
     declared = _union(found)
     classes = tuple(sorted({label for one in found for label in one.labels}, key=natural))
-    keys = _subjects(root, [one.path for one in found])
-    parts = []
-    for one, (subject, session) in sorted(
-        zip(found, keys, strict=True), key=lambda pair: [natural(text) for text in pair[1]]
-    ):
-        plan = RecordingPlan(subject, session, (Source(one.path, one.entry),))
+    keys = _subjects(root, [*(one.path for one in found), *faults])
+    plans: list[tuple[RecordingPlan, Rules]] = []
+    for one, key in zip(found, keys, strict=False):
         entries = {name: entry.model_copy(update={"rate_hz": declared[name].rate_hz})
                    for name, entry in one.modalities.items()}  # fmt: skip
-        parts.append(plan_part(plan, Rules(entries, tuple(declared.values()), classes)))
-    return Dataset(_card(card, root, declared, classes, keys, assumed), tuple(parts))
+        plan = RecordingPlan(*key, (Source(one.path, one.entry),))
+        plans.append((plan, Rules(entries, tuple(declared.values()), classes)))
+    for (path, why), key in zip(faults.items(), keys[len(found) :], strict=True):
+        entry = FileEntry(name="file", format=card.name, annotations=True)
+        plan = RecordingPlan(*key, (Source(path, entry),), refusal=why)
+        plans.append((plan, Rules({}, tuple(declared.values()), classes)))
+    plans.sort(key=lambda pair: [natural(pair[0].subject), natural(pair[0].session)])
+    notes = tuple(f"left out: {one}" for one in assumed.left_out)
+    return Dataset(
+        _card(card, root, declared, classes, keys[: len(found)], assumed),
+        tuple(plan_part(plan, rules) for plan, rules in plans),
+        notes,
+    )
+
+
+def _examine_all(
+    paths: Sequence[Path], format_name: str, assumed: _Assumed
+) -> tuple[list[_Found], dict[Path, str]]:
+    """Return what the files hold, and why of those that cannot be opened, though others can."""
+    found: list[_Found] = []
+    faults: dict[Path, DataError] = {}
+    for path in paths:
+        try:
+            one = _examine(path, format_name, assumed)
+        except PackageError:
+            raise
+        except DataError as error:
+            faults[path] = error
+            continue
+        if one is not None:
+            found.append(one)
+    if not found and faults:
+        raise next(iter(faults.values()))
+    if not found:
+        told = f" that can be read without a mapping ({'; '.join(assumed.left_out[:3])})"
+        raise DataError(
+            f"{paths[0] if len(paths) == 1 else paths[0].parent}: none of {len(paths)} files of "
+            f"format {format_name} has signals{told if assumed.left_out else ''}"
+        )
+    return found, {path: str(error) for path, error in faults.items()}
 
 
 def _card(
