@@ -11,6 +11,8 @@ import typer
 from crossl.cli import show
 
 MAX_NOTES = 5
+PARTLY = 3
+"""Exit code: a store was made, and some recordings are not in it."""
 
 
 def prepare(
@@ -50,8 +52,13 @@ def prepare(
     append: Annotated[
         bool, typer.Option(help="Add new recordings to the store, rewriting nothing.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Refuse everything where one recording cannot be read.")
+    ] = False,
 ) -> None:
     """Read recordings, cut windows, write a store. Killed, the same command goes on.
+
+    A recording that cannot be read is left out and named; the exit code is then 3.
 
     Example: crossl prepare sp_sw_har --root downloads/sp_sw_har --out stores/sp_sw_har
     """
@@ -64,9 +71,20 @@ def prepare(
         "dtype": dtype,
         "cutting": {key: value for key, value in cutting.items() if value is not None},
     }
-    make_store(reader, root, out, options=split_pairs("option", option), workers=workers,
-               append=append, **asked)  # fmt: skip
+    left_out = make_store(reader, root, out, options=split_pairs("option", option),
+                          workers=workers, append=append, strict=strict, **asked)  # fmt: skip
     _describe(out)
+    if left_out:
+        _tell_left_out(left_out)
+        raise typer.Exit(PARTLY)
+
+
+def _tell_left_out(left_out: list[dict[str, str]]) -> None:
+    count = f"{len(left_out)} recordings were" if len(left_out) > 1 else "1 recording was"
+    typer.echo(f"\ncrossl: prepared, but {count} left out:", err=True)
+    for one in left_out:
+        typer.echo(f"  {one['part']}: {one['why']}", err=True)
+    typer.echo("mend the files, then the same command with --append adds them", err=True)
 
 
 def split_pairs(name: str, texts: list[str] | None) -> dict[str, str]:
@@ -100,9 +118,10 @@ def make_store(
     cutting: dict[str, Any] | None = None,
     workers: int | None = None,
     append: bool = False,
+    strict: bool = True,
     **plan: Any,
-) -> None:
-    """Write a store, showing each part as it is done."""
+) -> list[dict[str, str]]:
+    """Write a store, showing each part as it is done; return what was left out, and why."""
     from crossl.data.prepare import plan_for, prepare_store, working_folder
     from crossl.data.readers import open_dataset
     from crossl.data.store import refuse_existing
@@ -114,12 +133,15 @@ def make_store(
         spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
         planned = plan_for(dataset, reader, spec=spec, options=options, **plan)
         try:
-            prepare_store(dataset, out, planned, workers=workers, append=append, progress=tell)
+            store = prepare_store(dataset, out, planned, workers=workers, append=append,
+                                  strict=strict, progress=tell)  # fmt: skip
         except CrosslError:
             if working_folder(out).exists():
                 typer.echo(f"crossl: {working_folder(out)} keeps what was read; given again, the "
                            "same command goes on", err=True)  # fmt: skip
             raise
+        names = {part.name for part in dataset.parts}
+    return [one for one in store.manifest.get("left_out", ()) if one["part"] in names]
 
 
 def inspect(

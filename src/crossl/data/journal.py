@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from crossl.data.leftout import LeftOut
 from crossl.data.readers.dataset import Part
 from crossl.data.segment import SegmentWriter
 from crossl.files import naming, sync, write_whole
@@ -33,14 +34,22 @@ class Journal:
         self._last_commit = monotonic()
         self._pending: list[str] = []
         self._recordings = 0
+        self.left_out: list[LeftOut] = []
 
-    def resume(self, parts: Sequence[Part]) -> int:
-        """Cut the segment back to the last whole part of this very work; return how many."""
+    def resume(self, parts: Sequence[Part], *, strict: bool = True) -> int:
+        """Cut the segment back to the last whole part of this very work; return how many.
+
+        Args:
+            parts: of the work.
+            strict: a part that was left out is not done.
+        """
         lines = self._read_lines()
         done: list[dict[str, Any]] = []
         for line, part in zip(lines, parts, strict=False):
             if line["part"] != part.name or line["files"] != fingerprint(part):
                 LOG.info("prepare: %s has changed since; going on from there", part.name)
+                break
+            if strict and "left_out" in line:
                 break
             done.append(line)
         if done and not self._writer.holds(done[-1]["lengths"]):
@@ -49,6 +58,7 @@ class Journal:
         recordings = [recording for line in done for recording in line["recordings"]]
         self._writer.cut(done[-1]["lengths"] if done else {}, recordings)
         self._recordings = len(recordings)
+        self.left_out = [LeftOut(d["part"], d["left_out"]) for d in done if "left_out" in d]
         head = json.dumps({"settings": self._settings})
         text = "".join(f"{json.dumps(line)}\n" for line in done)
         write_whole(self._path, f"{head}\n{text}".encode())
@@ -57,14 +67,17 @@ class Journal:
     def _read_lines(self) -> list[dict[str, Any]]:
         return [line for line in _read_whole_lines(self._path) if "part" in line]
 
-    def note(self, part: Part) -> None:
-        """Note that a part is in the segment; written about once a second."""
-        line = {
+    def note(self, part: Part, left_out: LeftOut | None = None) -> None:
+        """Note that a part is in the segment, or left out; written about once a second."""
+        line: dict[str, Any] = {
             "part": part.name,
             "files": fingerprint(part),
             "lengths": self._writer.lengths,
             "recordings": self._writer.recordings[self._recordings :],
         }
+        if left_out is not None:
+            line["left_out"] = left_out.why
+            self.left_out.append(left_out)
         self._recordings = len(self._writer.recordings)
         self._pending.append(json.dumps(line) + "\n")
         if monotonic() - self._last_commit >= COMMIT_EVERY_S:
@@ -99,5 +112,5 @@ def is_of(path: Path, settings: str) -> bool:
 
 def fingerprint(part: Part) -> list[list[Any]]:
     """Tell a part's files from changed ones: name, size, time of change."""
-    stats = [(path.name, path.stat()) for path in part.files]
-    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    stats = [(path.name, path.stat() if path.exists() else None) for path in part.files]
+    return [[name, s and s.st_size, s and s.st_mtime_ns] for name, s in stats]

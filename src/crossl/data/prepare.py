@@ -17,11 +17,14 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from crossl.data import leftout
 from crossl.data.journal import Journal, is_of
+from crossl.data.leftout import Bear, Described, LeftOut
 from crossl.data.manifest import (
     SEGMENT,
     check_files,
@@ -39,6 +42,8 @@ from crossl.files import json_sha256, lock_beside, locked, telling_what_is_kept
 from crossl.workers import worker_processes
 
 Progress: TypeAlias = Callable[[str, float], None]
+How: TypeAlias = tuple[int | None, Bear, Progress]
+"""Processes, what becomes of a part that cannot be read, and who is told."""
 
 ALONE_BELOW_BYTES = 20_000_000
 """Files in all below which starting worker processes takes longer than it saves."""
@@ -146,6 +151,7 @@ def prepare_store(
     *,
     workers: int | None = None,
     append: bool = False,
+    strict: bool = True,
     progress: Progress = lambda _what, _share: None,
 ) -> Store:
     """Write a store from a data set's files; killed, the same call goes on.
@@ -155,7 +161,10 @@ def prepare_store(
         out: the folder to make, or with `append` the store to add to.
         plan: what to keep and how to cut.
         workers: processes; default: one per core, or this one alone for little data.
-        append: add a segment of new recordings to an existing store; nothing is rewritten.
+        append: add a segment of new recordings to an existing store; nothing is rewritten. What
+            was left out of the store before is read, what it has is not.
+        strict: a part that cannot be read ends everything; else it is left out, `left_out` in the
+            manifest names it and says why, and the others become the store.
         progress: told which part was done, and the share of all.
 
     Returns:
@@ -177,7 +186,9 @@ def prepare_store(
         work.mkdir(exist_ok=True)
         before = _state_before(out, plan, work, append=append)
         name = SEGMENT.format(len(before["segments"]) if before else 0)
-        recordings = _write_segment(dataset.parts, plan, work, name, (workers, progress))
+        parts = leftout.parts_to_read(dataset.parts, before)
+        how = (workers, leftout.strictly if strict else leftout.or_left_out, progress)
+        recordings, left_out = _write_segment(parts, plan, work, name, how)
         try:
             _refuse_doubles(out, [*(before["recordings"] if before else ()), *recordings])
         except DataError:
@@ -185,20 +196,24 @@ def prepare_store(
             raise
         files = describe_files(work, name)
         if before is None:
-            write_manifest(work, plan.settings(), {name: recordings}, files)
+            settings = {**plan.settings(), **leftout.told(None, dataset.parts, left_out)}
+            write_manifest(work, settings, {name: recordings}, files)
         # from here on the work is not gone on with: a kill makes the next call begin anew
         (work / "journal.jsonl").unlink()
         if before is None:
             work.rename(out)
         else:
+            before |= {"left_out": None, "parts_read": None} | leftout.told(
+                before, dataset.parts, left_out
+            )
             _append_segment(out, work / name, name, before, (recordings, files))
             shutil.rmtree(work)
     return Store.open(out, verify=False)
 
 
 def _write_segment(
-    parts: Sequence[Part], plan: Plan, work: Path, name: str, how: tuple[int | None, Progress]
-) -> list[dict[str, Any]]:
+    parts: Sequence[Part], plan: Plan, work: Path, name: str, how: How
+) -> tuple[list[dict[str, Any]], list[LeftOut]]:
     """Write the segment to its end; what was done stays, if there was any, when this fails."""
     settings = json_sha256({**plan.settings(), "segment": name})
     if not is_of(work / "journal.jsonl", settings):  # of another plan: nothing of it may stay
@@ -208,9 +223,10 @@ def _write_segment(
     journal = Journal(work / "journal.jsonl", settings, writer)
     read = False
     try:
-        done = journal.resume(parts)
+        done = journal.resume(parts, strict=how[1] is leftout.strictly)
         _write_parts(parts, done, plan, _Work(work, journal, writer, *how))
         read = True
+        leftout.refuse_all(journal.left_out, parts)
         refuse_empty(writer, plan.spec)
     except BaseException:
         with suppress(OSError):  # a full disk: what is in memory cannot be written
@@ -219,7 +235,7 @@ def _write_segment(
             shutil.rmtree(work)
         raise
     writer.close(final=True)
-    return writer.recordings
+    return writer.recordings, journal.left_out
 
 
 def _refuse_doubles(out: Path, recordings: Sequence[Mapping[str, Any]]) -> None:
@@ -286,7 +302,7 @@ def _append_segment(
         segments[segment] = before["recordings"][first : first + entry["recordings"]]
         first += entry["recordings"]
     dropped = ("format", "version", "segments", "recordings", "interpolated", "files", "sha256")
-    settings = {key: value for key, value in before.items() if key not in dropped}
+    settings = {k: v for k, v in before.items() if k not in dropped and v is not None}
     write_manifest(out, settings, {**segments, name: recordings}, {**before["files"], **files})
 
 
@@ -298,6 +314,7 @@ class _Work:
     journal: Journal
     writer: SegmentWriter
     workers: int | None
+    bear: Bear
     progress: Progress
 
 
@@ -308,11 +325,12 @@ def _write_parts(parts: Sequence[Part], done: int, plan: Plan, work: _Work) -> N
     total, ready = sum(sizes), sum(sizes[:done])
     try:
         with closing(_cut_parts(parts, done, sizes, plan, work)) as made:
-            for number, recordings in made:
+            for number, cut in made:
                 folder = incoming / f"{number:05d}"
-                work.writer.merge(folder, recordings)
-                shutil.rmtree(folder)
-                work.journal.note(parts[number])
+                if not isinstance(cut, LeftOut):
+                    work.writer.merge(folder, cut)
+                shutil.rmtree(folder, ignore_errors=True)
+                work.journal.note(parts[number], cut if isinstance(cut, LeftOut) else None)
                 ready += sizes[number]
                 work.progress(f"{plan.about.get('dataset', 'store')}: {parts[number].name}",
                               ready / total)  # fmt: skip
@@ -323,7 +341,7 @@ def _write_parts(parts: Sequence[Part], done: int, plan: Plan, work: _Work) -> N
 
 def _cut_parts(
     parts: Sequence[Part], done: int, sizes: Sequence[int], plan: Plan, work: _Work
-) -> Generator[tuple[int, list[dict[str, Any]]]]:
+) -> Generator[tuple[int, Described | LeftOut]]:
     """Yield the parts' numbers and recordings, in order, as they lie ready in `incoming`."""
     left = range(done, len(parts))
     count = work.workers or (os.cpu_count() or 1 if sum(sizes[done:]) > ALONE_BELOW_BYTES else 1)
@@ -331,7 +349,8 @@ def _cut_parts(
     incoming = work.folder / "incoming"
     if count <= 1:
         for number in left:
-            yield number, cut_part(parts[number], plan, incoming / f"{number:05d}")
+            cut = partial(cut_part, parts[number], plan, incoming / f"{number:05d}")
+            yield number, work.bear(parts[number], cut)
         return
     with worker_processes(count) as pool:
         running: deque[tuple[int, Future[list[dict[str, Any]]]]] = deque()
@@ -339,16 +358,16 @@ def _cut_parts(
             folder = incoming / f"{number:05d}"
             running.append((number, pool.submit(cut_part, parts[number], plan, folder)))
             if len(running) > count + 1:  # so many parts lie on disk at most
-                yield _result(parts, *running.popleft())
+                yield _result(parts, work.bear, *running.popleft())
         while running:
-            yield _result(parts, *running.popleft())
+            yield _result(parts, work.bear, *running.popleft())
 
 
 def _result(
-    parts: Sequence[Part], number: int, future: Future[list[dict[str, Any]]]
-) -> tuple[int, list[dict[str, Any]]]:
+    parts: Sequence[Part], bear: Bear, number: int, future: Future[Described]
+) -> tuple[int, Described | LeftOut]:
     try:
-        return number, future.result()
+        return number, bear(parts[number], future.result)
     except BrokenProcessPool as error:
         raise DataError(
             f"part {parts[number].name}: a worker process died while reading, perhaps for want of "

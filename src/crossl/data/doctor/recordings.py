@@ -24,7 +24,7 @@ from crossl.data.doctor.prints import Prints
 from crossl.data.doctor.values import check_values
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Recording
-from crossl.errors import CrosslError
+from crossl.errors import CrosslError, PackageError
 
 Progress = Callable[[str, float], None]
 
@@ -53,6 +53,8 @@ class Examination:
         try:
             for recording in part.read():
                 self.add(recording)
+        except PackageError:
+            raise
         except CrosslError as error:
             advice = "Mend the file or what the mapping says of it; the others were examined."
             finding = Finding("readable", "error", "", str(error), advice, scope="")

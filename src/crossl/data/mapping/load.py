@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossl.data.mapping.labels import Names, label_names
-from crossl.data.mapping.plan import RecordingPlan, natural, plan_recordings
+from crossl.data.mapping.plan import RecordingPlan, Source, natural, plan_recordings
 from crossl.data.mapping.read import Rules
 from crossl.data.mapping.rows import read_rows
 from crossl.data.mapping.schema import Mapping, read_yaml
 from crossl.data.recording import Modality
-from crossl.errors import DataError
+from crossl.errors import DataError, PackageError
 
 MAPPING_NAMES = ("recordings.yaml", "recordings.yml", "recordings.csv")
 
@@ -91,6 +91,16 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
 def _classes(mapping: Mapping, plans: tuple[RecordingPlan, ...]) -> tuple[str, ...]:
     """Collect the labels of all files; numbers are sorted as such."""
     names = Names(label_names=mapping.label_names)
-    sources = [source for plan in plans for source in plan.sources]
-    found = {name for source in sources for name in label_names(source, names)}
+    sources = [source for plan in plans if not plan.refusal for source in plan.sources]
+    found = {name for source in sources for name in _readable_labels(source, names)}
     return tuple(sorted({mapping.label_names.get(name, name) for name in found}, key=natural))
+
+
+def _readable_labels(source: Source, names: Names) -> set[str]:
+    """Return the labels of a file; none of one that will be refused when it is read."""
+    try:
+        return label_names(source, names)
+    except PackageError:
+        raise
+    except DataError:
+        return set()

@@ -118,7 +118,7 @@ def _matches(
     _check_below(f"{where}: pattern", entry.pattern or "", root)
     found: dict[Key, str] = {}
     groups = _in_parts(pattern, entry, names, where)
-    for told, paths in groups.items():
+    for told, paths in groups:
         try:
             held = list(_sources(entry, told, [root / path for path in paths]))
         except PackageError:
@@ -147,23 +147,28 @@ Told: TypeAlias = tuple[str | None, str | None, str | None]
 
 def _in_parts(
     pattern: Pattern, entry: FileEntry, names: Iterable[str], where: str
-) -> dict[Told, list[str]]:
-    """Group the paths that a pattern finds: parts of one recording, in natural order."""
-    groups: dict[Told, dict[str, str]] = {}
+) -> list[tuple[Told, list[str]]]:
+    """Group the paths that a pattern finds: parts of one recording, in natural order.
+
+    Tables for several people stand apart, it is their columns that tell what belongs together.
+    """
+    columns = entry.subject_column is not None or entry.session_column is not None
+    groups: dict[tuple[Told, str], dict[str, str]] = {}
     for name in names:
         fields = pattern.match(name)
         if fields is None:
             continue
         told = (fields.get("subject"), fields.get("session"), fields.get("label"))
-        parts = groups.setdefault(told, {})
-        part = fields.get("part") or ""
-        if part in parts:
+        part = fields.get("part")
+        parts = groups.setdefault((told, name if columns and part is None else ""), {})
+        if (part or "") in parts:
             key = (told[0] or entry.subject or "", told[1] or entry.session or told[2] or "1")
-            raise DataError(_twice(where, (parts[part], name), key))
-        parts[part] = name
-    return {
-        told: [parts[one] for one in sorted(parts, key=natural)] for told, parts in groups.items()
-    }
+            raise DataError(_twice(where, (parts[part or ""], name), key))
+        parts[part or ""] = name
+    return [
+        (told, [parts[one] for one in sorted(parts, key=natural)])
+        for (told, _), parts in groups.items()
+    ]
 
 
 def _sources(entry: FileEntry, told: Told, paths: Sequence[Path]) -> Iterator[tuple[Key, Source]]:
