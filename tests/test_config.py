@@ -31,12 +31,13 @@ from crossl.data.splits import subject_folds
 from crossl.errors import ConfigError
 from crossl.learn.finetune import FineTuning
 from crossl.learn.schedule import Schedule
-from crossl.methods import CrosslMethodConfig, PaperMethodConfig
+from crossl.methods import CrosslMethodConfig, PaperMethodConfig, SimclrConfig
 from crossl.methods.augment import Augmentation
 from crossl.nn.aggregators import MlpConfig, PredictiveConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
 from crossl.objectives.barlow_twins import BarlowTwinsConfig
 from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfig
+from crossl.objectives.nt_xent import NtXentConfig
 from crossl.objectives.vicreg import VicregConfig
 from crossl.registry import SORTS
 
@@ -312,9 +313,11 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     InfoNceConfig: compared,
     DclConfig: compared,
     HardDclConfig: compared,
+    NtXentConfig: compared,
     Augmentation: augmented,
     PaperMethodConfig: lambda c: c.build(model_of(recipe("paper"))),
     CrosslMethodConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    SimclrConfig: lambda c: c.build(model_of(recipe("crossl"))),
 }
 """What is read of the other blocks is seen in tests/learn/test_fold_latents.py."""
 

@@ -154,12 +154,9 @@ class _Network(nn.Module):
     def __init__(self, model: CrossModalModel, classes: int, dropout: float) -> None:
         super().__init__()
         self.model = model
-        with torch.inference_mode():
-            latent = torch.zeros(1, len(model.modalities), model.latent_dim)
-            latent = latent.to(next(model.parameters()).device)
-            width = model.aggregate(latent, torch.ones_like(latent[:, :, 0]).bool()).shape[1]
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(width, classes, device=latent.device)
+        device = next(model.parameters()).device
+        self.classifier = nn.Linear(model.embedding_dim, classes, device=device)
 
     def start_from(self, probe: Probe, classes: NDArray[np.int64]) -> None:
         """Copy a probe into the classifier, its standardisation folded in."""

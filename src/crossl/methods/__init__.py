@@ -7,6 +7,7 @@ latents are masked twice, one aggregator joins each view, VICReg makes the two a
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
 from crossl.methods.method import Method, MethodConfig
 from crossl.methods.paper import PaperMethod, PaperMethodConfig
+from crossl.methods.simclr import SimclrConfig, SimclrMethod
 
 __all__ = [
     "CrosslMethod",
@@ -15,4 +16,6 @@ __all__ = [
     "MethodConfig",
     "PaperMethod",
     "PaperMethodConfig",
+    "SimclrConfig",
+    "SimclrMethod",
 ]

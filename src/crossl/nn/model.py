@@ -63,6 +63,14 @@ class CrossModalModel(nn.Module):
         self._stacked: StackedEncoder | None = None
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
 
+    @property
+    def embedding_dim(self) -> int:
+        """D, the width of the aggregator's output."""
+        one = next(self.parameters())
+        latent = torch.zeros(1, len(self.modalities), self.latent_dim, device=one.device)
+        with torch.inference_mode():
+            return self.aggregate(latent, torch.ones_like(latent[:, :, 0]).bool()).shape[1]
+
     def standardise(self, batch: Batch) -> dict[str, Tensor]:
         """Blank what is absent, then standardise: {modality: (B, T, C)}."""
         if batch.present.device.type == "cpu" and bool(batch.present.all()):

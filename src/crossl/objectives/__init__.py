@@ -3,7 +3,8 @@
 from crossl.objectives.barlow_twins import barlow_twins
 from crossl.objectives.cocoa import cocoa
 from crossl.objectives.contrastive import dcl, hard_dcl, info_nce
+from crossl.objectives.nt_xent import nt_xent
 from crossl.objectives.objective import Objective
 from crossl.objectives.vicreg import vicreg
 
-__all__ = ["Objective", "barlow_twins", "cocoa", "dcl", "hard_dcl", "info_nce", "vicreg"]
+__all__ = ["Objective", "barlow_twins", "cocoa", "dcl", "hard_dcl", "info_nce", "nt_xent", "vicreg"]
