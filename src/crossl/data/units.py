@@ -36,6 +36,7 @@ UNITS = {
     "m/s^2": Unit("m/s^2"),
     "g": Unit("m/s^2", _G),
     "mg": Unit("m/s^2", _G / 1e3),
+    "ug": Unit("m/s^2", _G / 1e6),
     "g/64": Unit("m/s^2", _G / 64),
     "rad/s": Unit("rad/s"),
     "deg/s": Unit("rad/s", _DEGREE),
@@ -53,6 +54,7 @@ UNITS = {
     "S": Unit("S"),
     "mS": Unit("S", 1e-3),
     "uS": Unit("S", 1e-6),
+    "nS": Unit("S", 1e-9),
     "kOhm": Unit("Ohm", 1e3),
     "Ohm": Unit("Ohm"),
     "K": Unit("K"),
@@ -90,6 +92,7 @@ ALIASES = {
     "": "1", "nu": "1", "n/a": "1", "a.u.": "1", "au": "1", "arbitrary": "1", "none": "1",
     "ohm": "Ohm", "kohm": "kOhm", "lux": "lx", "second": "s", "seconds": "s", "sec": "s",
     "millisecond": "ms", "milliseconds": "ms", "microsecond": "us", "microseconds": "us",
+    "uv": "uV", "âµv": "uV", "âµs": "uS", "âµt": "uT", "mv": "mV",
     "nanoseconds": "ns", "pa": "Pa", "hpa": "hPa", "mmhg": "mmHg",
 }  # fmt: skip
 """Other spellings, in lower case; looked up only where `UNITS` has not the exact spelling."""

@@ -229,3 +229,27 @@ def test_two_people_show_no_offset(clinic):
     stranger = clinic.sound(seconds=600.0, seed=77)
     mixed = clinic.put(recording, "chest_acc", stranger.signals["chest_acc"].values)
     assert clinic.examine(mixed).findings == ()
+
+
+@pytest.mark.parametrize("shift_s", [7.3, -7.3])
+def test_an_offset_is_measured_between_two_devices_and_told_once_with_the_key_that_mends_it(
+    clinic, shift_s
+):
+    recording = clinic.sound()
+    kept = {name: recording.signals[name] for name in ("wrist_acc", "chest_acc")}
+    recording = clinic.put(replace(recording, signals=kept), "chest_acc", start_s=shift_s)
+    modalities = {name: recording.modalities[name] for name in kept}
+    recording = replace(recording, modalities=modalities)
+    diagnosis = clinic.examine(recording)
+    (finding,) = [f for f in diagnosis.findings if f.check == "clock"]
+    side = "after" if shift_s > 0 else "before"
+    assert finding.sentence == f"starts and ends 7.3 s {side} 'wrist_acc'"
+    assert (finding.where, finding.amount) == ("chest_acc", (7.3, 7.3))
+    assert f"offset_s: {-shift_s:g} for 'chest_acc'" in finding.place(diagnosis.counts)
+    assert "rule in `files`" in finding.advice
+
+
+def test_the_shift_of_a_device_that_feels_motion_later_is_signed(clinic):
+    diagnosis = clinic.examine(two_devices(clinic, seconds=900.0, offset_s=2.0))
+    (finding,) = diagnosis.findings
+    assert finding.detail == "offset_s: -1.91 for 'chest_acc'"

@@ -62,10 +62,10 @@ def test_rates_that_contradict_are_refused_in_one_sentence(real_data):
 
 def test_one_record_of_several_rates_is_read_alone(real_data, tmp_path):
     root = real_data("drivedb") / "drive17a.hea"
-    (recording,) = check_reader("wfdb", root, implausible={"emg", "marker", "resp", "hr"})
+    (recording,) = check_reader("wfdb", root, implausible={"emg", "resp", "hr"})
     assert {name: s.rate_hz for name, s in recording.signals.items()} == {
         "ecg": 480,
-        **dict.fromkeys(("emg", "hr", "marker"), 15),
+        **dict.fromkeys(("emg", "hr"), 15),
         **dict.fromkeys(("foot_gsr", "hand_gsr", "resp"), 30),
     }
     with open_dataset("wfdb", root) as dataset:
@@ -114,7 +114,8 @@ def test_a_unit_that_nobody_knows_counts_as_none_and_is_said_so(tmp_path):
 
 @pytest.mark.parametrize(("labels", "unit", "message"), [
     (["EEG Fp1", "EEG Cz"], "uV", "ben.edf: 'eeg' has channels fp1, cz, in anna.edf fp1, fp2"),
-    (["EEG Fp1", "EEG Fp2"], "degC", "ben.edf: 'eeg' has unit K, in anna.edf V; write a mapping"),
+    (["EEG Fp1", "EEG Fp2"], "%", "ben.edf: 'eeg' has unit 1, in anna.edf V; write a mapping"),
+    (["EEG Fp1", "EEG Fp2"], "degC", "ben.edf: 'EEG Fp1' is a voltage of the body by its name"),
 ])  # fmt: skip
 def test_files_that_contradict_are_refused(tmp_path, labels, unit, message):
     write_edf(tmp_path / "anna.edf", ["EEG Fp1", "EEG Fp2"])
@@ -211,3 +212,29 @@ def test_impossible_temperatures_of_a_wristband_are_told_of(real_data):
     with open_dataset("e4", real_data("wesad_wrist") / "S2") as dataset:
         (recording,) = dataset.read()
     assert any("4 samples outside -40 to 115 degrees" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["Status", "TRIG", "STI 014", "Marker", "Sample Index", "Event marker"]
+)
+def test_triggers_and_counters_are_left_out_and_said_so(tmp_path, name):
+    write_edf(tmp_path / "anna.edf", ["EEG Fp1", "EEG Fp2", name])
+    (recording,) = read_all("edf", tmp_path)
+    assert list(recording.signals) == ["eeg"]
+    assert f"{name} of anna.edf, by its name a " in card_of("edf", tmp_path).description
+
+
+@pytest.mark.parametrize(("labels", "unit", "si"), [
+    (["ACC X", "ACC Y", "ACC Z"], "G", "m/s^2"), (["EDA"], "us", "S"), (["EEG Fp1"], "UV", "V"),
+    (["Mag X", "Mag Y"], "G", "T"),
+])  # fmt: skip
+def test_a_unit_is_read_by_what_is_measured(tmp_path, labels, unit, si):
+    write_edf(tmp_path / "anna.edf", labels, unit=unit)
+    assert [m.unit for m in card_of("edf", tmp_path).modalities] == [si]
+
+
+def test_an_acceleration_in_tesla_is_refused(tmp_path):
+    write_edf(tmp_path / "anna.edf", ["ACC X", "ACC Y", "ACC Z"], unit="uT")
+    check_refuses("edf", tmp_path, match=(
+        "anna.edf: 'ACC X' is an acceleration by its name, got the unit 'uT' .T.; such a signal "
+        "has m/s.2 or V or 1, or rename what"))  # fmt: skip

@@ -211,26 +211,57 @@ def check_window(modalities: list[Modality], spec: WindowSpec) -> Iterator[Findi
 def check_clock(recording: Recording) -> Iterator[Finding]:
     """Check that sensors start and end together, and that labels lie within them."""
     length = recording.end_s - recording.start_s
-    for what, edge in (("starts", "start_s"), ("ends", "end_s")):
-        apart = {name: getattr(s, edge) for name, s in recording.signals.items()}
-        usual = float(np.median(list(apart.values())))
-        for name, at in apart.items():
-            if abs(at - usual) > max(START_APART_S, 2 / recording.signals[name].rate_hz):
-                yield _apart(name, what, at - usual, length)
+    first, usual = _usual(recording)
+    for name, signal in recording.signals.items():
+        slack = max(START_APART_S, 2 / signal.rate_hz)
+        starts, ends = signal.start_s - first.start_s, signal.end_s - first.end_s
+        late = abs(starts) > slack, abs(ends) > slack
+        if all(late) and abs(starts - ends) <= slack:
+            yield _apart(name, "starts and ends", (starts, length), usual, shift=True)
+            continue
+        for what, by_s, counts in (("starts", starts, late[0]), ("ends", ends, late[1])):
+            if counts:
+                yield _apart(name, what, (by_s, length), usual)
     yield from _label_clock(recording, length)
 
 
-def _apart(name: str, what: str, by_s: float, length: float) -> Finding:
+def _usual(recording: Recording) -> tuple[Signal, str]:
+    """Return the sensor that others are measured against, and what to call it.
+
+    It is the first of those that start and end together with the most; never a time between two.
+    """
+    edges = {name: (s.start_s, s.end_s) for name, s in recording.signals.items()}
+    together = {
+        name: [o for o in edges.values() if np.abs(np.subtract(o, here)).max() <= START_APART_S]
+        for name, here in edges.items()
+    }
+    name = max(together, key=lambda one: len(together[one]))
+    rest = len(together[name])
+    others = "the other sensors" if rest > 1 and rest == len(edges) - 1 else f"'{name}'"
+    return recording.signals[name], others
+
+
+def _apart(
+    name: str, what: str, by: tuple[float, float], usual: str, *, shift: bool = False
+) -> Finding:
+    by_s, length = by
     severity: Severity = "warning" if abs(by_s) > WARN_APART * length else "note"
+    mend = (
+        "Started together, its clock is off: add the `offset_s` that is told here to the rule in "
+        "`files` that reads it, or for one recording to its entry in `recordings`."
+    )
     return Finding(
         "clock",
         severity,
         name,
-        f"{what} {{}} {'after' if by_s > 0 else 'before'} the other sensors",
-        "Windows beyond lack the sensors that were not recording; if the devices were started "
-        "together, the clock or a file's length is wrong.",
+        f"{what} {{}} {'after' if by_s > 0 else 'before'} {usual}",
+        mend
+        if shift
+        else "Windows beyond lack the sensors that were not recording; if the "
+        "devices were started together, the clock or a file's length is wrong.",
         one(abs(by_s)),
         "s",
+        detail=f"offset_s: {-round(by_s, 3):g} for '{name}'" if shift else "",
     )
 
 

@@ -25,6 +25,8 @@ CHECKS = {
     "coverage": "every subject has every sensor",
     "flat": "no sensor stands still",
     "saturation": "no sensor is at its limit",
+    "sensors": "every channel is a sensor, no counter, clock or code",
+    "giveaway": "no channel gives the label away",
     "channels": "every channel tells something of its own",
     "labels": "classes have enough windows and subjects",
     "leakage": "no window stands under two subjects",

@@ -17,8 +17,10 @@ from crossl.data.doctor.clocks import (
     check_timing,
 )
 from crossl.data.doctor.coverage import CoverageTally
+from crossl.data.doctor.disguises import check_disguises
 from crossl.data.doctor.drift import check_drift
 from crossl.data.doctor.finding import CHECKS, Collector, Diagnosis, Finding
+from crossl.data.doctor.giveaways import Giveaways
 from crossl.data.doctor.labels import LabelTally
 from crossl.data.doctor.prints import Prints
 from crossl.data.doctor.values import check_values
@@ -44,6 +46,7 @@ class Examination:
         self._labels = LabelTally(dataset.card.classes)
         self._coverage = CoverageTally([m.name for m in dataset.card.modalities])
         self._prints = Prints(dataset.card.spec)
+        self._giveaways = Giveaways()
         self._seen: dict[bytes, tuple[str, str]] = {}
         self._recordings, self._seconds = 0, 0.0
         self._subjects: set[str] = set()
@@ -67,6 +70,7 @@ class Examination:
         self._found.add(self._copies(recording, name), name)
         self._labels.add_recording(recording, self._dataset.card.spec)
         self._prints.add(recording)
+        self._giveaways.add_recording(recording)
         length = recording.end_s - recording.start_s
         for key in recording.modalities:
             there = 0.0
@@ -109,6 +113,7 @@ class Examination:
         if self._recordings:
             self._found.add(self._labels.findings())
         self._found.add(self._prints.findings())
+        self._found.add(self._giveaways.findings())
         self._found.add(Finding("notes", "note", "", n, scope="") for n in self._dataset.notes)
         counts = {
             "recordings": self._recordings,
@@ -132,6 +137,7 @@ def check_recording(recording: Recording, dataset: Dataset) -> Iterator[Finding]
     for name, signal in recording.signals.items():
         modality = recording.modalities[name]
         yield from check_values(modality, signal.values)
+        yield from check_disguises(modality, signal.values)
         yield from check_gaps(modality, signal)
         if signal.timing is not None:
             yield from check_timing(name, signal.timing.as_dict(), len(signal.values))

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from crossl.data.doctor.channels import check_constant, check_twins, columns_of
 from crossl.data.doctor.clocks import check_notes, check_steps, check_timing, check_window
 from crossl.data.doctor.coverage import CoverageTally
+from crossl.data.doctor.disguises import check_disguises
 from crossl.data.doctor.finding import CHECKS, Collector, Diagnosis, Finding
+from crossl.data.doctor.giveaways import Giveaways, window_medians
 from crossl.data.doctor.labels import LabelTally
 from crossl.data.doctor.leakage import check_leakage
 from crossl.data.doctor.values import check_values
@@ -55,10 +57,12 @@ def examine_store(store: Store, progress: Progress | None = None) -> Diagnosis:
     found.add(check_window(list(store.modalities), store.spec))
     apart = [_apart(store, rows) for rows in by_recording]
     chosen = _sample(store, apart)
+    giveaways = Giveaways()
     for number, name in enumerate(names):
-        found.add(_check_samples(store, chosen[number]), name)
+        found.add(_check_samples(store, chosen[number], giveaways), name)
         tell("values", (number + 1) / len(names))
     found.add(check_leakage(store, _evenly(np.arange(len(store)), MAX_WINDOWS)))
+    found.add(giveaways.findings())
     tell("leakage", 1.0)
     coverage = _coverage(store)
     found.add(coverage.findings(1))
@@ -140,21 +144,27 @@ def _sample(store: Store, apart: list[Rows]) -> list[Rows]:
     return [_evenly(rows, max(1, count)) for rows, count in zip(apart, most, strict=True)]
 
 
-def _check_samples(store: Store, rows: Rows) -> Iterator[Finding]:
+def _check_samples(store: Store, rows: Rows, giveaways: Giveaways) -> Iterator[Finding]:
     """Put windows of one recording behind each other and look at them as one signal."""
     if not len(rows):
         return
     windows = store.gather(rows)
     columns = []
+    medians: dict[tuple[str, str], NDArray[np.float64]] = {}
     for column, modality in enumerate(store.modalities):
         there = store.present[rows, column]
+        middle = window_medians(np.where(there[:, None, None], windows[modality.name], np.nan))
+        medians |= {(modality.name, c): middle[:, i] for i, c in enumerate(modality.channels)}
         if not there.any():
             continue
         values = windows[modality.name][there].reshape(-1, len(modality.channels))
         yield from check_values(modality, values)
+        yield from check_disguises(modality, values)
         yield from check_constant(modality, values)
         if there.all():
             columns += columns_of(modality, values, 0.0)
+    labels = [store.classes[code] if code >= 0 else "" for code in store.label[rows]]
+    giveaways.add_windows(str(store.subject[rows[0]]), labels, medians)
     yield from check_twins(columns)
 
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from crossl.data.formats import FileContent, Stream
 from crossl.data.mapping.entries import SignalEntry
+from crossl.data.mapping.quantity import read_unit
 from crossl.data.units import parse_unit
 from crossl.errors import DataError, nearest
 
@@ -112,8 +113,15 @@ def lacking(content: FileContent, entry: SignalEntry, channels: tuple[str, ...])
     return tuple(channels[at] for at in missing)
 
 
-def check_unit(where: str, stream: Stream, column: str, unit: str) -> None:
+def check_unit(where: str, stream: Stream, column: str, unit: str, name: str) -> None:
     """Refuse a unit that the file itself contradicts.
+
+    Args:
+        where: names the signal in messages.
+        stream: of the file.
+        column: of the stream.
+        unit: that the mapping gives the signal.
+        name: of the signal; the file's spelling is read as one of what is measured.
 
     Raises:
         DataError: the file names another unit that crossl knows.
@@ -122,7 +130,7 @@ def check_unit(where: str, stream: Stream, column: str, unit: str) -> None:
     if not told:
         return
     try:
-        known = parse_unit(told)
+        known = read_unit(told, column, name)
     except DataError:
         return
     if known != parse_unit(unit):

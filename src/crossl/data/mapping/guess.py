@@ -3,26 +3,87 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-TEN_TWENTY = re.compile(r"(fp|af|f|ft|fc|t|tp|c|cp|p|po|o|a|m|fz|i)(z|\d{1,2})", re.IGNORECASE)
+TEN_TWENTY = re.compile(
+    r"(fp|af|f|ft|fc|t|tp|c|cp|p|po|o|a|m)(z|[1-9]|10)|iz|nz|oz|cb[12]", re.IGNORECASE
+)
 """Where electrodes sit on a head (the 10-20 system)."""
 
-KINDS = ("eeg", "ecg", "ekg", "emg", "eog", "resp", "meg", "eda", "gsr")
+WEAK = re.compile(r"[tpfmac][12]", re.IGNORECASE)
+"""Positions whose names other sensors have too: temperatures, pressures, forces, masses."""
+
+PAIRS = (("c3", "c4"), ("o1", "o2"), ("f3", "f4"), ("f7", "f8"), ("p3", "p4"), ("t3", "t4"),
+         ("t5", "t6"), ("fp1", "fp2"), ("af7", "af8"), ("tp9", "tp10"))  # fmt: skip
+"""Left and right: enough where two electrodes are all."""
+
+KINDS = ("eeg", "ecg", "ekg", "emg", "eog", "resp", "meg", "eda", "gsr", "exg")
 SHORT = {"a": "acc", "g": "gyro", "m": "mag"}
 """What stands before x, y and z where one letter does."""
 
+ENDINGS = (
+    "mg", "g", "m_s_2", "m_s2", "ms2", "mps2", "dps", "deg_s", "rad_s", "rads", "ut", "us", "uv",
+    "mv", "nv", "bpm", "degc", "hz",
+)  # fmt: skip
+"""Units that stand behind a name without brackets, `acc_x_mg`."""
+
+SPELT = {"m_s_2": "m/s^2", "m_s2": "m/s^2", "ms2": "m/s^2", "mps2": "m/s^2", "deg_s": "deg/s",
+         "rad_s": "rad/s", "rads": "rad/s", "ut": "uT", "uv": "uV", "mv": "mV", "nv": "nV",
+         "degc": "degC", "us": "uS", "hz": "Hz"}  # fmt: skip
+
+NAMED = re.compile(
+    r"([xyz]|.+_[xyz]|[agm][xyz]|[xyz]_.+|acc\w*|gyro?\w*|mag\w*|ecg\w*|eeg\w*|emg\w*|eda|gsr|"
+    r"temp\w*|ppg\w*|bvp)"
+)
+"""Names behind which a unit may stand without brackets."""
+
 
 def clean(name: str) -> str:
-    """Make a name of lower-case letters, digits and underscores.
+    """Make a name of lower-case letters, digits and underscores; accents are dropped.
 
     Examples:
-        >>> clean("Foot GSR (uS)"), clean("accX")
-        ('foot_gsr_us', 'acc_x')
+        >>> clean("Foot GSR (uS)"), clean("accX"), clean("Aktivität")
+        ('foot_gsr_us', 'acc_x', 'aktivitat')
     """
     name = re.sub(r"(?<=[a-z0-9])(?=[XYZ]$)", "_", name)
+    name = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "signal"
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """Part a column's name from the unit that stands behind it; empty where there is none.
+
+    Examples:
+        >>> split_unit("acc_x [g]"), split_unit("Accel X m/(s^2)"), split_unit("ax_mg")
+        (('acc_x', 'g'), ('Accel X', 'm/s^2'), ('ax', 'mg'))
+        >>> split_unit("Linear Acceleration x (m/s^2)"), split_unit("big_g")
+        (('Linear Acceleration x', 'm/s^2'), ('big_g', ''))
+    """
+    name = re.sub(r"(?i)\bm/\(s\^?2\)|\bm/\(s²\)", "m/s^2", name).strip()
+    if name.endswith(" m/s^2"):
+        return name[:-6].strip(), "m/s^2"
+    match = re.fullmatch(r"(.*\S)[ _]*[(\[{]([^()\[\]{}]*)[)\]}]", name)
+    if match:
+        return match[1].rstrip(" _,"), match[2].strip()
+    plain = clean(name)
+    for ending in ENDINGS:
+        rest = plain.removesuffix(f"_{ending}")
+        if rest != plain and NAMED.fullmatch(rest):
+            return rest, SPELT.get(ending, ending)
+    return name, ""
+
+
+def axes_letter(name: str) -> list[str]:
+    """Return what the letter before an axis stands for, `acc` of `ax`.
+
+    Examples:
+        >>> axes_letter("ax"), axes_letter("x")
+        (['acc'], [])
+    """
+    match = re.fullmatch(r"([agm])_?[xyz]", name)
+    return [SHORT[match[1]]] if match else []
 
 
 def group_columns(columns: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -37,12 +98,15 @@ def group_columns(columns: Sequence[str]) -> dict[str, dict[str, str]]:
     Examples:
         >>> group_columns(["ax", "ay", "az", "ecg"])
         {'acc': {'x': 'ax', 'y': 'ay', 'z': 'az'}, 'ecg': {'ecg': 'ecg'}}
+        >>> list(group_columns(["acc_x [g]", "acc_y [g]", "c0", "c1"]))
+        ['acc', 'c']
     """
-    options = {column: _options(column) for column in columns}
+    eeg = is_eeg(columns)
+    options = {column: _options(column, eeg=eeg) for column in columns}
     sizes = Counter(group for found in options.values() for group, _ in found)
     groups: dict[str, dict[str, str]] = {}
     for column, found in options.items():
-        alone = clean(column)
+        alone = clean(split_unit(column)[0])
         first, _, rest = alone.partition("_")
         alone = first if first == rest else alone  # `ECG ECG`
         group, channel = next((o for o in found if sizes[o[0]] > 1), (alone, alone))
@@ -53,14 +117,45 @@ def group_columns(columns: Sequence[str]) -> dict[str, dict[str, str]]:
     return groups
 
 
-def _options(column: str) -> list[tuple[str, str]]:
+def is_eeg(columns: Sequence[str]) -> bool:
+    """Tell whether names are those of electrodes on a head: several that fit each other.
+
+    One such name says nothing, and neither does a letter with numbers that count (`c0`, `c1`, `c2`;
+    `p1` to `p4`), nor letters that all have one number (`t1`, `p1`, `f1`).
+
+    Examples:
+        >>> is_eeg(["Fp1", "Fp2", "Cz"]), is_eeg(["C3", "C4"]), is_eeg(["c0", "c1", "c2", "c3"])
+        (True, True, False)
+    """
+    names = [clean(split_unit(column)[0]) for column in columns]
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        match = re.fullmatch(r"([a-z]+)(\d+)", name)
+        if match:
+            numbers.setdefault(match[1], set()).add(int(match[2]))
+    counting = {
+        stem for stem, found in numbers.items()
+        if len(stem) == 1 and len(found) > 2 and {1, 2} <= found
+        and found == set(range(min(found), max(found) + 1))
+    }  # fmt: skip
+    electrodes = [name for name in names if TEN_TWENTY.fullmatch(name)]
+    strong = [
+        name for name in electrodes
+        if not WEAK.fullmatch(name) and name.rstrip("0123456789") not in counting
+    ]  # fmt: skip
+    if any({left, right} <= set(strong) for left, right in PAIRS):
+        return True
+    return len({re.sub(r"\d+$", "", name) for name in strong}) >= 2
+
+
+def _options(column: str, *, eeg: bool) -> list[tuple[str, str]]:
     """Return groups that a column may belong to, the likeliest first."""
-    name = clean(column)
+    name = clean(split_unit(column)[0])
     first, _, rest = name.partition("_")
     found = []
     if first in KINDS and rest:
         found.append((first, rest))
-    if TEN_TWENTY.fullmatch(column.strip()):
+    if eeg and TEN_TWENTY.fullmatch(name):
         found.append(("eeg", name))
     for pattern in (
         r"(?P<group>.+)_(?P<axis>[xyz])",

@@ -268,7 +268,7 @@ def _places(
             continue
         places[name] = locate_signal(where, content, entry, modality.channels)
         for stream, column in places[name]:
-            check_unit(where, stream, column, modality.unit)
+            check_unit(where, stream, column, modality.unit, name)
     return places
 
 

@@ -21,6 +21,7 @@ from crossl.data.mapping.entries import (
     Timezone,
     WindowsEntry,
 )
+from crossl.data.mapping.quantity import check_quantity
 from crossl.data.mapping.table import TableEntry
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
@@ -128,6 +129,8 @@ def _check(mapping: Mapping) -> None:
                     f"({', '.join(signal.columns)}); the modality has {len(channels)} channels "
                     f"({', '.join(channels)})"
                 )
+    for name, modality in mapping.modalities.items():
+        check_quantity(f"modalities.{name}.unit", modality.unit, (name,))
     _check_recordings(mapping)
     _check_offsets(mapping)
 

@@ -25,14 +25,15 @@ from crossl.data.mapping import (
 )
 from crossl.data.mapping.guess import clean, group_columns
 from crossl.data.mapping.labels import check_overlap
+from crossl.data.mapping.nosensor import no_sensor, sift
 from crossl.data.mapping.plan import find_sources, natural
+from crossl.data.mapping.quantity import check_quantity, read_unit, spelt
 from crossl.data.mapping.read import Rules
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset
 from crossl.data.readers.folder import mapped_dataset, plan_part
 from crossl.data.recording import Modality
 from crossl.data.timing import RATE_TOLERANCE
-from crossl.data.units import parse_unit
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, PackageError
 
@@ -45,6 +46,7 @@ class _Assumed:
     """What is not in the files, or was left out of them."""
 
     units: set[str] = field(default_factory=set)
+    spelt: set[str] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     labels: bool = False
 
@@ -56,6 +58,8 @@ class _Assumed:
                 f"Units that crossl does not know count as numbers without one: "
                 f"{', '.join(sorted(self.units))}."
             )
+        if self.spelt:
+            out.append(f"Units by what is measured: {', '.join(sorted(self.spelt))}.")
         if self.left_out:
             some = "; ".join(self.left_out[:5])
             out.append(f"Left out: {some}{' and others' if len(self.left_out) > 5 else ''}.")
@@ -276,7 +280,7 @@ def _examine(path: Path, format_name: str, assumed: _Assumed) -> _Found | None:
         if rate_hz is None or stream.length < 2:
             assumed.left_out.append(f"{path.name}: stream {stream.name}, of no regular rate")
             continue
-        for name, columns, unit in _groups(stream, format_name, assumed):
+        for name, columns, unit in _groups(path, stream, format_name, assumed):
             free = name
             while free in signals:
                 free += f"_{clean(stream.name)}"
@@ -307,27 +311,48 @@ def _labels(content: FileContent, assumed: _Assumed) -> tuple[str, ...]:
 
 
 def _groups(
-    stream: Stream, format_name: str, assumed: _Assumed
+    path: Path, stream: Stream, format_name: str, assumed: _Assumed
 ) -> Iterator[tuple[str, dict[str, str], str]]:
     """Yield name, channels and unit of each modality in a stream; one unit each."""
-    units = dict(zip(stream.columns, stream.units or [""] * len(stream.columns), strict=True))
-    for column, unit in units.items():
-        try:
-            parse_unit(unit)
-        except DataError:
-            assumed.units.add(f"{unit} ({column})")
-            units[column] = "1"
-    groups = group_columns(stream.columns)
+    columns = _sensors(path, stream, format_name, assumed)
+    told = dict(zip(stream.columns, stream.units or [""] * len(stream.columns), strict=True))
+    units = {column: _unit(column, told[column], assumed) for column in columns}
+    groups = group_columns(columns)
     if format_name in NAMED_STREAMS:  # not taken apart: the recorder knew what belongs together
-        channels = {clean(column): column for column in stream.columns}
-        groups = {clean(stream.name): channels if len(channels) == len(stream.columns)
-                  else {str(n): column for n, column in enumerate(stream.columns)}}  # fmt: skip
-    for name, columns in groups.items():
+        channels = {clean(column): column for column in columns}
+        groups = {clean(stream.name): channels if len(channels) == len(columns)
+                  else {str(n): column for n, column in enumerate(columns)}}  # fmt: skip
+    for name, members in groups.items():
         by_unit: dict[str, dict[str, str]] = {}
-        for channel, column in columns.items():
+        for channel, column in members.items():
             by_unit.setdefault(units[column], {})[channel] = column
-        for unit, members in by_unit.items():
-            yield name if len(by_unit) == 1 else f"{name}_{clean(unit)}", members, unit
+        for unit, alike in by_unit.items():
+            for column in alike.values():
+                check_quantity(f"{path}", unit, (column, name))
+            yield name if len(by_unit) == 1 else f"{name}_{clean(unit)}", alike, unit
+
+
+def _sensors(path: Path, stream: Stream, format_name: str, assumed: _Assumed) -> list[str]:
+    """Return the columns that may be sensors by their names; say which are none."""
+    none = {} if format_name == "e4" else sift(stream.columns)
+    if format_name in NAMED_STREAMS and (kind := no_sensor(stream.name)):
+        none = dict.fromkeys(stream.columns, kind)
+    for column, kind in none.items():
+        assumed.left_out.append(f"{column} of {path.name}, by its name a {kind}")
+    return [column for column in stream.columns if column not in none]
+
+
+def _unit(column: str, told: str, assumed: _Assumed) -> str:
+    """Return the unit of a column as crossl spells it; 1 where nobody knows it."""
+    unit = spelt(told, column)
+    if unit != told:
+        assumed.spelt.add(f"{told} of {column} is {unit}")
+    try:
+        read_unit(unit, column)
+    except DataError:
+        assumed.units.add(f"{told} ({column})")
+        return "1"
+    return unit
 
 
 def _union(found: Sequence[_Found]) -> dict[str, Modality]:
