@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from crossl import CroSSL, Windows
 from crossl.config import load_config
@@ -176,7 +179,7 @@ def test_arrays_that_cannot_be_learned_from_are_refused(x: Arrays, message: str)
         make().fit(x)
 
 
-@pytest.mark.parametrize("window_s", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("window_s", [0, -1.0, float("nan"), float("inf"), "2", None])
 def test_a_window_that_cannot_be_is_refused(window_s: float) -> None:
     with pytest.raises(DataError, match=r"windows: window_s is .*; a positive number of seconds"):
         make(window_s=window_s).fit(arrays()[0])
@@ -276,3 +279,139 @@ def test_an_altered_estimator_is_refused(fitted: CroSSL, tmp_path: Path) -> None
         file.write(b"!")
     with pytest.raises(FormatError, match=r"weights.safetensors: was altered"):
         CroSSL.load(tmp_path / "run")
+
+
+# --- what other libraries take
+
+
+def frame(array: np.ndarray) -> Any:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(items={"0": array}.items)
+
+
+@pytest.mark.parametrize("x", [
+    np.zeros((9, 40, 3)), [np.zeros((9, 40, 3))], "acc", None, frame(np.zeros((9, 3))), {1, 2},
+], ids=lambda x: type(x).__name__)  # fmt: skip
+def test_what_is_no_dict_of_arrays_is_refused(fitted: CroSSL, x: Any) -> None:
+    message = r"(X|windows): is no dict of arrays by modality, got \w+; needed is such as"
+    for use in (make().fit, fitted.transform, Windows, make().fit_transform):
+        with pytest.raises(DataError, match=message):
+            use(x)
+
+
+@pytest.mark.parametrize(("array", "message"), [
+    ([[[1.0]] * 40, [[1.0]] * 39] * 9, "its windows are not of one shape"),
+    (np.zeros((9, 40, 3), dtype=complex), "holds complex numbers; give real ones"),
+    (np.full((9, 40, 3), "1.5"), "holds <U3 values; numbers are needed"),
+    (np.full((9, 40, 3), None), "holds object values; numbers are needed"),
+    (np.zeros((9, 40, 3), dtype="M8[s]"), r"holds datetime64\[s\] values"),
+])  # fmt: skip
+def test_arrays_that_would_become_others_are_refused(
+    fitted: CroSSL, array: Any, message: str
+) -> None:
+    for use in (make().fit, fitted.transform, Windows):
+        with pytest.raises(DataError, match=f"modality 'acc': {message}"):
+            use({"acc": array})
+
+
+def test_names_that_are_no_text_and_single_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="X: has the key 7; names of modalities are text"):
+        make().fit({7: np.zeros((9, 40, 3))})
+    with pytest.raises(DataError, match="modality 'acc': is a single number"):
+        Windows({"acc": 5.0})
+
+
+def test_lists_that_are_an_array_are_taken(fitted: CroSSL) -> None:
+    x, _ = arrays(3)
+    as_lists = {name: array.tolist() for name, array in x.items()}
+    np.testing.assert_array_equal(fitted.transform(as_lists), fitted.transform(x))
+
+
+def test_channels_that_come_first_are_asked_about() -> None:
+    x, _ = arrays()
+    message = r"'acc': array of shape \(48, 3, 40\) would be 40 channels of 3 samples.*transpose"
+    with pytest.raises(DataError, match=message):
+        make().fit({"acc": x["acc"].transpose(0, 2, 1)})
+    wide = np.random.default_rng(0).normal(size=(24, 40, 64))
+    assert make().fit({"eeg": wide}).modalities_[0].channels[-1] == "63"
+
+
+@pytest.mark.parametrize("huge", [1e20, 1e30, 3e38])
+def test_numbers_far_from_all_that_was_seen_give_no_embedding(fitted: CroSSL, huge: float) -> None:
+    x, _ = arrays(4)
+    for row in (np.full((64, 1), huge), huge * np.sin(np.arange(64.0))[:, None]):
+        x["ecg"][2] = row
+        message = r"windows: lie beyond 1e\+15 standard deviations \('ecg' reaches [\d.]+e\+\d+\)"
+        with pytest.raises(DataError, match=message):
+            fitted.transform(x)
+
+
+@pytest.mark.parametrize(("groups", "message"), [
+    (["a"] * 40 + [None] * 8, r"8 windows have no subject \(first row 40: None\)"),
+    (["a"] * 40 + [float("nan")] * 8, r"8 windows have no subject \(first row 40: nan\)"),
+    (np.array([1.0] * 40 + [np.nan] * 8), r"8 windows have no subject \(first row 40: nan\)"),
+    (["a"] * 24 + [1] * 24, "mix numbers and text; name subjects in one way"),
+    (np.zeros((48, 2)), "has 2 dimensions; one subject a window is needed"),
+    ([[1], [1, 2]] * 24, "has 2 dimensions; one subject a window is needed"),
+    ([], r"0 entries of 0 subject\(s\) for 48 windows"),
+])  # fmt: skip
+def test_groups_that_name_no_subject_are_refused(groups: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"groups: {message}"):
+        make().fit(arrays()[0], groups=groups)
+
+
+@pytest.mark.parametrize("seed", [None, np.random.RandomState(0), "x"])
+def test_a_seed_that_is_no_number_is_refused(seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"CroSSL: seed=.*: seed: Input should be a valid int"):
+        make(seed=seed).fit(arrays()[0])
+
+
+def test_to_scikit_learn_a_modality_is_a_feature(fitted: CroSSL) -> None:
+    assert fitted.n_features_in_ == 2
+    assert fitted.feature_names_in_.tolist() == ["acc", "ecg"]
+    tags = get_tags(fitted)
+    assert (tags.input_tags.dict, tags.input_tags.allow_nan) == (True, True)
+    assert not (tags.input_tags.two_d_array)
+    assert not (tags.input_tags.three_d_array)
+    assert not tags.target_tags.required
+    assert make_pipeline(fitted).n_features_in_ == 2
+    with pytest.raises(NotFittedError, match="CroSSL: is not fitted"):
+        make().get_feature_names_out()
+
+
+class OneSensor(CroSSL):
+    """Takes what scikit-learn's checks give, (n, samples), as windows of one sensor.
+
+    Of its checks those are left that need a matrix: with a dict of arrays it runs one only.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> OneSensor:  # noqa: N803
+        X = validate_data(self, X)  # noqa: N806
+        super().fit({"x": X[:, :, None]}, y)
+        self.n_features_in_ = X.shape[1]
+        del self.feature_names_in_
+        return self
+
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        check_is_fitted(self)
+        return super().transform({"x": validate_data(self, X, reset=False)[:, :, None]})
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.dict = True, False
+        tags.input_tags.allow_nan = tags.no_validation = False
+        return tags
+
+
+@parametrize_with_checks([OneSensor(steps=1, batch_size=4, settings=SMALL)])
+def test_scikit_learns_checks_pass(estimator: Any, check: Any, monkeypatch: Any) -> None:
+    # training is tested elsewhere; here it would take a second for each of a hundred fits
+    monkeypatch.setattr("crossl.estimator.pretrain", lambda method, *_, **__: method.model.eval())
+    check(estimator)
+
+
+def test_scikit_learns_checks_of_a_dict_pass() -> None:
+    with pytest.warns(SkipTestWarning, match="dict=True"):  # it says which it cannot run
+        results = check_estimator(make())
+    assert [one["status"] for one in results] == ["passed"]

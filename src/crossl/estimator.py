@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
-from crossl.config import build_method, build_model, load_config
+from crossl.config import RunConfig, build_method, build_model, load_config
 from crossl.data.batch import in_batches
 from crossl.data.recording import Float32, Modality
-from crossl.data.source import ArraySource
-from crossl.errors import ContractError, DataError, FormatError
+from crossl.data.source import ArraySource, as_windows
+from crossl.errors import ConfigError, ContractError, DataError, FormatError
 from crossl.files import working_in
 from crossl.learn.pretrain import pretrain
+from crossl.nn.finite import check_finite, check_reach
 from crossl.nn.model import CrossModalModel, check_contract
 from crossl.run import load_run, save_run
 
 Signals = Mapping[str, NDArray[np.floating[Any]] | None]
 
 VALIDATION_SHARE = 1 / 6
+MOST_CHANNELS = 3
+"""Channels per sample of a window; with more the axes are likely the other way round."""
 
 
 class Windows(Mapping[str, Any]):
@@ -34,6 +39,9 @@ class Windows(Mapping[str, Any]):
     Args:
         signals: {modality: (n, time, channel) array, or None}.
 
+    Raises:
+        DataError: no dict of arrays, or they differ in the number of windows.
+
     Examples:
         >>> x = Windows({"acc": np.zeros((4, 50, 3)), "ecg": None})
         >>> x.shape, x[[0, 2]]["acc"].shape
@@ -41,7 +49,13 @@ class Windows(Mapping[str, Any]):
     """
 
     def __init__(self, signals: Signals) -> None:
-        self._signals = {k: None if v is None else np.asarray(v) for k, v in signals.items()}
+        _check_named("windows", signals)
+        self._signals = {
+            k: None if v is None else as_windows(f"modality '{k}'", v) for k, v in signals.items()
+        }
+        flat = [k for k, v in self._signals.items() if v is not None and not v.ndim]
+        if flat:
+            raise DataError(f"modality '{flat[0]}': is a single number; an array is needed")
         lengths = {len(v) for v in self._signals.values() if v is not None}
         if len(lengths) != 1:
             raise DataError(f"windows: modalities have {sorted(lengths)} windows; one number only")
@@ -80,6 +94,8 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
     Attributes:
         model_: the trained network.
         modalities_: what it was trained on.
+        feature_names_in_: their names; `n_features_in_` counts them. To scikit-learn a column of
+            the input is a feature; here it is a modality.
         n_features_out_: dimensions of an embedding.
 
     Examples:
@@ -131,8 +147,10 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             ConfigError: a setting that is not allowed.
         """
         del y
-        config = load_config(base=self.recipe, overrides=self._overrides())
+        config = self._config()
         source = self._source(X, _declare(X, self.window_s))
+        if len(source) == 1:
+            raise DataError("X: has 1 sample; what windows have in common takes many of them")
         train, validation = _split(len(source), groups)
         model = build_model(config, source.modalities, window_s=self.window_s, seed=config.seed)
         with tempfile.TemporaryDirectory(prefix="crossl-") as scratch:
@@ -151,9 +169,29 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
     def _describe_fit(self) -> None:
         self.modalities_ = self.model_.modalities
+        self.feature_names_in_ = np.array([m.name for m in self.modalities_], dtype=object)
+        self.n_features_in_ = len(self.modalities_)
         width = len(self.modalities_), self.model_.latent_dim
         none = torch.zeros(1, *width)
         self.n_features_out_ = self.model_.aggregate(none, torch.ones(1, width[0]).bool()).shape[1]
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that a dict of arrays is taken, with NaN, and checked here."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.dict = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = False  # only in a dict
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.no_validation = True
+        return tags
+
+    def _config(self) -> RunConfig:
+        try:
+            return load_config(base=self.recipe, overrides=self._overrides())
+        except ConfigError as error:
+            told = str(error).removeprefix("--set ")
+            raise ConfigError(told if told == str(error) else f"CroSSL: {told}") from error
 
     def _overrides(self) -> list[str]:
         named: dict[str, Any] = {
@@ -186,10 +224,12 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
         Raises:
             ContractError: a modality that the model never saw, or of other shape.
-            DataError: a window without any modality.
+            DataError: a window without any modality, or with numbers so far from those of training
+                that its embedding is not finite.
         """
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; call fit, or load a fitted one")
+        _check_named("X", X)
         unseen = sorted(set(X) - {m.name for m in self.modalities_})
         if unseen:
             raise ContractError(
@@ -198,13 +238,19 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             )
         source = self._source(X, self.modalities_)
         check_contract(self.model_, source)
+        parts = [np.zeros((0, self.n_features_out_), dtype=np.float32)]
         with torch.inference_mode():
-            parts = [self.model_(batch) for batch in in_batches(source, np.arange(len(source)))]
-        return np.asarray(torch.cat([torch.zeros(0, self.n_features_out_), *parts]))
+            for batch in in_batches(source, np.arange(len(source))):
+                check_reach("windows", self.model_.standardiser, batch.signals)
+                parts.append(self.model_(batch).numpy())
+                check_finite("windows", parts[-1], batch.signals)
+        return np.concatenate(parts)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the dimensions of an embedding."""
         del input_features
+        if not hasattr(self, "model_"):
+            raise NotFittedError("CroSSL: is not fitted; call fit, or load a fitted one")
         return np.array([f"crossl{i}" for i in range(self.n_features_out_)], dtype=object)
 
     def save(self, path: Path | str) -> None:
@@ -238,10 +284,25 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _check_named(where: str, X: Any) -> None:
+    """Refuse what is no dict of arrays by name."""
+    if not isinstance(X, Mapping):
+        raise DataError(
+            f"{where}: is no dict of arrays by modality, got {type(X).__name__}; needed is such as "
+            "{'acc': array of (n, time, channel)}"
+        )
+    for name in X:
+        if not isinstance(name, str):
+            raise DataError(f"{where}: has the key {name!r:.40}; names of modalities are text")
+
+
 def _declare(X: Signals, window_s: float) -> list[Modality]:
     """Describe modalities from their arrays."""
-    if not window_s > 0:
-        raise DataError(f"windows: window_s is {window_s}; a positive number of seconds is needed")
+    if not isinstance(window_s, Real) or not 0 < window_s < math.inf:
+        raise DataError(
+            f"windows: window_s is {window_s!r:.40}; a positive number of seconds is needed"
+        )
+    _check_named("X", X)
     if not list(X):
         raise DataError("X: is empty; at least one modality is needed")
     out = []
@@ -251,14 +312,49 @@ def _declare(X: Signals, window_s: float) -> list[Modality]:
                 f"modality '{name}': is None in fit; leave it out, a model cannot learn what was "
                 "never recorded"
             )
-        shape = np.shape(array)
+        shape = as_windows(f"modality '{name}'", array).shape
         if len(shape) != 3:
             raise DataError(
                 f"modality '{name}': array has shape {shape}; allowed is (n, time, channel)"
             )
+        if shape[2] > MOST_CHANNELS * shape[1] > 0:
+            raise DataError(
+                f"modality '{name}': array of shape {shape} would be {shape[2]} channels of "
+                f"{shape[1]} samples, and (n, time, channel) is needed; if channels come first, "
+                "give array.transpose(0, 2, 1)"
+            )
         channels = tuple(str(i) for i in range(shape[2]))
         out.append(Modality(name, channels, "", shape[1] / window_s))
     return out
+
+
+def _subjects(groups: ArrayLike) -> NDArray[Any]:
+    """Return the subject of each window; refuse those without one, and names of several kinds."""
+    told = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)  # type: ignore[arg-type]
+    unknown = [at for at, one in enumerate(told) if _is_missing(one)]
+    if unknown:
+        raise DataError(
+            f"groups: {len(unknown)} windows have no subject (first row {unknown[0]}: "
+            f"{told[unknown[0]]!r}); name one for each, or leave these windows out"
+        )
+    kinds = sorted({"text" if isinstance(one, str) else "numbers" for one in told})
+    if len(kinds) > 1:
+        raise DataError(f"groups: mix {' and '.join(kinds)}; name subjects in one way")
+    try:
+        names = np.asarray(told)
+    except ValueError:
+        names = np.zeros((0, 2))
+    if names.ndim != 1:
+        raise DataError(f"groups: has {names.ndim} dimensions; one subject a window is needed")
+    return names
+
+
+def _is_missing(one: Any) -> bool:
+    return (
+        one is None
+        or type(one).__name__ in ("NAType", "NaTType")
+        or bool(isinstance(one, float) and math.isnan(one))
+    )
 
 
 def _split(n: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -266,7 +362,7 @@ def _split(n: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray
     if groups is None:
         cut = n - max(2, round(n * VALIDATION_SHARE))
         return np.arange(cut), np.arange(cut, n)
-    names = np.asarray(groups)
+    names = _subjects(groups)
     unique = np.unique(names)
     if len(names) != n or len(unique) < 2:
         raise DataError(

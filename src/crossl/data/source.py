@@ -91,13 +91,47 @@ class ArraySource:
         return out
 
 
+def as_windows(where: str, given: Any) -> NDArray[np.floating[Any]]:
+    """Take an array of real numbers as it is; refuse what numpy would make another of.
+
+    Args:
+        where: names the array in messages.
+        given: an array, or lists that are one.
+
+    Returns:
+        The array, of any shape.
+
+    Raises:
+        DataError: windows of different lengths, text, objects, or complex numbers.
+
+    Examples:
+        >>> as_windows("acc", [[[1.0], [2.0]]]).shape
+        (1, 2, 1)
+    """
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise DataError(
+            f"{where}: its windows are not of one shape; (n, time, channel) needs equally many "
+            "samples and channels in each"
+        ) from None
+    if array.dtype.kind == "c":
+        raise DataError(
+            f"{where}: holds complex numbers; give real ones, such as the real and the imaginary "
+            "part as channels"
+        )
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where}: holds {array.dtype} values; numbers are needed")
+    return array
+
+
 def _check_array(
     modality: Modality, array: NDArray[np.floating[Any]] | None, window_s: float
 ) -> NDArray[np.floating[Any]] | None:
     if array is None:
         return None
-    array = np.asarray(array)
     where = f"modality '{modality.name}'"
+    array = as_windows(where, array)
     wanted = (round(window_s * modality.rate_hz), len(modality.channels))
     if array.ndim != 3 or array.shape[1:] != wanted:
         raise DataError(

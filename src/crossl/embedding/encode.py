@@ -20,6 +20,7 @@ from crossl.data.batch import Batch, collate
 from crossl.data.recording import Float32
 from crossl.data.store import Store
 from crossl.files import file_sha256
+from crossl.nn.finite import check_finite
 from crossl.nn.model import check_contract
 from crossl.run import load_probe, load_run
 
@@ -62,6 +63,7 @@ class RowEncoder:
         """Encode windows: (B, D + classes), embedding and probabilities side by side."""
         with torch.inference_mode():
             embedding = self.model(batch.to(self.device)).cpu().numpy()
+        check_finite(str(self.store.path), embedding, batch.signals)
         if self.probe is None:
             return np.asarray(embedding, dtype=np.float32)
         return np.concatenate([embedding, self.probe.scores(embedding)], axis=1, dtype=np.float32)
