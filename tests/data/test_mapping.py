@@ -288,3 +288,12 @@ def test_a_file_that_two_patterns_call_different_people_is_refused(tmp_path):
         DataError, match=r"watch.csv is of subject .* by one pattern and of subject"
     ):
         load_mapping(tmp_path / "recordings.yaml")
+
+
+def test_a_cell_that_no_table_has_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "recordings.csv"
+    path.write_text(
+        "subject,modality,file,columns,unit,rate_hz\na,acc,a.csv," + "x" * 200_000 + ",g,5\n"
+    )
+    with pytest.raises(DataError, match=r"recordings.csv: line 2 is no row of a table"):
+        load_mapping(path)

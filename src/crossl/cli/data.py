@@ -175,6 +175,12 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     empty = [name for name, count in counts["classes"].items() if not count]
     if empty:
         typer.echo(f"\nno window has class {', '.join(empty)}: is it spelt as in the recordings?")
+    recorded = {recording["subject"] for recording in store.manifest["recordings"]}
+    silent = sorted(recorded - set(counts["subjects"]))
+    if silent:
+        some = ", ".join(silent[:5]) + (", ..." if silent[5:] else "")
+        typer.echo(f"\nno window is of subject {some}, though recorded: is a file cut off, or "
+                   "shorter than a window?")  # fmt: skip
     for note in store.manifest.get("notes", ()):
         typer.echo(f"\nnote: {note}")
     _describe_notes(store.manifest["recordings"])

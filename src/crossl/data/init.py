@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from crossl.data.mapping.load import MAPPING_NAMES
 from crossl.data.mapping.measure import Clock, find_clock, guess_rate, guess_unit, rate_in_name
 from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.data.mapping.plan import find_sources
+from crossl.data.spellings import alike
 from crossl.data.units import parse_unit
 from crossl.errors import DataError
 from crossl.files import lock_beside, locked, write_whole
@@ -222,6 +224,7 @@ def _table(
     label = None if "{label}" in kind.pattern else _label_column(stream, texts)
     if label is not None:
         lines.append(f"    label: {_quoted(label)}   # guessed: a label per sample")
+        lines += _spellings(stream, label)
     people = any(PERSON.fullmatch(clean(c)) for c in stream.columns)
     if clock is None and people and not rate_in_name(contents[0].path):
         return  # a list of people, not a recording
@@ -261,6 +264,14 @@ def _rates(contents: Sequence[FileContent], column: str, texts: Sequence[str]) -
         if rate:
             found.append(rate)
     return found
+
+
+def _spellings(stream: Stream, label: str) -> Iterator[str]:
+    """Tell of labels that may be one; `label_names` makes them one."""
+    found = stream.load_text(label).tolist() if stream.load_text is not None else []
+    for pair in alike(Counter(sorted(filter(None, found)))):
+        names = f"{{{json.dumps(pair.name)}: {json.dumps(pair.other)}}}"
+        yield f"    # label '{pair.name}' {pair.why}; if they are one: label_names: {names}"
 
 
 def _label_column(stream: Stream, texts: Sequence[str]) -> str | None:

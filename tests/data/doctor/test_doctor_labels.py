@@ -70,7 +70,7 @@ def test_a_rare_class_is_measured(clinic, end, severity):
 def test_a_label_that_is_no_class_is_told_with_its_time(clinic):
     parts = ("rest", 0, 40), ("walk", 40, 80), ("Walk", 80, 120)
     diagnosis = clinic.examine(*(labelled(clinic, f"S{i}", *parts, seed=i) for i in (1, 2)))
-    assert clinic.told(diagnosis) == {("labels", "Walk", "warning")}
+    assert clinic.told(diagnosis) == {("labels", "Walk", "warning"), ("labels", "walk", "note")}
     assert "is a label of 80 s" in diagnosis.findings[0].sentence
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crossl.data.doctor.finding import Finding, LabelTable, in_order, one
 from crossl.data.recording import Recording
+from crossl.data.spellings import alike
 from crossl.data.windows import WindowSpec, label_windows, window_starts
 
 WARN_RATIO, NOTE_RATIO = 100.0, 10.0
@@ -32,6 +33,8 @@ class LabelTally:
         self._seconds: dict[str, float] = {}
         self._holding: dict[tuple[str, str], int] = {}
         self._mixed = False
+        self._stretches: dict[str, int] = {}
+        self._spans: dict[str, int] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -41,10 +44,12 @@ class LabelTally:
     def add_recording(self, recording: Recording, spec: WindowSpec) -> None:
         """Count one recording's windows as `prepare` would label them."""
         starts = window_starts(recording, spec)
+        self._spans[recording.subject] = self._spans.get(recording.subject, 0) + len(starts)
         seen = tuple(dict.fromkeys(interval.label for interval in recording.labels))
         for interval in recording.labels:
             before = self._seconds.get(interval.label, 0.0)
             self._seconds[interval.label] = before + interval.end_s - interval.start_s
+            self._stretches[interval.label] = self._stretches.get(interval.label, 0) + 1
         usable = tuple(name for name in seen if not self._expected or name in self._expected)
         label = label_windows(recording.labels, starts, spec, usable)
         self.add(recording.subject, label.astype(np.int64), usable)
@@ -70,6 +75,7 @@ class LabelTally:
 
     def findings(self) -> Iterator[Finding]:
         """Judge what was counted."""
+        yield from self._without_windows()
         table = self.table()
         amount = np.array(table.amount, dtype=np.int64).reshape(len(table.subjects), -1)
         if not amount.any():
@@ -84,6 +90,7 @@ class LabelTally:
             )
             return
         yield from self._unknown()
+        yield from self._alike()
         yield from _classes(table.classes, table.subjects, amount)
         yield from _subjects(table, amount)
         yield from self._share(int(amount.sum()))
@@ -102,6 +109,34 @@ class LabelTally:
                     "s",
                     scope="",
                 )
+
+    def _without_windows(self) -> Iterator[Finding]:
+        silent = in_order(name for name, count in self._spans.items() if not count)
+        if silent:
+            yield Finding(
+                "labels",
+                "warning",
+                "",
+                "yields no window: what was recorded is shorter than one",
+                "Look whether the file is cut off; else leave it out, or make windows shorter.",
+                scope="subjects",
+                count=len(silent),
+                example=f"subject {silent[0]}",
+            )
+
+    def _alike(self) -> Iterator[Finding]:
+        """Tell of classes that may be one, spelled in two ways, mistyped or cut off."""
+        known = dict.fromkeys(self.classes, 2)  # how often those of a store stand is not kept
+        for pair in alike({**known, **self._stretches}):
+            yield Finding(
+                "labels",
+                "note" if pair.spelled else "warning",
+                pair.name,
+                pair.why,
+                "If they are one class, say so by label_names in the mapping; if the file was cut "
+                "off there, complete it.",
+                scope="",
+            )
 
     def _share(self, labelled: int) -> Iterator[Finding]:
         share = labelled / (labelled + self.unlabelled)

@@ -24,6 +24,7 @@ from crossl.data.mapping.plan import RecordingPlan, Source
 from crossl.data.mapping.times import ABSOLUTE_S, clock_seconds
 from crossl.data.mapping.zones import Zones
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
+from crossl.data.spellings import spelling_notes
 from crossl.data.timing import RATE_TOLERANCE, put_in_order
 from crossl.data.units import parse_unit
 from crossl.errors import DataError
@@ -389,11 +390,10 @@ def _kept_labels(
         )
     if any(one.start_s < span[0] - 0.1 or span[1] + 0.1 < one.end_s < np.inf for one in renamed):
         notes.append("labels reach beyond the signals and were cut to them or left out")
+    notes += spelling_notes((one.label for one in inside), rules.classes)
     kept = tuple(one for one in inside if one.label in rules.classes)
     other = [one for one in inside if one.label not in rules.classes]
     if other:
-        notes.append(
-            "labels that are not among the classes leave their time unlabelled: "
-            + left_unlabelled(other, kept)
-        )
+        told = "labels that are not among the classes leave their time unlabelled: "
+        notes.append(told + left_unlabelled(other, kept))
     return kept

@@ -129,10 +129,13 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(text.splitlines(), delimiter=delimiter)
-    header = [cell.strip() for cell in next(reader, [])]
-    _check_header(path, header)
-    out = [(reader.line_num, _row(f"{path}: line {reader.line_num}", header, cells))
-           for cells in reader if any(cell.strip() for cell in cells)]  # fmt: skip
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        _check_header(path, header)
+        out = [(reader.line_num, _row(f"{path}: line {reader.line_num}", header, cells))
+               for cells in reader if any(cell.strip() for cell in cells)]  # fmt: skip
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num} is no row of a table ({error})") from None
     if not out:
         raise DataError(f"{path}: has no row; one a recording and modality is needed")
     return out
