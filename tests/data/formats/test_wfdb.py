@@ -155,10 +155,72 @@ def test_a_header_without_its_samples_is_refused(written):
         open_file(written)
 
 
-def test_a_record_of_several_segments_is_refused(written):
-    written.write_text("r/2 2 10 20\nr1 10\nr2 10\n")
-    with pytest.raises(DataError, match=f"^{written}: is made of several segments"):
-        open_file(written)
+def segment(folder, name, values, signals=("a", "b"), *, rate_hz=10, gain=1):
+    """A segment of one rate; `values` is (frame, signal)."""
+    raw = np.asarray(values, dtype="<i2")
+    (folder / f"{name}.dat").write_bytes(raw.tobytes())
+    lines = [
+        f"{name}.dat 16 {gain}/mV 16 0 {raw[0, n]} {int(raw[:, n].sum()) % 65536} 0 {signal}\n"
+        for n, signal in enumerate(signals)
+    ]
+    text = f"{name} {len(signals)} {rate_hz} {len(raw)}\n" + "".join(lines)
+    (folder / f"{name}.hea").write_text(text)
+
+
+A, B = np.arange(1, 11).reshape(5, 2), np.arange(21, 27).reshape(3, 2)
+
+
+def test_segments_of_a_fixed_layout_follow_one_another(tmp_path):
+    segment(tmp_path, "r1", A)
+    segment(tmp_path, "r2", B, gain=2)
+    (tmp_path / "r.hea").write_text("r/3 2 10 10 10:00:00 01/02/2020\nr1 5\n~ 2\nr2 3\n# age: 30\n")
+    content = open_file(tmp_path / "r.hea")
+    (stream,) = content.streams
+    assert (stream.rate_hz, stream.length, stream.columns) == (10, 10, ("a", "b"))
+    wanted = np.r_[A, np.full((2, 2), np.nan), B / 2]
+    np.testing.assert_array_equal(stream.load(["a", "b"]), wanted)
+    np.testing.assert_array_equal(stream.load(["b"])[:, 0], wanted[:, 1])
+    assert content.about["start"] == "2020-02-01T10:00:00"
+    assert content.about["comments"] == ["age: 30"]
+
+
+def test_segments_of_a_variable_layout_have_some_of_the_signals(tmp_path):
+    segment(tmp_path, "r1", A)
+    segment(tmp_path, "r2", B, signals=("b", "c"))
+    layout = "".join(f"~ 0 1/mV 16 0 0 0 0 {name}\n" for name in "abc")
+    (tmp_path / "r_layout.hea").write_text(f"r_layout 3 10 0\n{layout}")
+    (tmp_path / "r.hea").write_text("r/3 3 10 8\nr_layout 0\nr1 5\nr2 3\n")
+    (stream,) = open_file(tmp_path / "r.hea").streams
+    lost = np.nan
+    np.testing.assert_array_equal(
+        stream.load(["a", "b", "c"]),
+        np.r_[np.c_[A, [lost] * 5], np.c_[[lost] * 3, B]],
+    )
+
+
+@pytest.mark.parametrize(("master", "message"), [
+    ("r/2 2 10 20\nr1 5\nr9 10\n", "its segment r9.hea is not beside it"),
+    ("r/2 2 10 20\nr1 5\n", "tells 2 segments and lists 1"),
+    ("r/1 2 10 20\nr1 x\n", "line 2 is 'r1 x'; a segment has a name and a length"),
+    ("r/1 2 10 20\n../r1 5\n", "line 2 is '../r1 5'; a segment has a name"),
+    ("r/1 2 10 6\nr1 6\n", "r1.hea: has 5 frames; r.hea tells 6 of this segment"),
+    ("r/1 2 20 5\nr1 5\n", "r1.hea: has 10 frames a second and r.hea 20"),
+    ("r/2 2 10\nr1 5\n~ 99999999\n", "holds 5 frames within 100000004; at most 100 times"),
+    ("r/1 2 10 5\n~ 5\n", "none of its segments holds samples"),
+    ("r/1 2 10 5\nr 5\n", "r.hea: is a segment made of segments"),
+])  # fmt: skip
+def test_segments_that_do_not_fit_are_refused(tmp_path, master, message):
+    segment(tmp_path, "r1", A)
+    (tmp_path / "r.hea").write_text(master)
+    with pytest.raises(DataError, match=message):
+        open_file(tmp_path / "r.hea")
+
+
+def test_a_segment_that_is_listed_again_and_again_costs_no_memory(tmp_path):
+    segment(tmp_path, "r1", A)
+    (tmp_path / "r.hea").write_text("r/1000 2 10\n" + "r1 5\n" * 1000)
+    with pytest.raises(DataError, match="holds 5 frames within 5000; at most 100 times"):
+        open_file(tmp_path / "r.hea")
 
 
 @pytest.mark.parametrize(("header", "message"), [

@@ -8,6 +8,7 @@ import edfio
 import numpy as np
 import pytest
 
+from crossl.data.readers import open_dataset
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
 from tests.data.readers.conformance import read_all
@@ -128,6 +129,17 @@ def test_points_in_time_of_a_record_are_told_where_its_labels_are_taken(tmp_path
         LabelInterval(0.0, 20.0, "(N"), LabelInterval(20.0, 30.0, "(A")]  # fmt: skip
     assert "are points in time, no labels, and end none: TS" in recording.notes[0]
     assert mapped(tmp_path, HEART, RECORD).notes == ()
+
+
+def test_segments_are_no_recordings_of_their_own(tmp_path):
+    ecg(tmp_path)
+    (tmp_path / "night.hea").write_text("night/2 1 10 600\nanna 300\nanna 300\n")
+    with open_dataset("wfdb", tmp_path) as dataset:
+        (part,) = dataset.parts
+        assert part.name == "night/1"
+        assert {path.name for path in part.files} == {"night.hea", "anna.hea", "anna.dat"}
+        (recording,) = part.read()
+    assert len(recording.signals["ecg"].values) == 600
 
 
 # --- Empatica

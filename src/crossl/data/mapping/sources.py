@@ -88,16 +88,30 @@ def beside(path: Path) -> Iterator[Path]:
         return
     yield path
     if path.suffix == ".hea":
-        for name in dict.fromkeys((*_named_by_header(path), path.with_suffix(".atr").name)):
-            if len(name) < 256 and "\0" not in name and (path.parent / name).is_file():
+        for name in dict.fromkeys((*named_by_header(path), path.with_suffix(".atr").name)):
+            if (path.parent / name).is_file():
                 yield path.parent / name
 
 
-def _named_by_header(path: Path) -> Iterator[str]:
-    """Yield the files of samples that a WFDB header names: first on each line after the first."""
+def named_by_header(path: Path) -> Iterator[str]:
+    """Yield the files that a WFDB header names, those of its segments included.
+
+    The first word of each line after the first is a file of samples, or a segment.
+    """
+    for name in _first_words(path):
+        segment = f"{name}.hea"
+        if (path.parent / segment).is_file() and segment != path.name:
+            yield segment
+            yield from _first_words(path.parent / segment)
+        else:
+            yield name
+
+
+def _first_words(path: Path) -> Iterator[str]:
     lines = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
     for words in [words for words in lines if words and not words[0].startswith("#")][1:]:
-        yield words[0]
+        if len(words[0]) < 250 and "\0" not in words[0] and Path(words[0]).name == words[0]:
+            yield words[0]
 
 
 def natural(text: str) -> list[tuple[bool, int, str]]:

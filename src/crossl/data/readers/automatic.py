@@ -29,6 +29,7 @@ from crossl.data.mapping.nosensor import no_sensor, sift
 from crossl.data.mapping.plan import find_sources, natural
 from crossl.data.mapping.quantity import check_quantity, read_unit, spelt
 from crossl.data.mapping.read import Rules
+from crossl.data.mapping.sources import named_by_header
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset
 from crossl.data.readers.folder import mapped_dataset, plan_part
@@ -128,7 +129,11 @@ def _find(root: Path, format_name: str) -> list[Path]:
         paths = [root]
     else:
         paths = [root / name for name in find_sources(root)]
-    return [p for p in paths if format_of(p) == format_name and _is_session(p)]
+    found = [p for p in paths if format_of(p) == format_name and _is_session(p)]
+    if format_name == "wfdb":  # a segment is part of the record that lists it
+        segments = {p.parent / name for p in found for name in named_by_header(p)}
+        found = [p for p in found if p not in segments]
+    return found
 
 
 def _is_session(path: Path) -> bool:

@@ -3,7 +3,8 @@
 Signals with equally many samples per frame form a stream named after its rate, such as `480 Hz`.
 Samples that the format marks as invalid are NaN. The checksum that the header has of each signal
 (the sum of its samples, 16 bits) is compared when its samples are read. A signal that cannot be
-read is left out and named; the others are read.
+read is left out and named; the others are read. Segments of a record lie one behind the other, with
+NaN in gaps.
 
 Where an annotation file `.atr` lies beside the header, annotations with text become labels, each
 until the next; the last ends with the record. Of several kinds the first of these are the states,
@@ -15,7 +16,6 @@ no labels, and a note says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,88 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, unique_names
+from crossl.data.formats import FileContent, Stream
 from crossl.data.formats.wfdb.annotations import COMMENT, RHYTHM, Mark, Marks, read_marks
-from crossl.data.formats.wfdb.header import DEFAULT_GAIN, Header, SignalLine, read_header
-from crossl.data.formats.wfdb.samples import (
-    BLOCKS,
-    COMPRESSED,
-    INVALID,
-    read_frames,
-    samples_in,
-)
+from crossl.data.formats.wfdb.header import Header, read_header
+from crossl.data.formats.wfdb.record import Record, find_signals
+from crossl.data.formats.wfdb.segments import Joined, join
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The signals of one file of samples.
-
-    Attributes:
-        path: the file.
-        members: numbers of its signals in the header, in order.
-        lines: what the header says of each.
-    """
-
-    path: Path
-    members: tuple[int, ...]
-    lines: tuple[SignalLine, ...]
-
-    @property
-    def code(self) -> int:
-        """Format of its samples."""
-        return self.lines[0].code
-
-    @property
-    def offset(self) -> int:
-        """Bytes before its first frame."""
-        return self.lines[0].offset
-
-    @property
-    def width(self) -> int:
-        """Samples in a frame."""
-        return sum(line.per_frame for line in self.lines)
-
-    def fault(self) -> str:
-        """Tell why it cannot be read; empty where it can."""
-        name, codes = self.lines[0].file, {line.code for line in self.lines}
-        if Path(name).name != name or not self.path.is_file():
-            return f"its samples are in {name[:80]}, which is not beside it"
-        if len(codes) > 1:
-            told = ", ".join(map(str, sorted(codes)))
-            return f"{name} has several formats ({told}); the samples of a file have one"
-        if self.code in COMPRESSED:
-            return (
-                f"the samples in {name} are compressed (format {self.code}, FLAC), which crossl "
-                "does not read; convert the record to format 16, for example with `xform`"
-            )
-        if self.code not in BLOCKS:
-            known = ", ".join(map(str, BLOCKS))
-            return f"{name} is of format {self.code}; crossl reads {known}"
-        return ""
-
-    def frames(self) -> int:
-        """Count the whole frames that the file holds."""
-        return samples_in(self.code, max(0, self.path.stat().st_size - self.offset)) // self.width
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a column is.
-
-    Attributes:
-        group: the file of its samples.
-        at: its number among the signals there.
-    """
-
-    group: _Group
-    at: int
-
-    @property
-    def line(self) -> SignalLine:
-        """What the header says of it."""
-        return self.group.lines[self.at]
 
 
 def open_file(path: Path) -> FileContent:
@@ -115,160 +40,55 @@ def open_file(path: Path) -> FileContent:
         path: the `.hea` file.
 
     Raises:
-        DataError: not in the format, of several segments, or without its sample files.
+        DataError: not in the format, or without its sample files.
     """
     header = read_header(path)
-    if header.segments != 1:
-        raise DataError(
-            f"{path}: is made of several segments; open the header of each segment instead"
-        )
-    if not header.signals:
-        raise DataError(f"{path}: has no signals; a record with signals is needed")
-    notes = list(header.notes)
-    names = _names(path, header, notes)
-    places, left_out = _places(path, header, names)
-    frames = _length(path, header, places, notes)
-    if any(place.line.gain is None for place in places.values()):
-        notes.append(
-            f"{path.name} does not tell the gain of every signal; {DEFAULT_GAIN:g} steps per unit "
-            "count, as the format says: values are no measured ones"
-        )
+    record = join(path, header) if header.parts else find_signals(path, header)
     try:
-        labels, told = _labels(path, header, frames)
+        labels, told = _labels(path, header, record.frames)
     except DataError as error:
         labels, told = (), {"label_fault": str(error)}
     about: dict[str, Any] = {
         "record": header.name,
         "start": header.start,
         "comments": list(header.comments),
-        "notes": notes,
+        "notes": list(record.notes),
     }
     return FileContent(
         path,
-        streams=_streams(header, places, frames),
+        streams=_streams(header, record),
         labels=labels,
         about=about | told,
-        left_out=left_out,
+        left_out=dict(record.left_out),
         open_ended=dict.fromkeys(range(len(labels)), "atr"),
     )
 
 
-def _names(path: Path, header: Header, notes: list[str]) -> list[str]:
-    told = [line.name for line in header.signals]
-    names = unique_names(told)
-    if names != told:
-        changed = [f"'{new}'" for new, old in zip(names, told, strict=True) if new != old]
-        notes.append(
-            f"{path.name} gives some signals no name of their own; they are called "
-            f"{', '.join(changed[:8])}{' and so on' if len(changed) > 8 else ''}"
-        )
-    return names
-
-
-def _places(
-    path: Path, header: Header, names: Sequence[str]
-) -> tuple[dict[str, _Place], dict[str, str]]:
-    """Find each signal in its file; say why of those that cannot be read."""
-    files: dict[str, list[int]] = {}
-    for number, line in enumerate(header.signals):
-        files.setdefault(line.file, []).append(number)
-    places: dict[str, _Place] = {}
-    left_out: dict[str, str] = {}
-    for name, members in files.items():
-        lines = tuple(header.signals[n] for n in members)
-        group = _Group(path.parent / name if name else path, tuple(members), lines)
-        fault = group.fault()
-        for at, number in enumerate(members):
-            if fault:
-                left_out[names[number]] = fault
-            else:
-                places[names[number]] = _Place(group, at)
-    if not places:
-        raise DataError(f"{path}: {next(iter(left_out.values()))}")
-    # as the header has them
-    return {name: places[name] for name in names if name in places}, left_out
-
-
-def _length(path: Path, header: Header, places: dict[str, _Place], notes: list[str]) -> int:
-    """Return the frames of the record; by its files where the header does not tell."""
-    frames = header.frames
-    held = {place.group.path.name: place.group.frames() for place in places.values()}
-    if frames is None:
-        frames = min(held.values())
-        if not frames:
-            raise DataError(f"{path}: tells no length, and its files hold no whole frame")
-        notes.append(f"{path.name} tells no length; its files hold {frames} frames")
-    more = [name for name, count in held.items() if count > frames]
-    if more:
-        notes.append(f"{more[0]} holds {held[more[0]]} frames; the header tells {frames}, read")
-    return frames
-
-
-def _streams(header: Header, places: dict[str, _Place], frames: int) -> tuple[Stream, ...]:
-    groups: dict[int, dict[str, _Place]] = {}
-    for name, place in places.items():
-        groups.setdefault(place.line.per_frame, {})[name] = place
+def _streams(header: Header, record: Record | Joined) -> tuple[Stream, ...]:
+    if isinstance(record, Joined):
+        columns = {name: (one.per_frame, one.unit) for name, one in record.columns.items()}
+    else:
+        lines = {name: place.line for name, place in record.places.items()}
+        columns = {name: (line.per_frame, line.unit) for name, line in lines.items()}
     streams = []
-    for per_frame, columns in groups.items():
+    for per_frame in dict.fromkeys(per_frame for per_frame, _ in columns.values()):
+        names = [name for name, (width, _) in columns.items() if width == per_frame]
         rate_hz = header.rate_hz * per_frame
         streams.append(
             Stream(
                 name=f"{rate_hz:.10g} Hz",
-                columns=tuple(columns),
-                units=tuple(place.line.unit for place in columns.values()),
-                length=frames * per_frame,
-                load=partial(_load, columns, frames),
+                columns=tuple(names),
+                units=tuple(columns[name][1] for name in names),
+                length=record.frames * per_frame,
+                load=partial(_load, record),
                 rate_hz=rate_hz,
             )
         )
     return tuple(streams)
 
 
-def _load(columns: dict[str, _Place], frames: int, names: Sequence[str]) -> NDArray[np.float64]:
-    wanted: dict[Path, list[str]] = {}
-    for name in names:
-        wanted.setdefault(columns[name].group.path, []).append(name)
-    values = {}
-    for members in wanted.values():
-        group = columns[members[0]].group
-        held = group.frames()
-        if held < frames:
-            raise DataError(
-                f"{group.path}: is cut off: it holds {held} frames and the header tells {frames}; "
-                "fetch it again"
-            )
-        widths = [line.per_frame for line in group.lines]
-        numbers = sorted({columns[name].at for name in members})
-        raw = read_frames(group.path, group.code, offset=group.offset, frames=frames,
-                          widths=widths, wanted=numbers)  # fmt: skip
-        for name in members:
-            values[name] = _physical(name, columns[name], raw[columns[name].at])
-    return np.stack([values[name] for name in names], axis=1)
-
-
-def _physical(name: str, place: _Place, raw: NDArray[np.int64]) -> NDArray[np.float64]:
-    line = place.line
-    if line.code == 8:  # differences, the first one to the first value
-        raw = np.cumsum(raw) + (line.first or 0)
-    _check_sum(name, place, raw)
-    out = (raw - line.baseline) / (line.gain or DEFAULT_GAIN)
-    if line.code in INVALID:
-        out[raw == INVALID[line.code]] = np.nan
-    if line.skew:
-        late = min(line.skew * line.per_frame, len(out))
-        out = np.concatenate([out[late:], np.full(late, np.nan)])
-    return out
-
-
-def _check_sum(name: str, place: _Place, raw: NDArray[np.int64]) -> None:
-    line = place.line
-    if line.checksum is None or not (line.checksum or line.first):
-        return  # two zeros are what writers put that do not count
-    if (int(raw.sum()) - line.checksum) % 65536:
-        raise DataError(
-            f"{place.group.path}: the checksum of '{name}' is {int(raw.sum()) % 65536}; the "
-            f"header tells {line.checksum % 65536}, the file is damaged"
-        )
+def _load(record: Record | Joined, names: Sequence[str]) -> NDArray[np.float64]:
+    return record.load(names)
 
 
 # --- annotations

@@ -73,7 +73,7 @@ class Header:
         frames: length; None where not told.
         start: date and time of the first sample, or the time alone; None where not told.
         comments: lines that begin with #.
-        segments: of a record of several; 1 otherwise.
+        parts: name and frames of each segment, of a record that is a list of them.
         notes: what the header leaves out, a sentence each.
     """
 
@@ -83,7 +83,7 @@ class Header:
     frames: int | None
     start: str | None
     comments: tuple[str, ...]
-    segments: int = 1
+    parts: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
 
@@ -111,7 +111,10 @@ def read_header(path: Path) -> Header:
     (_, first), *rest = said
     name, segments, count, rate_hz, frames, start = _record(path, first, notes)
     signals: tuple[SignalLine, ...] = ()
-    if segments == 1:
+    parts: tuple[tuple[str, int], ...] = ()
+    if segments is not None:
+        parts = _segments(path, rest, segments)
+    else:
         if len(rest) < count:
             raise DataError(
                 f"{path}: tells {count} signals and describes {len(rest)}; each needs a line"
@@ -119,12 +122,12 @@ def read_header(path: Path) -> Header:
         if len(rest) > count:
             notes.append(f"{path.name}: describes more than the {count} signals that it tells of")
         signals = tuple(_signal(f"{path}: line {n}", line) for n, line in rest[:count])
-    return Header(name, signals, rate_hz, frames, start, comments, segments, tuple(notes))
+    return Header(name, signals, rate_hz, frames, start, comments, parts, tuple(notes))
 
 
 def _record(
     path: Path, line: str, notes: list[str]
-) -> tuple[str, int, int, float, int | None, str | None]:
+) -> tuple[str, int | None, int, float, int | None, str | None]:
     """Parse the first line: name, segments, signals, rate, length, start."""
     words = line.split()
     match = _RECORD.fullmatch(words[0])
@@ -151,8 +154,27 @@ def _record(
                 "where it is not known"
             )
         frames = int(words[3]) or None
-    segments = int(match[2]) if match[2] is not None else 1
+    segments = int(match[2]) if match[2] is not None else None
     return match[1], segments, count, rate_hz, frames, _start(words[4:])
+
+
+def _segments(
+    path: Path, lines: Sequence[tuple[int, str]], told: int
+) -> tuple[tuple[str, int], ...]:
+    if not 0 < told == len(lines):
+        raise DataError(
+            f"{path}: tells {told} segments and lists {len(lines)}; each needs a line, and a "
+            "record at least one"
+        )
+    parts = []
+    for number, line in lines:
+        words = line.split()
+        if len(words) < 2 or Path(words[0]).name != words[0] or not words[1].isdecimal():
+            raise DataError(
+                f"{path}: line {number} is {line[:80]!a}; a segment has a name and a length"
+            )
+        parts.append((words[0], int(words[1][:18])))
+    return tuple(parts)
 
 
 def _signal(where: str, line: str) -> SignalLine:
