@@ -411,3 +411,41 @@ def test_every_objective_can_be_chosen_in_every_method(name: str) -> None:
         config = load_config(base=base, overrides=[f"method.objective.kind={name}"])
         assert config.method.model_dump()["objective"]["kind"] == name
         assert validate(yaml.safe_load(dump_config(config)), where="dump") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "method.strategy=column",
+            "method.strategy: .*method 'crossl' has no such key, method 'paper' has",
+        ),
+        (
+            "encoder.dropout=0.2",
+            "encoder.dropout: .*encoder 'strided' has no such key, encoder 'tcn'",
+        ),
+        ("method.keep_rat=0.2", "method.keep_rat: unknown key; did you mean 'keep_rate'"),
+        ("evaluation=null", "evaluation: keys and values are needed, got null"),
+        ("evaluation.heads=aggregator", "evaluation.heads: a list is needed, got 'aggregator'"),
+        ("schedule.restore_best=7", "schedule.restore_best: true or false is needed, got 7"),
+        ("schedule.steps=null", "schedule.steps: a whole number is needed, got null"),
+        ("schedule.lr=[1, null]", r"schedule.lr: a number is needed, got \[1, null\]"),
+    ],
+)
+def test_a_refusal_speaks_of_keys_and_kinds_and_not_of_python(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(overrides=[override])
+    for word in ("NoneType", "None", "instance of", "dictionary", "tuple", "str "):
+        assert word not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [("3", "a number"), ("true", "true or false"), ("walk", "text"),
+                          ("- 1", "a list")]
+)  # fmt: skip
+def test_a_file_of_something_else_is_named_in_words(
+    content: str, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=f"run.yaml: holds {kind}; keys and values are needed"):
+        load_config(tmp_path / "run.yaml")

@@ -5,8 +5,9 @@ The command line prints the sentence and exits with code 2.
 
 from __future__ import annotations
 
+import datetime
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class CrosslError(Exception):
@@ -59,3 +60,35 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return "allowed are " + ", ".join(f"'{option}'" for option in options)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Say how many there are of something.
+
+    Examples:
+        >>> counted(1, "person", "people"), counted(4096, "window")
+        ('1 person', '4096 windows')
+    """
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
+KINDS_OF_VALUES: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "nothing"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "text"),
+    ((list, tuple), "a list"),
+    (Mapping, "keys and values"),
+    (datetime.date, "a date"),
+    ((bytes, bytearray), "bytes"),
+)
+
+
+def kind_of_value(value: object) -> str:
+    """Say in words what kind of thing a file holds where another was expected.
+
+    Examples:
+        >>> kind_of_value(None), kind_of_value([1]), kind_of_value("x")
+        ('nothing', 'a list', 'text')
+    """
+    return next((name for kinds, name in KINDS_OF_VALUES if isinstance(value, kinds)), "a value")

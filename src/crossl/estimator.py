@@ -19,7 +19,7 @@ from crossl.config import RunConfig, build_method, build_model, load_config
 from crossl.data.batch import in_batches
 from crossl.data.recording import Float32, Modality
 from crossl.data.source import ArraySource, as_windows
-from crossl.errors import ConfigError, ContractError, DataError, FormatError
+from crossl.errors import ConfigError, ContractError, DataError, FormatError, counted
 from crossl.files import working_in
 from crossl.learn.pretrain import pretrain
 from crossl.nn.finite import check_finite, check_reach
@@ -366,8 +366,8 @@ def _split(n: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray
     unique = np.unique(names)
     if len(names) != n or len(unique) < 2:
         raise DataError(
-            f"groups: {len(names)} entries of {len(unique)} subject(s) for {n} windows; one entry "
-            "per window and at least 2 subjects are needed"
+            f"groups: {len(names)} entries of {counted(len(unique), 'subject')} for {n} windows; "
+            "one entry per window and at least 2 subjects are needed"
         )
     chosen = np.isin(names, unique[-max(1, round(len(unique) * VALIDATION_SHARE)) :])
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from crossl.errors import CrosslError
+from crossl.errors import CrosslError, kind_of_value
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 50
@@ -92,7 +92,7 @@ def read_yaml(path: Path, refuse: type[CrosslError]) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise refuse(f"{path}: holds a {type(values).__name__}; keys and values are needed")
+        raise refuse(f"{path}: holds {kind_of_value(values)}; keys and values are needed")
     return values
 
 

@@ -222,5 +222,5 @@ def test_fewer_windows_than_processes_are_refused(
     schedule = small("crossl", "schedule.batch_size=8").schedule
     with pytest.raises(ConfigError, match="is 8 on 9 processes, which share a batch; at least one"):
         pretrain(method_of(), store, validation=fold.validation, schedule=schedule, **given)
-    with pytest.raises(DataError, match=r"8 validation window\(s\); at least 9 are needed"):
+    with pytest.raises(DataError, match=r"8 validation windows; at least 9 are needed"):
         pretrain(method_of(), store, validation=fold.validation[:8], schedule=schedule, **given)

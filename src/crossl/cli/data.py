@@ -157,12 +157,13 @@ def inspect(
 
 def _describe(path: Path, *, verify: bool = False) -> None:
     from crossl.data.store import Store, count_windows
+    from crossl.errors import counted
 
     store = Store.open(path, verify=verify or None)
     counts, spec = count_windows(store), store.spec
-    typer.echo(f"{path}: {store.manifest['dataset']}, {counts['windows']} windows of "
+    typer.echo(f"{path}: {store.manifest['dataset']}, {counted(counts['windows'], 'window')} of "
                f"{spec.window_s:g} s every {spec.stride_s:g} s, {counts['labelled']} labelled, "
-               f"{len(counts['subjects'])} subjects, "
+               f"{counted(len(counts['subjects']), 'subject')}, "
                f"{store.dtype}, sha256 {store.hash[:12]}")  # fmt: skip
     rows = [["modality", "device", "channels", "rate", "unit", "present", "interpolated"]]
     for m in store.modalities:
@@ -192,6 +193,8 @@ def _names(channels: tuple[str, ...]) -> str:
 
 def _describe_notes(recordings: list[dict[str, Any]]) -> None:
     """Show what clocks and readers told, each sentence once."""
+    from crossl.errors import counted
+
     dropped = [t["dropped"] for r in recordings for t in r["timing"].values() if t["dropped"]]
     notes: dict[str, int] = {}
     for recording in recordings:
@@ -201,8 +204,10 @@ def _describe_notes(recordings: list[dict[str, Any]]) -> None:
         typer.echo("")
     if dropped:
         typer.echo(f"clocks: {sum(dropped)} samples whose time did not increase were left out, "
-                   f"in {len(dropped)} signals")  # fmt: skip
+                   f"in {counted(len(dropped), 'signal')}")  # fmt: skip
     for note, count in list(notes.items())[:MAX_NOTES]:
-        typer.echo(f"note, in {count} of {len(recordings)} recordings: {note}")
+        typer.echo(f"note, in {count} of {counted(len(recordings), 'recording')}: {note}")
     if len(notes) > MAX_NOTES:
-        typer.echo(f"and {len(notes) - MAX_NOTES} other notes; `crossl data doctor` lists them")
+        typer.echo(
+            f"and {counted(len(notes) - MAX_NOTES, 'other note')}; `crossl data doctor` lists them"
+        )

@@ -89,7 +89,7 @@ def init(
     """
     from crossl.data.init import init_mapping
     from crossl.data.mapping import load_mapping
-    from crossl.errors import DataError
+    from crossl.errors import DataError, counted
 
     path = init_mapping(folder, force=force)
     typer.echo(f"{path}: written; every guess in it says so, correct them")
@@ -100,7 +100,8 @@ def init(
         return
     subjects = {plan.subject for plan in mapped.plans}
     classes = ", ".join(mapped.classes) or "none"
-    typer.echo(f"{len(mapped.plans)} recordings of {len(subjects)} subjects; classes: {classes}\n")
+    typer.echo(f"{counted(len(mapped.plans), 'recording')} of "
+               f"{counted(len(subjects), 'subject')}; classes: {classes}\n")  # fmt: skip
     rows = [["modality", "channels", "unit in files", "rate", "files"]]
     for name, entry in mapped.mapping.modalities.items():
         held = sum(any(name in s.entry.signals for s in plan.sources) for plan in mapped.plans)

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
-from crossl.errors import SplitError, TrainingError
+from crossl.errors import SplitError, TrainingError, counted
 from crossl.learn.latents import Array, Head, LatentTable
 from crossl.learn.probe import Probe
 from crossl.methods.augment import Augmentation, AugmentationConfig
@@ -133,8 +133,10 @@ def fine_tune(
     classes = np.unique(label[train])
     if len(classes) < 2 or not len(validation):
         raise SplitError(
-            f"fine-tuning: {len(train)} labelled windows of {len(classes)} class(es) and "
-            f"{len(validation)} labelled validation windows; at least 2 classes and 1 window"
+            f"fine-tuning: {counted(len(train), 'labelled window')} of "
+            f"{counted(len(classes), 'class', 'classes')} and "
+            f"{counted(len(validation), 'labelled validation window')}; at least 2 classes and 1 "
+            "window"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -332,7 +334,10 @@ def fit_mlp_head(
     train, validation = train.take(train.label >= 0), validation.take(validation.label >= 0)
     classes = np.unique(train.label)
     if len(classes) < 2 or not len(validation):
-        raise SplitError(f"MLP head: {len(classes)} class(es); at least 2 and validation labels")
+        raise SplitError(
+            f"MLP head: {counted(len(classes), 'class', 'classes')}; at least 2 and validation "
+            "labels"
+        )
     shown = torch.from_numpy(validation.embed(head))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

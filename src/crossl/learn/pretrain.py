@@ -23,7 +23,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 
 from crossl.data.source import WindowSource
-from crossl.errors import ConfigError, CrosslError, DataError, TrainingError
+from crossl.errors import ConfigError, CrosslError, DataError, TrainingError, counted
 from crossl.files import remove_partial, telling_what_is_kept
 from crossl.learn.keeping import AtomicCheckpoints, KeepCheckpoints, Metrics, Progress
 from crossl.learn.memory import is_out_of_memory, refuse_batch
@@ -229,8 +229,8 @@ def _check_rows(
     for name, rows in (("training", train), ("validation", validation)):
         if len(rows) < max(2, processes.world):
             raise DataError(
-                f"pretraining: {len(rows)} {name} window(s); at least {max(2, processes.world)} "
-                "are needed"
+                f"pretraining: {counted(len(rows), f'{name} window')}; at least "
+                f"{max(2, processes.world)} are needed"
             )
     if torch.cuda.is_available() and processes.devices > torch.cuda.device_count():
         raise ConfigError(

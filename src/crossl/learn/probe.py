@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from crossl.errors import SplitError
+from crossl.errors import SplitError, counted
 from crossl.learn.latents import Array, Head, LatentTable, Subset, subsets
 from crossl.learn.score import macro_f1
 
@@ -198,8 +198,8 @@ def _refuse_too_little(train: LatentTable, validation: LatentTable) -> None:
     classes = len(np.unique(train.label))
     if classes < 2:
         raise SplitError(
-            f"probe: {len(train)} labelled training windows of {classes} "
-            "class(es); at least 2 classes are needed"
+            f"probe: {counted(len(train), 'labelled training window')} of "
+            f"{counted(classes, 'class', 'classes')}; at least 2 classes are needed"
         )
     if not len(validation):
         raise SplitError("probe: validation subjects have no labelled window; they choose C")

@@ -19,6 +19,8 @@ Row = dict[str, Any]
 Array = NDArray[Any]
 
 NUMBER = (int, float)
+WORDS: dict[type, str] = {int: "a number", float: "a number", str: "text", list: "a list",
+                          dict: "an object", type(None): "null"}  # fmt: skip
 SIGNAL_AXES = 2
 RESULT_KEYS: dict[str, tuple[type, ...]] = {
     "dataset": (str,),
@@ -261,7 +263,7 @@ def _check_keys(where: str, entry: object, keys: Mapping[str, tuple[type, ...]])
                 f"{where}: key {key!r} is missing, got {sorted(entry)}; needed are {sorted(keys)}"
             )
         if not isinstance(entry[key], kinds):
-            allowed = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+            allowed = " or ".join(dict.fromkeys(WORDS[kind] for kind in kinds))
             raise FormatError(
                 f"{where}: {key!r} has the wrong type, got {entry[key]!r}; {allowed} is allowed"
             )
