@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossl.data.splits import Fold, draw_labels, fold_from_subjects, subject_folds
+from crossl.data.splits import (
+    Fold,
+    draw_labels,
+    fold_from_subjects,
+    group_subjects,
+    official_fold,
+    published_parts,
+    subject_folds,
+)
 from crossl.errors import DataError, SplitError
 
 
@@ -51,7 +59,7 @@ def test_the_seed_decides_and_the_order_of_windows_does_not():
     (1, 2, 4), (2, 2, 4), (3, 2, 4), (2, 3, 3), (4, 5, 5),
 ])  # fmt: skip
 def test_too_few_subjects_are_refused_with_how_many_are_needed(subjects, folds, needed):
-    message = rf"{folds} folds of {subjects} subject\(s\).*at least {needed}:"
+    message = rf"{folds} folds of {subjects} subjects?;.*at least {needed}:"
     with pytest.raises(SplitError, match=message):
         subject_folds(who([4] * subjects), folds=folds, seed=0)
 
@@ -143,8 +151,8 @@ def test_an_impossible_fraction_is_refused(fraction):
 
 
 @pytest.mark.parametrize(("label", "message"), [
-    ([1, 1, -1], r"fold 2: 2 labelled windows of 1 class\(es\); a classifier needs at least 2"),
-    ([-1, -1, -1], r"fold 2: 0 labelled windows of 0 class\(es\)"),
+    ([1, 1, -1], r"fold 2: 2 labelled windows of 1 class; a classifier needs at least 2"),
+    ([-1, -1, -1], r"fold 2: 0 labelled windows of 0 classes"),
 ])  # fmt: skip
 def test_fewer_than_two_classes_are_refused(label, message):
     with pytest.raises(SplitError, match=message):
@@ -155,3 +163,73 @@ def test_fewer_labelled_windows_than_classes_are_refused():
     label = np.array([0, 1, 2, -1])
     with pytest.raises(DataError, match="3 labelled training windows for 4 classes; at least one"):
         draw_labels(label, np.arange(4), fraction=0.5, seed=0, classes=4)
+
+
+@given(st.integers(4, 14), st.integers(2, 6), st.integers(0, 100), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_a_group_is_never_parted_and_each_subject_is_tested_once(subjects, folds, seed, draw):
+    subject = who([3] * subjects)
+    of = np.random.default_rng(draw).integers(0, max(4, subjects - 2), subjects)
+    group = np.array([f"G{of[int(name[1:])]:02d}" for name in subject])
+    folds = min(folds, len(set(group)))
+    if len(set(group)) < (4 if folds == 2 else 3) or folds < 2:
+        return
+    made = subject_folds(subject, folds=folds, seed=seed, group=group)
+    for fold in made:
+        parts = [set(group[rows]) for rows in (fold.train, fold.validation, fold.test)]
+        assert all(parts)
+        assert sum(len(part) for part in parts) == len(set().union(*parts))
+    tested = [name for fold in made for name in sorted(set(subject[fold.test]))]
+    assert sorted(tested) == sorted(set(subject))
+
+
+def test_subjects_alone_are_split_as_without_groups():
+    subject = who([3] * 9)
+    alone = subject_folds(subject, folds=3, seed=1)
+    for one, two in zip(alone, subject_folds(subject, folds=3, seed=1, group=subject), strict=True):
+        np.testing.assert_array_equal(one.test, two.test)
+        np.testing.assert_array_equal(one.validation, two.validation)
+
+
+def test_who_shares_a_group_with_who_shares_another_stays_together():
+    pairs = (("d", ""), ("c", "x"), ("b", "y"), ("c", "y"), ("a", "z"), ("e", "x"))
+    recordings = [{"subject": subject, "group": group} for subject, group in pairs]
+    assert group_subjects(recordings) == {"d": "d", "c": "b", "b": "b", "a": "a", "e": "b"}
+
+
+def test_groups_count_where_there_are_too_few_to_part():
+    subject = who([3] * 5)
+    group = np.where(np.isin(subject, ["S0", "S1", "S2"]), "S0", subject)
+    with pytest.raises(SplitError, match=r"2 folds of 5 subjects in 3 groups; .* at least 4"):
+        subject_folds(subject, folds=2, seed=0, group=group)
+
+
+PUBLISHED = [{"subject": f"S{i}", "split": "test" if i < 3 else "train"} for i in range(9)]
+
+
+def test_the_official_split_tests_whom_the_publishers_test():
+    subject = who([3] * 9)
+    fold = official_fold(subject, published_parts(PUBLISHED), seed=0)
+    assert set(subject[fold.test]) == {"S0", "S1", "S2"}
+    assert len(set(subject[fold.validation])) == 1
+    assert len(set(subject[fold.train])) == 5
+    named = [*PUBLISHED[:8], {"subject": "S8", "split": "validation"}]
+    fold = official_fold(subject, published_parts(named), seed=0)
+    assert set(subject[fold.validation]) == {"S8"}
+
+
+@pytest.mark.parametrize(("recordings", "message"), [
+    ([{"subject": "a"}, {"subject": "b"}], "is 'official', but these recordings name no published"),
+    ([*PUBLISHED, {"subject": "S8", "split": "test"}], "'S8' is in the published test and train;"),
+    ([*PUBLISHED, {"subject": "x"}], "'x' is in no part of the published split"),
+])  # fmt: skip
+def test_an_official_split_that_is_none_is_refused(recordings, message):
+    with pytest.raises(SplitError, match=message):
+        published_parts(recordings)
+
+
+def test_an_official_split_that_parts_a_group_is_refused():
+    subject = who([3] * 9)
+    group = np.where(np.isin(subject, ["S0", "S8"]), "copies", subject)
+    with pytest.raises(SplitError, match="group of subjects 'copies' is in"):
+        official_fold(subject, published_parts(PUBLISHED), seed=0, group=group)

@@ -20,8 +20,13 @@ from crossl.settings import OneOf, Settings
 
 
 class EvaluationConfig(Settings):
-    """What is scored; `finetuned_fractions` can spare fine-tuning, the slowest, some fractions."""
+    """Who is tested, and what is scored.
 
+    `split` is folds by subject, or `official`: one fold, whose test subjects the publishers named.
+    `finetuned_fractions` can spare fine-tuning, the slowest, some fractions.
+    """
+
+    split: Literal["subjects", "official"] = "subjects"
     folds: int = Field(5, ge=2)
     fold_seed: int = 0
     label_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.01, 0.05, 0.1, 1.0)

@@ -25,6 +25,10 @@ from crossl.errors import DataError, nearest
 __all__ = ["Float32", "LabelInterval", "Modality", "Recording", "Signal", "Timing"]
 
 
+PARTS = ("train", "validation", "test")
+"""What a published split may call its parts."""
+
+
 @dataclass(frozen=True)
 class Modality:
     """One sensor stream: what it is called, what it measures, how often.
@@ -175,6 +179,10 @@ class Recording:
         signals: what was recorded, by modality name.
         labels: label intervals, sorted and without overlap; unlabelled time has none.
         notes: what the reader saw or did that a user should know, a sentence each.
+        group: who shares it is never parted by a split, as subjects who hold copies of the same
+            signal; empty for a subject who may be tested alone.
+        split: the part that the publishers put the subject in, `train`, `validation` or `test`;
+            empty where they say nothing.
 
     Raises:
         DataError: shapes, rates or labels contradict the declaration.
@@ -186,11 +194,18 @@ class Recording:
     signals: Mapping[str, Signal]
     labels: Sequence[LabelInterval] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
+    group: str = ""
+    split: str = ""
 
     def __post_init__(self) -> None:
         """Check every signal and label interval against the declaration."""
         if not self.subject:
             raise DataError("recording: subject is empty; every recording needs a subject")
+        if self.split not in ("", *PARTS):
+            raise DataError(
+                f"subject {self.subject}, session {self.session}: split is '{self.split}'; allowed "
+                f"are {', '.join(PARTS)} and nothing"
+            )
         for name, modality in self.modalities.items():
             if name != modality.name:
                 raise DataError(

@@ -213,6 +213,8 @@ def describe_recording(recording: Recording, cut: CutRecording) -> dict[str, Any
         "interpolated": cut.interpolated,
         "timing": timing,
         "notes": list(recording.notes),
+        **({"group": recording.group} if recording.group else {}),
+        **({"split": recording.split} if recording.split else {}),
     }
 
 

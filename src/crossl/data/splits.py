@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.errors import SplitError
+from crossl.errors import SplitError, counted
 
 Rows = NDArray[np.int64]
 
@@ -26,8 +27,8 @@ class Fold:
     test: Rows
     index: int = 0
 
-    def check(self, subject: NDArray[np.str_]) -> Fold:
-        """Return self after proving that no subject stands in two parts."""
+    def check(self, subject: NDArray[np.str_], *, what: str = "subject") -> Fold:
+        """Return self after proving that no subject (or group of them) stands in two parts."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         owner: dict[str, str] = {}
         for part, rows in parts.items():
@@ -36,8 +37,8 @@ class Fold:
             for name in np.unique(subject[rows]).tolist():
                 if name in owner:
                     raise SplitError(
-                        f"fold {self.index}: subject '{name}' is in {owner[name]} and in {part}; "
-                        "a subject belongs to one part only"
+                        f"fold {self.index}: {what} '{name}' is in {owner[name]} and in {part}; "
+                        f"a {what} belongs to one part only"
                     )
                 owner[name] = part
         return self
@@ -74,8 +75,111 @@ def fold_from_subjects(
     return Fold(rows[0], rows[1], rows[2], index).check(subject)
 
 
+def group_subjects(recordings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Say for every subject with whom it stays on one side.
+
+    Args:
+        recordings: each with its `subject`, and a `group` if it has one. Who shares a group, or
+            shares it with who shares it, belongs together.
+
+    Returns:
+        By subject the first name of those who belong together.
+
+    Examples:
+        >>> group_subjects([{"subject": "a"}, {"subject": "b", "group": "copies"},
+        ...                 {"subject": "c", "group": "copies"}])
+        {'a': 'a', 'b': 'b', 'c': 'b'}
+    """
+    leader: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for recording in recordings:
+        leader.setdefault(recording["subject"], recording["subject"])
+        group = recording.get("group")
+        if not group:
+            continue
+        other = leader[first.setdefault(group, recording["subject"])]
+        if leader[recording["subject"]] != other:
+            both = sorted((other, leader[recording["subject"]]))
+            leader = {name: both[0] if one in both else one for name, one in leader.items()}
+    return leader
+
+
+def published_parts(recordings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """List the subjects of each part of a published split.
+
+    Args:
+        recordings: each with its `subject`, and a `split` where the publishers name one.
+
+    Raises:
+        SplitError: there is no such split, or a subject stands in two parts or in none.
+    """
+    parts: dict[str, set[str]] = {}
+    for recording in recordings:
+        parts.setdefault(recording.get("split", ""), set()).add(recording["subject"])
+    if "train" not in parts or "test" not in parts:
+        raise SplitError(
+            "evaluation.split: is 'official', but these recordings name no published train and "
+            "test subjects (uci_har does, prepared by this version); allowed is 'subjects'"
+        )
+    for part, names in parts.items():
+        for other, more in parts.items():
+            twice = sorted(names & more)
+            if part != other and twice:
+                raise SplitError(
+                    f"evaluation.split: subject '{twice[0]}' is in the published {part or 'rest'} "
+                    f"and {other or 'rest'}; a subject belongs to one part only"
+                )
+    if parts.get(""):
+        raise SplitError(
+            f"evaluation.split: subject '{min(parts[''])}' is in no part of the published split; "
+            "every subject needs one"
+        )
+    return {part: sorted(names) for part, names in parts.items()}
+
+
+def official_fold(
+    subject: NDArray[np.str_],
+    parts: Mapping[str, Sequence[str]],
+    *,
+    seed: int,
+    validation_share: float = 1 / 6,
+    group: NDArray[np.str_] | None = None,
+) -> Fold:
+    """Test whom the publishers test; who validates is drawn from their training subjects.
+
+    Args:
+        subject: (W,) subject of each window.
+        parts: subjects of `train`, `test` and, where the publishers name them, `validation`.
+        seed: decides who validates where they do not.
+        validation_share: share of the training subjects that validate, at least one.
+        group: (W,) whom no split may part; None for each subject alone.
+
+    Raises:
+        SplitError: a part is empty, or a group of subjects stands in two.
+    """
+    group = subject if group is None else group
+    train, validation = list(parts["train"]), list(parts.get("validation", ()))
+    if not validation:
+        units = np.unique(group[np.isin(subject, train)])
+        drawn = np.random.default_rng(seed).permutation(units)
+        chosen = drawn[: max(1, round(len(units) * validation_share))]
+        validation = np.unique(subject[np.isin(group, chosen)]).tolist()
+        train = [name for name in train if name not in validation]
+    known = set(subject.tolist())
+    train, validation, test = (
+        [name for name in names if name in known] for names in (train, validation, parts["test"])
+    )
+    fold = fold_from_subjects(subject, train=train, validation=validation, test=test)
+    return fold.check(group, what="group of subjects")
+
+
 def subject_folds(
-    subject: NDArray[np.str_], *, folds: int, seed: int, validation_share: float = 1 / 6
+    subject: NDArray[np.str_],
+    *,
+    folds: int,
+    seed: int,
+    validation_share: float = 1 / 6,
+    group: NDArray[np.str_] | None = None,
 ) -> list[Fold]:
     """Partition subjects into folds; each subject is tested exactly once.
 
@@ -84,6 +188,7 @@ def subject_folds(
         folds: number of partitions.
         seed: decides who is tested where.
         validation_share: share of the subjects not tested that validate, at least one.
+        group: (W,) whom no split may part; None for each subject alone.
 
     Raises:
         SplitError: too few subjects for that many folds.
@@ -93,15 +198,16 @@ def subject_folds(
         >>> [fold.test.tolist() for fold in subject_folds(who, folds=2, seed=0)]
         [[0, 1, 4, 5], [2, 3, 6, 7]]
     """
-    names = np.unique(subject)
+    group = subject if group is None else group
+    names = np.unique(group)
     if folds < 2:
         raise SplitError(f"folds: got {folds}; at least 2 are needed")
     # two folds of three subjects would test two at once and leave one for train and validation
     needed = max(folds, 4 if folds == 2 else 3)
     if len(names) < needed:
         raise SplitError(
-            f"folds: {folds} folds of {len(names)} subject(s); train, validation and test need a "
-            f"subject each and every fold its own test subjects, so at least {needed}: lower "
+            f"folds: {folds} folds of {_counted(names, subject)}; train, validation and test need "
+            f"a subject each and every fold its own test subjects, so at least {needed}: lower "
             "evaluation.folds (2 folds need 4 subjects, 3 folds 3) or record more people"
         )
     parts = np.array_split(np.random.default_rng(seed).permutation(names), folds)
@@ -109,15 +215,17 @@ def subject_folds(
     for i, test in enumerate(parts):
         rest = np.concatenate([parts[(i + 1 + j) % folds] for j in range(folds - 1)])
         n_validation = max(1, round(len(rest) * validation_share))
-        fold = fold_from_subjects(
-            subject,
-            train=rest[n_validation:].tolist(),
-            validation=rest[:n_validation].tolist(),
-            test=test.tolist(),
-            index=i,
-        )
-        out.append(fold)
+        sides = (rest[n_validation:], rest[:n_validation], test)
+        rows = [np.flatnonzero(np.isin(group, side)) for side in sides]
+        fold = Fold(rows[0], rows[1], rows[2], i).check(subject)
+        out.append(fold.check(group, what="group of subjects"))
     return out
+
+
+def _counted(units: NDArray[np.str_], subject: NDArray[np.str_]) -> str:
+    subjects = len(np.unique(subject))
+    told = counted(subjects, "subject")
+    return told if len(units) == subjects else f"{told} in {len(units)} groups"
 
 
 def draw_labels(
@@ -152,7 +260,8 @@ def draw_labels(
     found = np.unique(label[rows])
     if len(found) < 2:
         raise SplitError(
-            f"{where}: {len(rows)} labelled windows of {len(found)} class(es); a classifier needs "
+            f"{where}: {counted(len(rows), 'labelled window')} of "
+            f"{counted(len(found), 'class', 'classes')}; a classifier needs "
             "at least 2 classes"
         )
     if len(rows) < classes:

@@ -28,6 +28,7 @@ from crossl.data.manifest import (
 )
 from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.segment import DType, SegmentSpec, SegmentWriter, scale_file, signal_file
+from crossl.data.splits import group_subjects
 from crossl.data.windows import WindowSpec, cut_recording
 from crossl.errors import DataError, FormatError
 from crossl.files import lock_beside, locked, whole_folder
@@ -188,6 +189,14 @@ class Store:
     def subject(self) -> NDArray[np.str_]:
         """(W,) names."""
         return self._names["subject"][self.recording]
+
+    @cached_property
+    def group(self) -> NDArray[np.str_]:
+        """(W,) the name of those whom no split may part; of most, the subject alone."""
+        of = group_subjects(self.manifest["recordings"])
+        return np.array([of[recording["subject"]] for recording in self.manifest["recordings"]])[
+            self.recording
+        ]
 
     @cached_property
     def session(self) -> NDArray[np.str_]:

@@ -211,3 +211,24 @@ def test_other_signals_are_refused(copy):
     path = copy / "Subject1_AccTempEDA.hea"
     path.write_text(path.read_text().replace("EDA\n", "GSR\n"))
     check_refuses("noneeg", copy, match=r"holds ax, ay, az, temp, GSR at 8 Hz; the official file")
+
+
+def test_subjects_who_hold_the_same_seconds_are_a_group_that_no_fold_parts(published, tmp_path):
+    from crossl.config import load_config
+    from crossl.data.store import write_store
+    from crossl.experiment import folds_of
+
+    grouped = {recording.subject: recording.group for recording in published}
+    assert {name for name, group in grouped.items() if group} == {
+        "Subject2",
+        "Subject3",
+        "Subject4",
+    }
+    assert len({group for group in grouped.values() if group}) == 1
+    store = write_store(published, tmp_path / "store", modalities=READER.CARD.modalities,
+                        classes=READER.CARD.classes, spec=READER.CARD.spec, about={})  # fmt: skip
+    for seed in range(5):
+        for fold in folds_of(store, load_config(overrides=[f"evaluation.fold_seed={seed}"])):
+            for rows in (fold.train, fold.validation, fold.test):
+                here = {"Subject2", "Subject3", "Subject4"} & set(store.subject[rows].tolist())
+                assert len(here) in (0, 3)

@@ -137,3 +137,17 @@ def test_windows_are_joined_only_within_one_subject_and_activity(copy):
     assert set(whole) < set(apart) or set(whole) == set(apart)
     assert apart["train-00000"].subject == "S09"
     assert len(apart["train-00000"].signals["gyro"].values) == 128
+
+
+def test_the_official_split_is_an_option_of_the_protocol(real_data, tmp_path):
+    from crossl.config import load_config
+    from crossl.experiment import folds_of
+
+    folder = real_data("uci_har")
+    store = write(folder, tmp_path / "store")
+    (fold,) = folds_of(store, load_config(overrides=["evaluation.split=official"]))
+    tested = set(store.subject[np.char.startswith(store.session, "test")].tolist())
+    assert len(tested) == 9
+    assert set(store.subject[fold.test].tolist()) == tested
+    assert len(fold.test) == 2947
+    assert len(set(store.subject[fold.train])) == 17  # of 21, 4 validate

@@ -22,6 +22,7 @@ RATE_HZ = 8.0
 OXIMETER_HZ = 1.0
 NAME = re.compile(r"Subject(\d+)_AccTempEDA")
 MARKS = 8
+COPIED, COPIES = (2, 3, 4), "subjects 2 to 4, who hold the same 40 s"
 
 WRIST = {
     "acc": (("ax", "ay", "az"), "g"),
@@ -69,7 +70,8 @@ CARD = Card(
         "The first EmotionalStress lasts 40 s and is the briefing of the cognitive task.",
         "Subjects 2, 3 and 4 hold the same 40 s in all signals: their first EmotionalStress (in "
         "Subject2 and Subject4 from 927 s, in Subject3 from 924 s). A test by subject scores what "
-        "was trained on unless these three stay on one side.",
+        "was trained on unless these three stay on one side: the reader makes them a group, which "
+        "no split parts.",
         "A relaxation follows each stress: the body is still calming down while labelled Relax.",
         "Age, gender, height and weight stand in the headers and are not read.",
     ),
@@ -140,6 +142,7 @@ def _read_subject(number: int, wrist: Path, finger: Path) -> Iterator[Recording]
         signals=signals,
         labels=_labels(wrist.with_suffix(".atr"), content),
         notes=notes,
+        group=COPIES if number in COPIED else "",
     )
 
 

@@ -33,8 +33,8 @@ CARD = Card(
     description=(
         "30 people did 6 activities with a phone on the waist: total acceleration (recorded in g) "
         "and rotation at 50 Hz, published as windows of 128 samples that overlap by half. The "
-        "reader puts overlapping windows of one activity together again; the official split is "
-        "part of the session's name."
+        "reader puts overlapping windows of one activity together again. The official split is "
+        "part of the session's name, and is used by --set evaluation.split=official."
     ),
     licence="CC BY 4.0 by its UCI page; its own README prohibits commercial use",
     citation=(
@@ -138,6 +138,7 @@ def _stitch(windows: Float32, subject: str, session: str, label: str) -> Recordi
     return Recording(
         subject=subject,
         session=session,
+        split=session.partition("-")[0],
         modalities={m.name: m for m in CARD.modalities},
         signals={
             "total_acc": Signal(signal[:, :3], RATE_HZ),
