@@ -55,6 +55,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     summary = {**facts, **_experiment_facts(store, config, out, tasks), "examples": examples,
                "notes": what_is_seen(book, main, facts["modalities"]),
+               "in_short": what_is_seen(book, main, facts["modalities"], numbers=False),
                "main": {"method": main.method, "head": main.head,
                         "label_fraction": main.label_fraction}}  # fmt: skip
     write_whole(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
@@ -74,7 +75,7 @@ def _experiment_facts(
         "label_fractions": list(e.label_fractions),
         "label_seeds": list(e.label_seeds),
         "folds_run": [t.fold for t in tasks],
-        "n_folds": e.folds,
+        "n_folds": len(folds_of(store, config)),
         "protocol": protocol_sentences(config, len(tasks)),
         "command": head["command"],
         "versions": package_versions(),
@@ -89,10 +90,15 @@ def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
     """Say what makes the numbers count."""
     e, s = config.evaluation, config.schedule
     stopping = "" if s.patience is s.patience_share is None else " and stop training"
+    who = (
+        f"Subjects are split into {e.folds} folds; {folds} of them were run."
+        if e.split == "subjects"
+        else "Test subjects are those of the published split; a sixth of its training subjects "
+        "validate, where it names none who do."
+    )
     return [
-        f"Subjects are split into {e.folds} folds; {folds} of them were run. A test subject "
-        "is seen by nothing before the final score: not by pretraining, not by standardisation, "
-        "not by any choice.",
+        f"{who} A test subject is seen by nothing before the final score: not by pretraining, not "
+        "by standardisation, not by any choice.",
         "Label fractions are drawn from training subjects, stratified by class, at least one "
         f"window of each class, with {len(e.label_seeds)} seeds (all labels: one).",
         f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "

@@ -16,7 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
-from crossl.data.splits import Fold, draw_labels, subject_folds
+from crossl.data.splits import (
+    Fold,
+    draw_labels,
+    official_fold,
+    published_parts,
+    subject_folds,
+)
 from crossl.data.store import Store
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.results import Key, ResultBook
@@ -92,6 +98,7 @@ class FoldRunner:
         self.names = tuple(m.name for m in self.store.modalities)
         self.subsets = scored_subsets(self.store)
         self._pretrained: Tables | None = None
+        self._scored = 0
 
     def run(self) -> None:
         """Pretrain, then score every method that has no scores yet."""
@@ -102,7 +109,13 @@ class FoldRunner:
                 book = ResultBook(self.store.manifest["dataset"], self.store.classes, self.names)
                 getattr(self, f"_score_{name}")(model, book)
                 book.save(path)
+            self._scored += 1
         self.progress("done", 1.0)
+
+    def _tell(self, what: str, number: int, total: int) -> None:
+        """Tell which of several classifiers is trained; pretraining was the first half."""
+        share = (self._scored + number / total) / len(self.config.evaluation.methods)
+        self.progress(f"{what}, {number + 1} of {total}", 0.5 + 0.5 * share)
 
     def pretrained(self) -> CrossModalModel:
         """Return the fold's model, pretrained now or earlier."""
@@ -146,7 +159,7 @@ class FoldRunner:
     ) -> None:
         draws = list(self.label_draws())
         for head in heads:
-            shown = self._training_tables(tables, draws, f"probing {method}", 0.6)
+            shown = self._training_tables(tables, draws, f"probing {method}")
             probes = fit_probes(shown, tables["validation"], head=head)
             self._add(book, method, draws, probes, tables["test"])
             if method == self.config.recipe and head == heads[0]:
@@ -165,16 +178,16 @@ class FoldRunner:
         wanted = {self.config.evaluation.main_fraction, 1.0}
         draws = [draw for draw in self.label_draws() if draw[0] in wanted]
         for subset in self.subsets:
-            shown = self._training_tables(tables, draws, "probing each subset", 0.8)
+            shown = self._training_tables(tables, draws, "probing each subset")
             probes = fit_probes(shown, tables["validation"], subset=subset, missing=False)
             self._add(book, name, draws, probes, tables["test"], [subset])
 
     def _training_tables(
-        self, tables: Tables, draws: Sequence[Draw], what: str, share: float
+        self, tables: Tables, draws: Sequence[Draw], what: str
     ) -> Iterator[tuple[LatentTable, int]]:
         """Yield the labelled windows of each draw and its seed, telling of each."""
-        for _, seed, rows in draws:
-            self.progress(what, share)
+        for number, (_, seed, rows) in enumerate(draws):
+            self._tell(what, number, len(draws))
             yield tables["train"].take(np.searchsorted(self.fold.train, rows)), seed
 
     def _score_supervised(self, _: CrossModalModel, book: ResultBook) -> None:
@@ -191,10 +204,9 @@ class FoldRunner:
         tables: Tables | None = None,
     ) -> None:
         only = self.config.evaluation.finetuned_fractions if method == "finetuned" else None
-        for fraction, seed, rows in self.label_draws():
-            if only is not None and fraction not in only:
-                continue
-            self.progress(f"training {method}", 0.9)
+        draws = [draw for draw in self.label_draws() if only is None or draw[0] in only]
+        for number, (fraction, seed, rows) in enumerate(draws):
+            self._tell(f"training {method}", number, len(draws))
             probe = None
             if tables is not None:
                 train = tables["train"].take(np.searchsorted(self.fold.train, rows))
@@ -277,10 +289,16 @@ def latent_table(model: CrossModalModel, store: Store, rows: NDArray[np.int64]) 
 
 
 def folds_of(store: Store, config: RunConfig) -> list[Fold]:
-    """Return the folds by subject that a config asks for."""
-    return subject_folds(
-        store.subject, folds=config.evaluation.folds, seed=config.evaluation.fold_seed
-    )
+    """Return the folds by subject that a config asks for: of an official split, its one.
+
+    Raises:
+        SplitError: too few subjects, or no official split.
+    """
+    e = config.evaluation
+    if e.split == "official":
+        parts = published_parts(store.manifest["recordings"])
+        return [official_fold(store.subject, parts, seed=e.fold_seed, group=store.group)]
+    return subject_folds(store.subject, folds=e.folds, seed=e.fold_seed, group=store.group)
 
 
 def scored_subsets(store: Store) -> list[Subset]:

@@ -58,7 +58,7 @@ def run_experiment(
         store_path: a prepared store.
         config: what to run.
         out: folder of the experiment; one that was begun is gone on with.
-        folds: `all`, or numbers such as `0,2`.
+        folds: `all`, or numbers from 0, such as `0,2`.
         workers: folds computed at the same time; default: one per core.
         command: how to remake it, for the report.
         progress: told what each fold does.
@@ -167,10 +167,12 @@ def pretrain_run(
         FoldRunner(task).pretrained()
         return
     command = f"crossl pretrain {store_path} --out {out} --fold {fold}"
+    # a fold's pretraining is its first half, and here it is all
+    told = _named(lambda what, share: progress(what, min(1.0, 2 * share)), task)
     with working_in(out, "is training in this folder"):
         begin(store, config, out, command=command, fold=fold)
         with forgotten_if_refused(out):
-            FoldRunner(task, _named(progress, task)).pretrained()
+            FoldRunner(task, told).pretrained()
 
 
 def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Store]:

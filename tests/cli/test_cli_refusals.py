@@ -119,7 +119,7 @@ def test_one_subject_only(
     crossl: Crossl, stores: Stores, tmp_path: Path, settings: Sequence[str]
 ) -> None:
     done = crossl("pretrain", stores("one", subjects=1), "--out", tmp_path / "run", *settings)
-    refused(done, r"folds: 5 folds of 1 subject\(s\)")
+    refused(done, "folds: 5 folds of 1 subject;")
 
 
 @pytest.mark.parametrize("name", [
@@ -275,8 +275,24 @@ def test_folds_of_a_demo_that_cannot_be(
 
     monkeypatch.setattr(experiment, "_make_store", lambda *_: None)
     shutil.copytree(stores(), tmp_path / "store")
-    done = crossl("demo", "--out", tmp_path, f"--folds={folds}", *settings)
+    done = crossl("demo", "--out", tmp_path, f"--fold-numbers={folds}", *settings)
     refused(done, f"folds: got '{folds}'; allowed are ")
+
+
+@pytest.mark.parametrize("command", ["demo", "benchmark"])
+def test_one_number_of_folds_is_not_guessed(
+    command: str, crossl: Crossl, stores: Stores, tmp_path: Path
+) -> None:
+    asked = [command, *([stores()] if command == "benchmark" else []), "--out", tmp_path / "out"]
+    told = (
+        "--folds: got '1', which may be a fold's number or how many folds; fold numbers start at 0"
+    )
+    refused(crossl(*asked, "--folds", 1), told)
+    refused(crossl(*asked, "--folds", 1), "write --fold-numbers 1 .* or --fold-count 1")
+    refused(
+        crossl(*asked, "--folds", "all", "--fold-count", 1), "got --folds and --fold-count; give"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_demo_folder_of_another_demo(crossl: Crossl, stores: Stores, tmp_path: Path) -> None:

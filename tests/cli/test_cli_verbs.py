@@ -20,7 +20,8 @@ import pytest
 
 Crossl = Callable[..., Any]
 COMMANDS = (
-    "demo", "prepare", "inspect", "pretrain", "probe", "evaluate", "report", "embed", "sweep",
+    "demo", "benchmark", "prepare", "inspect", "pretrain", "probe", "evaluate", "report", "embed",
+    "sweep",
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "crossl.cli.main")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -154,11 +155,15 @@ def test_a_demo_runs_and_started_again_is_done_at_once_with_the_same_results(
     out = tmp_path / "demo"
     settings = [*settings, "--set", "evaluation.methods=[crossl,untrained]"]
     shutil.copytree(watch, out / "store")
-    asked = ("demo", "--out", out, "--workers", 1, "--folds", "0,1", *settings)
+    asked = ("demo", "--out", out, "--workers", 1, "--fold-count", 2, *settings)
     first = shell(*asked)
     assert first.returncode == 0, first.stderr
-    assert first.stderr == ""
+    progress = [
+        line for line in first.stderr.splitlines() if line.startswith(("demo: ", "report: "))
+    ]
+    assert progress == first.stderr.splitlines()
     assert "report: " in first.stdout
+    assert "With all sensors, crossl is " in " ".join(first.stdout.split())
     results, weights = out / "results.jsonl", out / "fold-1" / "weights.safetensors"
     before = results.read_bytes(), results.stat().st_mtime_ns, weights.stat().st_mtime_ns
     again = crossl(*asked)
@@ -320,3 +325,63 @@ def test_quick_settings_of_the_demo_give_way_to_a_run_file(
     assert given == load_config(overrides=["schedule.steps=7"])
     assert quick == load_config(overrides=experiment.QUICK)
     assert quick != load_config()
+    # only label draws are fewer: who reads the report reads what the default recipe does
+    assert quick.model_copy(update={"evaluation": None}) == load_config().model_copy(
+        update={"evaluation": None}
+    )
+
+
+def test_the_protocol_runs_on_a_prepared_store(
+    stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
+) -> None:
+    out, only = tmp_path / "results", ("--set", "evaluation.methods=[crossl,supervised]")
+    asked = ("benchmark", stores(), "--out", out, "--seed", 3, "--workers", 1, *settings, *only)
+    done = crossl(*asked, "--fold-numbers", "1,4")
+    assert done.code == 0, done.err
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["folds_run"], summary["n_folds"], summary["seed"]) == ([1, 4], 5, 3)
+    assert summary["command"].startswith(f"crossl benchmark {stores()} --out {out} --seed 3")
+    assert (
+        summary["hashes"]["store"] == json.loads((stores() / "manifest.json").read_text())["sha256"]
+    )
+    assert (out / "report.html").stat().st_size > 10_000
+    assert not (out / "store").exists()
+    assert "crossl, 1 sensor missing" in done.out
+    assert "Only 2 of 5 folds were run" in done.out
+    assert not leftovers(out)
+
+
+def test_progress_without_a_terminal_is_a_line_every_few_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crossl.cli import show
+
+    monkeypatch.setattr(show, "EVERY_S", 0.02)
+    with show.progress("demo") as tell:
+        tell("fold 0: pretraining", 0.25)
+        tell("fold 1: done", 1.0)
+        deadline, told = time.monotonic() + 20, ""
+        while told.count("demo: fold 0: pretraining, 25% (0 s)\n") < 2:
+            told += capsys.readouterr().err
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    capsys.readouterr()
+    time.sleep(0.05)
+    assert capsys.readouterr() == ("", "")
+
+
+LONG = ("demo", "benchmark", "prepare", "pretrain", "probe", "evaluate", "embed", "sweep", "fetch",
+        "doctor", "report")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_every_long_verb_shows_progress(name: str) -> None:
+    import inspect
+
+    from crossl.cli import data, datasets, experiment, sweep, train
+
+    inner = {"demo": experiment._run_protocol, "benchmark": experiment._run_protocol,
+             "prepare": data.make_store, "sweep": sweep.sweep, "fetch": datasets.fetch,
+             "doctor": datasets._diagnose, "report": experiment.report}  # fmt: skip
+    verb = inner[name] if name in inner else getattr(train, name)
+    assert "show.progress(" in inspect.getsource(verb)

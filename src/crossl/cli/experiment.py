@@ -1,55 +1,132 @@
-"""`crossl demo` and `crossl report`."""
+"""`crossl demo`, `crossl benchmark` and `crossl report`."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from crossl.cli import show
-from crossl.cli.options import ConfigOption, RecipeOption, SeedOption, SetOption, load_settings
+from crossl.cli.options import (
+    ConfigOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    StoreArgument,
+    load_settings,
+)
+
+if TYPE_CHECKING:
+    from crossl.config import RunConfig
 
 QUICK_FOLDS = "0,1"
-QUICK = ["schedule.steps=120", "finetuning.steps=80", "evaluation.label_seeds=[0,1]"]
+QUICK = ["evaluation.label_seeds=[0,1]"]
+
+OutOption: TypeAlias = Annotated[Path, typer.Option(help="Folder for everything that is made.")]
+NumbersOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Numbers of the folds to run, from 0, such as 0,2.")
+]
+CountOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="How many folds to run, the first ones.")
+]
+FoldsOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="all, or a list of numbers; one number alone is refused.")
+]
+WorkersOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Folds computed at the same time; default: one per core.")
+]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path(
-        "crossl-demo"
-    ),
+    out: OutOption = Path("crossl-demo"),
     data: Annotated[
         Path | None,
         typer.Option(help="Folder or archive of a known data set; default: built-in recordings."),
     ] = None,
-    folds: Annotated[
-        str | None, typer.Option(help="Folds to run, such as 0,2 or all; default: all with --data.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Folds computed at the same time.")] = None,
+    fold_numbers: NumbersOption = None,
+    fold_count: CountOption = None,
+    folds: FoldsOption = None,
+    workers: WorkersOption = None,
     recipe: RecipeOption = "crossl",
     config: ConfigOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Do the whole job on real recordings: store, pretraining, few labels, dead sensors, report.
+    """Do the whole job on real recordings: store, pretraining, dead sensors, few labels, report.
 
-    Without --data it runs two folds of a small smartwatch data set, with short schedules where
-    there is no --config, to be done in minutes. Started again, it goes on where it was stopped.
+    Without --data it runs two folds of a small smartwatch data set with the default recipe, to be
+    done in minutes. Started again, it goes on where it was stopped. `crossl benchmark` does the
+    same on a store of yours.
 
     Example: crossl demo --data downloads/sp_sw_har --out har --seed 0
     """
     quick = QUICK if data is None and config is None else []
     settings = load_settings(config, recipe, [*quick, *(overrides or [])], seed)
-    chosen = folds or (QUICK_FOLDS if data is None else "all")
-    store = out / "store"
-    _make_store(data, store)
+    chosen = choose_folds(folds, fold_numbers, fold_count, QUICK_FOLDS if data is None else "all")
+    _make_store(data, out / "store")
+    _run_protocol("demo", out / "store", settings, out, chosen, workers)
+
+
+def benchmark(
+    store: StoreArgument,
+    out: OutOption,
+    fold_numbers: NumbersOption = None,
+    fold_count: CountOption = None,
+    folds: FoldsOption = None,
+    workers: WorkersOption = None,
+    recipe: RecipeOption = "crossl",
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Run the protocol on a prepared store: every fold, few labels, dead sensors, report.
+
+    Test subjects are seen by nothing before the final score. What `prepare` was asked for (rates,
+    windows, modalities) holds here. Started again, it goes on where it was stopped.
+
+    Example: crossl benchmark stores/study --out results/study --seed 0
+    """
+    settings = load_settings(config, recipe, overrides, seed)
+    chosen = choose_folds(folds, fold_numbers, fold_count, "all")
+    _run_protocol("benchmark", store, settings, out, chosen, workers)
+
+
+def choose_folds(folds: str | None, numbers: str | None, count: int | None, default: str) -> str:
+    """Return which folds to run, as text: `all`, or numbers.
+
+    Raises:
+        ConfigError: several are given, or one that can be read in two ways.
+    """
+    from crossl.errors import ConfigError
+
+    asked = {"--folds": folds, "--fold-numbers": numbers, "--fold-count": count}
+    given = [name for name, value in asked.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"folds: got {' and '.join(given)}; give one of them")
+    if count:
+        return ",".join(str(number) for number in range(count))
+    if folds and folds.strip().isdecimal():
+        raise ConfigError(
+            f"--folds: got '{folds}', which may be a fold's number or how many folds; fold numbers "
+            f"start at 0: write --fold-numbers {folds} for that fold, or --fold-count {folds} for "
+            "so many"
+        )
+    return numbers or folds or default
+
+
+def _run_protocol(
+    title: str, store: Path, settings: RunConfig, out: Path, folds: str, workers: int | None
+) -> None:
+    """Compute folds that are not computed yet, join them, draw the report and print its table."""
     from crossl import workflow
 
     command = shlex.join(["crossl", *sys.argv[1:]])
-    with show.progress("demo") as tell:
-        workflow.run_experiment(store, settings, out, folds=chosen, workers=workers,
+    with show.progress(title) as tell:
+        workflow.run_experiment(store, settings, out, folds=folds, workers=workers,
                                 command=command, progress=tell)  # fmt: skip
     page, summary = out / "report.html", out / "summary.json"
     if page.is_file() and page.stat().st_mtime_ns >= summary.stat().st_mtime_ns:
@@ -80,11 +157,17 @@ def report(
     """
     from crossl.report import build_report
 
-    _tell(folder, build_report(folder))
+    with show.progress("report") as tell:
+        tell("page: drawing", 0.0)
+        page = build_report(folder)
+    _tell(folder, page)
 
 
 def _tell(folder: Path, page: Path) -> None:
-    from crossl.report import summary_table
+    from crossl.report import summary_notes, summary_table
 
+    for note in summary_notes(folder):
+        typer.echo(textwrap.fill(f"- {note}", 100, subsequent_indent="  ", break_long_words=False))
+    typer.echo("\nMacro-F1 on people never seen, by share of labels\n")
     show.table(summary_table(folder))
     typer.echo(f"\nreport: {page}")

@@ -31,6 +31,7 @@ app = typer.Typer(
     ),
 )
 app.command()(experiment.demo)
+app.command()(experiment.benchmark)
 app.command()(data.prepare)
 app.command()(data.inspect)
 app.add_typer(datasets.app, name="data")

@@ -1,12 +1,16 @@
-"""What commands print: tables, and progress on terminals."""
+"""What commands print: tables, and progress."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import typer
+
+EVERY_S = 5.0
 
 
 def table(rows: Sequence[Sequence[str]], *, header: bool = True) -> None:
@@ -21,10 +25,18 @@ def table(rows: Sequence[Sequence[str]], *, header: bool = True) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show bars on a terminal, one per fold or data set; elsewhere stay quiet."""
-    if not sys.stdout.isatty():
-        yield lambda _what, _share: None
+    """Show how far a verb is: bars on a terminal, elsewhere a line on stderr every few seconds."""
+    if sys.stdout.isatty():
+        with _bars(title) as tell:
+            yield tell
         return
+    with _lines(title) as tell:
+        yield tell
+
+
+@contextmanager
+def _bars(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Draw a bar for each fold or data set."""
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
@@ -38,3 +50,41 @@ def progress(title: str) -> Iterator[Callable[[str, float], None]]:
             bar.update(tasks[name], completed=share, description=f"{title} {name}: {activity}")
 
         yield tell
+
+
+@contextmanager
+def _lines(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Write a line every few seconds, also while nothing new is told."""
+    begun, over = time.monotonic(), threading.Event()
+    known: dict[str, tuple[str, float]] = {}
+
+    def tell(what: str, share: float) -> None:
+        name, _, activity = what.partition(": ")
+        known[name] = activity, share
+
+    def write() -> None:
+        while not over.wait(EVERY_S):
+            typer.echo(_line(title, known, time.monotonic() - begun), err=True)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield tell
+    finally:
+        over.set()
+        writer.join()
+
+
+def _line(title: str, known: Mapping[str, tuple[str, float]], seconds: float) -> str:
+    """Say what is being done, how much of it is done, and since when.
+
+    Examples:
+        >>> _line("demo", {"fold 0": ("pretraining", 0.25)}, 75)
+        'demo: fold 0: pretraining, 25% (1 min 15 s)'
+    """
+    going = {name: entry for name, entry in known.items() if entry[1] < 1} or known
+    minutes, rest = divmod(round(seconds), 60)
+    since = f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    told = [": ".join(filter(None, (name, activity))) + f", {share:.0%}"
+            for name, (activity, share) in sorted(going.items())]  # fmt: skip
+    return f"{title}: {'; '.join(told) or 'starting'} ({since})"

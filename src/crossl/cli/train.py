@@ -73,13 +73,16 @@ def probe(
     Example: crossl probe runs/first --store stores/sp_sw_har --label-fraction 0.05
     """
     from crossl import workflow
+    from crossl.errors import counted
 
-    score = workflow.probe_run(
-        run, store, label_fraction=label_fraction, head=head, label_seed=label_seed
-    )
+    with show.progress("probe") as tell:
+        tell("windows: encoding and fitting", 0.0)
+        score = workflow.probe_run(
+            run, store, label_fraction=label_fraction, head=head, label_seed=label_seed
+        )
     told = f" {score.told()}" if score.told() else ""
-    people = "1 test subject" if score.n == 1 else f"{score.n} test subjects"
-    typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f}{told} on {people}")
+    typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f}{told} on "
+               f"{counted(score.n, 'test subject')}")  # fmt: skip
 
 
 def evaluate(run: RunArgument, store: StoreOption) -> None:
@@ -116,7 +119,8 @@ def embed(
     Example: crossl embed runs/first --store stores/new --out new.npz
     """
     from crossl.embedding import embed_store
+    from crossl.errors import counted
 
     with show.progress("embed") as tell:
         count = embed_store(run, store, out, workers=workers, address=address, progress=tell)
-    typer.echo(f"{out}: {count} windows embedded")
+    typer.echo(f"{out}: {counted(count, 'window')} embedded")

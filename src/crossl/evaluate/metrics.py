@@ -149,9 +149,13 @@ def paired_difference(
         metric: of one confusion matrix.
         seed: of the bootstrap.
     """
-    difference = metric(first).mean(axis=0) - metric(second).mean(axis=0)  # (subject,)
-    n = len(difference)
-    return interval_of(float(difference.mean()), subject_draws(n, seed=seed) @ difference / n, n)
+    return mean_interval(metric(first).mean(axis=0) - metric(second).mean(axis=0), seed=seed)
+
+
+def mean_interval(values: Float[NDArray[Any], " subject"], *, seed: int = 0) -> Interval:
+    """Average one value of each subject; the interval is that of the mean, subjects resampled."""
+    n = len(values)
+    return interval_of(float(values.mean()), subject_draws(n, seed=seed) @ values / n, n)
 
 
 def score_kept(

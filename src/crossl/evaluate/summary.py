@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from crossl.data.store import Store
-from crossl.evaluate.metrics import Interval, bootstrap_score, macro_f1, paired_difference
+from crossl.errors import counted
+from crossl.evaluate.metrics import Interval, macro_f1, mean_interval
 from crossl.evaluate.paired import Pairing
 from crossl.evaluate.results import Key, ResultBook
 from crossl.learn.latents import LatentTable
@@ -89,46 +90,135 @@ def embedding_map(table: LatentTable, subjects: Sequence[str], *, seed: int) -> 
     }
 
 
-def what_is_seen(book: ResultBook, main: Key, modalities: Sequence[Mapping[str, Any]]) -> list[str]:
+def what_is_seen(
+    book: ResultBook, main: Key, modalities: Sequence[Mapping[str, Any]], *, numbers: bool = True
+) -> list[str]:
     """Say in sentences what the numbers show, good or bad.
 
     Args:
         book: all scores.
         main: the method, head and label fraction that the sentences are about.
         modalities: declared streams, for the names of devices.
+        numbers: tell the scores behind each comparison of methods.
     """
     pairing = Pairing(book)
-    found = [*_without_devices(pairing, main, modalities),
-             *_against(book, main, set(pairing.keys))]  # fmt: skip
+    one_gone = [tuple(n for n in main.present if n != gone) for gone in main.present]
+    one_gone = [left for left in one_gone if left and replace(main, present=left) in pairing.keys]
+    found = [
+        *_without_devices(pairing, main, modalities),
+        *_against(
+            pairing,
+            main,
+            one_gone,
+            "When a sensor dies (each in turn, nothing retrained)",
+            numbers=numbers,
+        ),
+        *_against(pairing, main, [main.present], "With all sensors", numbers=numbers),
+    ]
     single = _best_single(pairing, main)
     return [*found, *([single] if single else [])]
 
 
-def _against(book: ResultBook, main: Key, keys: set[Key]) -> list[str]:
+BASELINES = {
+    "supervised": "the same network trained on the same labels alone",
+    "untrained": "the same network with random weights",
+}
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One comparison of two methods at a label fraction."""
+
+    fraction: float
+    ours: float
+    theirs: float
+    difference: Interval
+
+    @property
+    def verdict(self) -> str:
+        d = self.difference
+        if d.low is None or d.high is None:
+            return "compared on one person only with"
+        return "better than" if d.low > 0 else "worse than" if d.high < 0 else "not told apart from"
+
+    @property
+    def numbers(self) -> str:
+        d = self.difference
+        told = f"{d.value:+.3f} {d.told('+')}".strip()
+        return f"{self.ours:.3f} against {self.theirs:.3f} at {self.fraction:.0%} ({told})"
+
+
+def _against(
+    pairing: Pairing, main: Key, lefts: Sequence[tuple[str, ...]], when: str, *, numbers: bool
+) -> list[str]:
+    """Say how the main method compares with each baseline, at every label fraction.
+
+    Args:
+        pairing: of all scores.
+        main: whose method and head.
+        lefts: sets of modalities over which scores are averaged.
+        when: the beginning of the sentence.
+        numbers: tell them too.
+    """
     out = []
-    for base in sorted(keys, key=str):
-        same = (base.label_fraction, base.present) == (main.label_fraction, main.present)
-        if not same or base.method not in ("supervised", "untrained"):
+    for base, name in BASELINES.items():
+        heads = sorted({key.head or "" for key in pairing.keys if key.method == base})
+        found = [_compare(pairing, main, base, heads[0], fraction, lefts)
+                 for fraction in _fractions(pairing, main) if heads]  # fmt: skip
+        known = [one for one in found if one is not None]
+        if not known:
             continue
-        (subjects, ours), (others, theirs) = book.pooled(main), book.pooled(base)
-        if subjects != others:
-            continue
-        a, b = bootstrap_score(ours, macro_f1), bootstrap_score(theirs, macro_f1)
-        name = {"supervised": "the same network trained on these labels alone",
-                "untrained": "the same network with random weights"}[base.method]  # fmt: skip
-        out.append(
-            f"With {main.label_fraction:.0%} of the labels, {main.method} reaches a macro-F1 of "
-            f"{a.value:.3f}; {name} ({base.head}) reaches {b.value:.3f}. "
-            f"{_difference(paired_difference(ours, theirs))}"
+        verdicts: dict[str, list[str]] = {}
+        for one in known:
+            verdicts.setdefault(one.verdict, []).append(f"{one.fraction:.0%}")
+        whom = [name, *["it"] * len(verdicts)]
+        pairs = zip(verdicts.items(), whom, strict=False)
+        told = ", ".join(f"{word} {who} at {_listed(at)}" for (word, at), who in pairs)
+        sentence = f"{when}, {main.method} is {told} of the labels."
+        more = (
+            f" Macro-F1 {', '.join(one.numbers for one in known)}; differences are paired by "
+            f"subject, {counted(known[0].difference.n, 'person', 'people')}."
         )
+        out.append(sentence + more * numbers)
     return out
 
 
-def _difference(d: Interval) -> str:
-    if d.low is None or d.high is None:
-        return f"One person was tested: a difference of {d.value:+.3f}, without an interval."
-    verdict = "better" if d.low > 0 else "worse" if d.high < 0 else "not told apart"
-    return f"Paired by subject the difference is {d.value:+.3f} {d.told('+')}: {verdict}."
+def _fractions(pairing: Pairing, main: Key) -> list[float]:
+    return sorted({key.label_fraction for key in pairing.keys
+                   if (key.method, key.head) == (main.method, main.head)})  # fmt: skip
+
+
+def _compare(
+    pairing: Pairing,
+    main: Key,
+    base: str,
+    head: str,
+    fraction: float,
+    lefts: Sequence[tuple[str, ...]],
+) -> _Compared | None:
+    """Average both methods over sets of modalities; None where one was not scored on all."""
+    scores, by_subject = [], dict[str, list[float]]()
+    for left in lefts:
+        ours = replace(main, label_fraction=fraction, present=left)
+        theirs = Key(base, None, head, fraction, left)
+        if ours not in pairing.keys or theirs not in pairing.keys:
+            return None
+        (subjects, a), (others, b) = pairing.book.pooled(ours), pairing.book.pooled(theirs)
+        if subjects != others:
+            return None
+        scores.append([float(macro_f1(one.sum(axis=1)).mean()) for one in (a, b)])
+        differences = macro_f1(a).mean(axis=0) - macro_f1(b).mean(axis=0)
+        for subject, difference in zip(subjects, differences.tolist(), strict=True):
+            by_subject.setdefault(subject, []).append(difference)
+    if not scores:
+        return None
+    first, second = np.mean(scores, axis=0).tolist()
+    means = np.array([np.mean(values) for values in by_subject.values()])
+    return _Compared(fraction, first, second, mean_interval(means))
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _without_devices(

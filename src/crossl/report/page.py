@@ -19,7 +19,7 @@ from crossl.report.rows import (
     subsets,
 )
 from crossl.report.style import percent
-from crossl.report.tables import interval
+from crossl.report.tables import fold_notes, interval
 
 PAGE = "report.html"
 # of two devices with a sensor each, losing one and keeping one are the same number
@@ -59,7 +59,7 @@ def render(inputs: Inputs) -> str:
     return template.render(
         summary=inputs.summary,
         cards=cards(inputs),
-        notes=[*inputs.summary["notes"], *_fold_note(inputs)],
+        notes=[*inputs.summary["notes"], *fold_notes(inputs.summary)],
         sections=all_sections(inputs),
     )
 
@@ -146,10 +146,3 @@ def _worst(inputs: Inputs, worst: Subset, what: str) -> list[str]:
     kept = None if twin is None else shares(inputs, twin).get(worst.present)
     lines += [] if kept is None else [f"supervised twin keeps {100 * kept:.0f}%"]
     return [*lines, f"{fraction} of labels, {people(worst.row['n'])}, nothing retrained"]
-
-
-def _fold_note(inputs: Inputs) -> list[str]:
-    run, n_folds = len(inputs.summary["folds_run"]), inputs.summary["n_folds"]
-    if run == n_folds:
-        return []
-    return [f"Only {run} of {n_folds} folds were run, so not every subject was tested."]

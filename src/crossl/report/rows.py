@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from crossl.errors import FormatError
+from crossl.errors import FormatError, counted
 from crossl.report.load import Inputs, Row
 
 NAMES = {
@@ -69,7 +69,7 @@ class Missing:
 
 def people(n: int) -> str:
     """Say how many people."""
-    return "1 person" if n == 1 else f"{n} people"
+    return counted(n, "person", "people")
 
 
 def quotient(row: Row, whole: Row) -> float:

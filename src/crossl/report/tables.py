@@ -6,7 +6,7 @@ from typing import Any
 
 from crossl.errors import FormatError
 from crossl.report.blocks import Cell, Table
-from crossl.report.load import Inputs, Row, load_inputs
+from crossl.report.load import Inputs, Row, load_inputs, load_summary
 from crossl.report.rows import (
     Missing,
     Series,
@@ -203,6 +203,20 @@ def summary_table(folder: Path) -> list[list[str]]:
     header = [cell.text for cell in table.header]
     rows = [[f"{cell.text} {cell.sub}".strip() for cell in row] for row in table.rows]
     return [header, *rows, *_missing_lines(inputs, len(header))]
+
+
+def summary_notes(folder: Path) -> list[str]:
+    """Read the sentences that say what is seen, in short where there are tables beside them."""
+    summary = load_summary(folder / "summary.json")
+    return [*summary.get("in_short", summary["notes"]), *fold_notes(summary)]
+
+
+def fold_notes(summary: Mapping[str, Any]) -> list[str]:
+    """Say so where not every fold was run."""
+    run, n_folds = len(summary["folds_run"]), summary["n_folds"]
+    if run == n_folds:
+        return []
+    return [f"Only {run} of {n_folds} folds were run, so not every subject was tested."]
 
 
 def _missing_lines(inputs: Inputs, width: int) -> list[list[str]]:
