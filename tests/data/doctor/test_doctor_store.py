@@ -56,6 +56,16 @@ def test_windows_of_one_subject_under_another_leak(clinic, store_of, dtype):
     assert leaks[0].example == ("subject S1, session a, at 0 s and subject S9, session z, at 0 s")
 
 
+def test_copies_in_a_group_that_no_split_parts_are_a_note(clinic, store_of):
+    first = replace(clinic.sound(), group="copies")
+    copy = replace(first, subject="S9", session="z")
+    recordings = [first, clinic.sound("S2", seed=1), copy]
+    for diagnosis in (examine_store(store_of(*recordings)), clinic.examine(*recordings)):
+        leaks = [f for f in diagnosis.findings if f.check == "leakage"]
+        assert [f.severity for f in leaks] == ["note"]
+        assert "keep a group on one side" in leaks[0].advice
+
+
 def test_a_recording_that_stands_twice_under_one_subject_warns(clinic, store_of):
     again = replace(clinic.sound(), session="b")
     diagnosis = examine_store(store_of(clinic.sound(), again, clinic.sound("S2", seed=1)))

@@ -14,7 +14,7 @@ copy that starts at another place of the window grid is not found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from crossl.data.doctor.finding import Finding, one
 from crossl.data.recording import Float32
+from crossl.data.splits import group_subjects
 
 if TYPE_CHECKING:
     from crossl.data.store import Store
@@ -194,12 +195,37 @@ def check_leakage(store: Store, rows: Rows) -> Iterator[Finding]:
         return Place(subject, session, float(store.start_s[row]))
 
     twins = find_twins(store, rows)
-    yield from tell_twins([(place(pair.first), place(pair.second)) for pair in twins])
+    yield from tell_twins(
+        [(place(pair.first), place(pair.second)) for pair in twins],
+        group_subjects(store.manifest["recordings"]),
+    )
 
 
-def tell_twins(twins: list[tuple[Place, Place]]) -> Iterator[Finding]:
-    """Make findings of pairs of windows with the same content."""
+def tell_twins(
+    twins: list[tuple[Place, Place]], group: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Make findings of pairs of windows with the same content.
+
+    Args:
+        twins: the pairs.
+        group: by subject with whom no split parts it; None where nobody is grouped.
+    """
+    group = group or {}
     across = [(a, b) for a, b in twins if a.subject != b.subject]
+    together = [(a, b) for a, b in across
+                if group.get(a.subject, a.subject) == group.get(b.subject, b.subject)]  # fmt: skip
+    across = [pair for pair in across if pair not in together]
+    if together:
+        yield Finding(
+            "leakage",
+            "note",
+            "",
+            "{} windows of one subject are those of another over again, in a group",
+            "Splits of crossl keep a group on one side; do the same in any split of your own.",
+            one(len({place for pair in together for place in pair})),
+            scope="",
+            example=f"{together[0][0]} and {together[0][1]}",
+        )
     within = [(a, b) for a, b in twins if a.subject == b.subject]
     if across:
         yield Finding(

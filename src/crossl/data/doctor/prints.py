@@ -19,6 +19,7 @@ from crossl.data.doctor.leakage import (
     tell_twins,
 )
 from crossl.data.recording import Recording, Signal
+from crossl.data.splits import group_subjects
 from crossl.data.windows import WindowSpec, window_numbers
 
 MAX_PRINTS = 40_000
@@ -37,12 +38,14 @@ class Prints:
     def __init__(self, spec: WindowSpec) -> None:
         self._spec = spec
         self._places: list[Place] = []
+        self._grouped: list[dict[str, str]] = []
         self._number: list[int] = []
         self._prints: dict[str, list[tuple[int, Float64]]] = {}
         self.every = 1
 
     def add(self, recording: Recording) -> None:
         """Take the windows of one recording."""
+        self._grouped.append({"subject": recording.subject, "group": recording.group})
         numbers = window_numbers(recording, self._spec)
         numbers = numbers[numbers % self.every == 0]
         starts = np.asarray(recording.start_s + numbers * self._spec.stride_s, dtype=np.float64)
@@ -99,7 +102,7 @@ class Prints:
             apart = np.array([np.linalg.norm(table[a] - table[b]) for table in tables])
             if not self._overlap(a, b) and (apart[~np.isnan(apart)] < RADIUS).all():
                 twins.append((self._places[a], self._places[b]))
-        yield from tell_twins(twins)
+        yield from tell_twins(twins, group_subjects(self._grouped))
 
     def _table(self, kept: list[tuple[int, Float64]]) -> Float64:
         table: NDArray[np.float64] = np.full((len(self._places), BUCKETS), np.nan)
