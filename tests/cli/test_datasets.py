@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crossl.cli.cards import as_page
@@ -116,3 +117,20 @@ def test_every_download_is_by_https_from_a_named_host():
 def test_the_page_of_all_cards_is_up_to_date():
     page = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
     assert page == as_page(), "run: python docs/make_datasets.py"
+
+
+def test_one_of_a_thing_is_counted_as_one(crossl, tmp_path):
+    pytest.importorskip("polars", reason="the extra `io` is not installed")
+    (tmp_path / "study" / "anna").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = [f"{i / 50:.2f},{x:.4f},{y:.4f},{9.8 + z:.4f},{'rest' if i < 500 else 'walk'}"
+             for i, (x, y, z) in enumerate(rng.normal(size=(1000, 3)))]  # fmt: skip
+    table = "\n".join(["time,acc_x,acc_y,acc_z,label", *lines, ""])
+    (tmp_path / "study" / "anna" / "watch.csv").write_text(table)
+    done = crossl("data", "init", tmp_path / "study")
+    assert "1 recording of 1 subject; classes: rest, walk" in done.out, done
+    assert "finds 1 file\n" in (tmp_path / "study" / "recordings.yaml").read_text()
+    asked = ("prepare", "folder", "--root", tmp_path / "study", "--out", tmp_path / "store")
+    done = crossl(*asked, "--window-s", 2, "--stride-s", 2)
+    assert done.code == 0, done.err
+    assert "10 windows of 2 s every 2 s, 10 labelled, 1 subject, float32" in done.out

@@ -21,7 +21,7 @@ from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.data.mapping.plan import find_sources
 from crossl.data.spellings import alike
 from crossl.data.units import parse_unit
-from crossl.errors import DataError
+from crossl.errors import DataError, counted
 from crossl.files import lock_beside, locked, write_whole
 
 LABEL = re.compile(
@@ -126,7 +126,8 @@ def _alike(folder: Path, draft: _Draft) -> list[list[FileContent]]:
 
 def _add_kind(draft: _Draft, kind: Kind, contents: Sequence[FileContent]) -> None:
     content = contents[0]
-    lines = [f"  - pattern: {_quoted(kind.pattern)}   # guessed: finds {len(kind.paths)} files"]
+    files = counted(len(kind.paths), "file")
+    lines = [f"  - pattern: {_quoted(kind.pattern)}   # guessed: finds {files}"]
     if kind.subject:
         lines.append(
             f"    subject: {_quoted(kind.subject)}   # guessed: no name tells people apart"
@@ -343,7 +344,11 @@ def _add_modality(
 ) -> None:
     spread = bool(rates) and max(rates) - min(rates) > 0.01 * min(rates)
     rate = f"{min(rates):g}" if rates else ""
-    why = f"rate seen in {len(rates)} files" if rates else "rate NOT KNOWN: fill in rate_hz"
+    why = (
+        f"rate seen in {counted(len(rates), 'file')}"
+        if rates
+        else "rate NOT KNOWN: fill in rate_hz"
+    )
     draft.modalities.setdefault(
         name,
         f"  {name}:   # guessed: {why}; unit: {unit[1]}; correct me\n"

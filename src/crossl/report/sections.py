@@ -1,5 +1,6 @@
 """The eight sections, each built from the inputs; one without data says so in a sentence."""
 
+from crossl.errors import counted
 from crossl.report.blocks import Facts, Picture, Section, Sizes, Words, picture
 from crossl.report.figures import (
     SAME_LOOK,
@@ -64,7 +65,8 @@ def recorded(inputs: Inputs) -> Section:
         words = Words(
             "Each column is one labelled window and each row one sensor; the panels of a row share"
             " their vertical axis, so amplitudes compare from left to right.",
-            f"Recorded signals: {n_rows} sensors by {n_columns} classes",
+            f"Recorded signals: {counted(n_rows, 'sensor')} by "
+            f"{counted(n_columns, 'class', 'classes')}",
             title="One window of every class",
         )
         draw = signal_grid(summary["modalities"], columns, inputs.arrays)
@@ -90,7 +92,7 @@ def _recording_facts(inputs: Inputs) -> Facts:
             ("Subjects", str(len(summary["subjects"]))),
             ("Windows", f"{summary['n_windows']:,}, of which {summary['n_labelled']:,} labelled"),
             ("Window", f"{summary['window_s']:g} s, one every {summary['stride_s']:g} s"),
-            (f"{len(summary['classes'])} classes", names),
+            (counted(len(summary["classes"]), "class", "classes"), names),
         ],
     )
 

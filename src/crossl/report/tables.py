@@ -216,7 +216,8 @@ def fold_notes(summary: Mapping[str, Any]) -> list[str]:
     run, n_folds = len(summary["folds_run"]), summary["n_folds"]
     if run == n_folds:
         return []
-    return [f"Only {run} of {n_folds} folds were run, so not every subject was tested."]
+    were = "was" if run == 1 else "were"
+    return [f"Only {run} of {n_folds} folds {were} run, so not every subject was tested."]
 
 
 def _missing_lines(inputs: Inputs, width: int) -> list[list[str]]:

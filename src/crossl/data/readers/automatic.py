@@ -36,7 +36,7 @@ from crossl.data.readers.folder import mapped_dataset, plan_part
 from crossl.data.recording import Modality
 from crossl.data.timing import RATE_TOLERANCE
 from crossl.data.windows import WindowSpec
-from crossl.errors import DataError, PackageError
+from crossl.errors import DataError, PackageError, counted
 
 NAMED_STREAMS = ("e4", "xdf")
 """Formats whose streams have names that say what they are; those of others are rates."""
@@ -212,8 +212,8 @@ def _card(
 ) -> Card:
     subjects = sorted({subject for subject, _ in keys}, key=natural)
     sentences = [
-        f"{len(keys)} recordings in the format {card.name}, read without a mapping.",
-        f"Assumed: {len(subjects)} people, named after "
+        f"{counted(len(keys), 'recording')} in the format {card.name}, read without a mapping.",
+        f"Assumed: {counted(len(subjects), 'person', 'people')}, named after "
         f"{'folders' if _by_folder(root, keys) else 'files'}; modalities by the names of channels.",
         *assumed.sentences(),
     ]

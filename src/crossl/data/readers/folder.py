@@ -13,7 +13,7 @@ from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Recording
 from crossl.data.windows import WindowSpec
-from crossl.errors import DataError
+from crossl.errors import DataError, counted
 
 CARD = Card(
     name="folder",
@@ -70,7 +70,8 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
         description=" ".join(
             filter(None, (
                 mapping.description,
-                f"{len(plans)} recordings of {len(subjects)} people, read by "
+                f"{counted(len(plans), 'recording')} of "
+                f"{counted(len(subjects), 'person', 'people')}, read by "
                 f"{mapped.path.name}.",
             ))
         ),
