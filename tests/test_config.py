@@ -360,7 +360,7 @@ def test_every_block_of_a_run_file_is_tested_above_or_below() -> None:
         for block in chain(_blocks_of(config))
     }
     assert found <= {*BUILDERS, RunConfig, EvaluationConfig, Schedule, FineTuning}
-    registered = {part for registry in SORTS.values() for part in registry.registered()}
+    registered = {part for registry in SORTS.values() for part in registry.values()}
     assert registered <= set(BUILDERS)
 
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Registry(Mapping[str, Any]):
-    """Parts of one sort, by name.
+    """Parts of one sort that are registered now, by name; see `load_packages`.
 
     Args:
         sort: what they are, as error messages say it.
@@ -53,34 +53,26 @@ class Registry(Mapping[str, Any]):
         """Call a function whenever a part is added."""
         self._watchers.append(watcher)
 
-    def registered(self) -> list[Any]:
-        """List the parts that are registered now, without loading packages."""
-        return list(self._parts.values())
-
     def __getitem__(self, name: str) -> Any:
         """Return a part.
 
         Raises:
             ConfigError: none has this name.
         """
-        load_packages()
         if name not in self._parts:
             raise ConfigError(f"{self.sort} '{name}': unknown; {nearest(name, self._parts)}")
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a part has this name."""
-        load_packages()
         return name in self._parts
 
     def __iter__(self) -> Iterator[str]:
         """Yield names, crossl's own first."""
-        load_packages()
         return iter(dict(self._parts))
 
     def __len__(self) -> int:
         """Count parts."""
-        load_packages()
         return len(self._parts)
 
 

@@ -191,7 +191,7 @@ def _inner(block: type[BaseModel], key: str) -> type[BaseModel] | None:
 def _known(key: str, block: type[BaseModel]) -> str:
     """Say which keys a block has, or which other kind has this one."""
     for registry in SORTS.values():
-        if block not in registry.registered():
+        if block not in registry.values():
             continue
         others = [name for name, part in registry.items()
                   if part is not block and key in getattr(part, "model_fields", {})]  # fmt: skip

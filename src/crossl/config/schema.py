@@ -54,7 +54,7 @@ class RunConfig(Settings):
 
 def _admit_new_parts() -> None:
     """Build the schemas anew, which hold the parts that were registered when they were built."""
-    parts = [part for registry in SORTS.values() for part in registry.registered()]
+    parts = [part for registry in SORTS.values() for part in registry.values()]
     for block in (*parts, FineTuning, RunConfig):
         if isinstance(block, type) and issubclass(block, Settings):
             block.model_rebuild(force=True)

@@ -55,6 +55,7 @@ def get_reader(name: str) -> Reader:
     """
     if name in READERS:
         return cast(Reader, import_module(f"crossl.data.readers.{name}"))
+    registry.load_packages()
     if name in registry.READERS:
         return cast(Reader, registry.READERS[name])
     raise ConfigError(f"reader '{name}': unknown; {nearest(name, reader_names())}")
@@ -62,6 +63,7 @@ def get_reader(name: str) -> Reader:
 
 def reader_names() -> tuple[str, ...]:
     """Name crossl's readers, then those that packages registered."""
+    registry.load_packages()
     return (*READERS, *registry.READERS)
 
 

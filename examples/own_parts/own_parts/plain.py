@@ -1,0 +1,59 @@
+"""A method: two augmented views, each without some of its modalities, and an objective."""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossl.methods.augment import Augmentation, AugmentationConfig
+from crossl.methods.method import MethodConfig, Steps
+from crossl.methods.views import augment_views
+from crossl.nn.masking import draw_spatial_views
+from crossl.nn.model import CrossModalModel
+from crossl.objectives import Objective
+from crossl.objectives.vicreg import VicregConfig
+from crossl.registry import AUGMENTATIONS, OBJECTIVES
+from crossl.settings import OneOf
+
+
+class PlainMethod(Steps):
+    """See `crossl.methods.method.Method` for what each of the four steps may do."""
+
+    def __init__(self, model: CrossModalModel, settings: "PlainConfig") -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+        self.augment = settings.augmentation.build()
+
+    def views(self, batch: Any, *, seed: int, first: int = 0, whole: int | None = None) -> Any:
+        """Augment twice; what is drawn does not depend on how many processes share the batch."""
+        signals = self.model.standardise(batch)
+        return augment_views(self.augment, signals, views=2, seed=seed, first=first, whole=whole)
+
+    def encode(self, signals: Any, present: Tensor) -> Tensor:
+        """Encode both views: (B, 2, M, K)."""
+        latent = self.model.encode(signals, present.repeat(2, 1))
+        return latent.view(2, *present.shape, -1).transpose(0, 1)
+
+    def draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw which modalities each view keeps: (2, B, M)."""
+        rate = self.settings.keep_rate
+        return torch.stack(draw_spatial_views(present, keep_rate=rate, generator=generator))
+
+    def compare(self, latents: Tensor, present: Tensor, keeps: Tensor) -> dict[str, Tensor]:
+        """Compare the embeddings of the whole batch."""
+        a, b = (self.model.aggregate(latents[:, view], keeps[view]) for view in range(2))
+        return self.settings.objective.compare(a, b)
+
+
+class PlainConfig(MethodConfig):
+    """Settings of `PlainMethod`; objective and augmentation may be any that is registered."""
+
+    kind: Literal["plain"] = "plain"
+    keep_rate: float = Field(0.5, gt=0, le=1)
+    objective: Annotated[Objective, OneOf(OBJECTIVES, "vicreg")] = VicregConfig()
+    augmentation: Annotated[AugmentationConfig, OneOf(AUGMENTATIONS, "general")] = Augmentation()
+
+    def build(self, model: CrossModalModel) -> PlainMethod:
+        """Make the method around a model."""
+        return PlainMethod(model, self)
