@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossl.data.formats import open_file
+from crossl.data.formats.wfdb import samples
 from crossl.data.formats.wfdb.annotations import read_marks
-from crossl.data.formats.wfdb.samples import BLOCKS, bytes_of, decode, samples_in
+from crossl.data.formats.wfdb.samples import BLOCKS, bytes_of, decode, read_frames, samples_in
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
 
@@ -334,14 +335,28 @@ def test_every_format_has_the_samples_that_wfdb_4_3_1_reads(tmp_path, code, firs
 
 
 @pytest.mark.parametrize("code", sorted(BLOCKS))
-@pytest.mark.parametrize("samples", [1, 2, 3, 4, 5, 7])
-def test_a_last_block_in_part_holds_what_it_can(code, samples):
-    size = bytes_of(code, samples)
-    assert samples_in(code, size) >= samples
-    assert samples_in(code, size - 1) < samples
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
+def test_a_last_block_in_part_holds_what_it_can(code, count):
+    size = bytes_of(code, count)
+    assert samples_in(code, size) >= count
+    assert samples_in(code, size - 1) < count
     data = np.frombuffer(BYTES[:size], np.uint8)
     whole = decode(code, np.frombuffer(BYTES, np.uint8), samples_in(code, 48))
-    assert decode(code, data, samples).tolist() == whole[:samples].tolist()
+    assert decode(code, data, count).tolist() == whole[:count].tolist()
+
+
+@pytest.mark.parametrize("code", sorted(BLOCKS))
+def test_a_long_file_is_decoded_in_parts_to_the_same_samples(tmp_path, monkeypatch, code):
+    path = tmp_path / "r.dat"
+    path.write_bytes(b"xyz" + BYTES * 50)
+    frames = samples_in(code, len(BYTES) * 50) // 3
+    how = {"offset": 3, "frames": frames, "widths": [2, 1], "wanted": [0, 1]}
+    whole = read_frames(path, code, **how)
+    monkeypatch.setattr(samples, "PART_SAMPLES", 40)
+    parts = read_frames(path, code, **how)
+    assert len(parts[0]) == 2 * frames
+    for number in (0, 1):
+        np.testing.assert_array_equal(parts[number], whole[number])
 
 
 ATR = bytes.fromhex(

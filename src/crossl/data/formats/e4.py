@@ -88,7 +88,6 @@ def open_file(path: Path) -> FileContent:
         streams=(*streams, *beats),
         labels=labels,
         left_out=left_out,
-        open_ended=dict.fromkeys(range(len(labels)), "tags"),
         about=about | {"tags_s": tags, "local_start": local, "notes": notes},
     )
 

@@ -124,9 +124,10 @@ def _interrupting(labels: Sequence[LabelInterval], names: Names) -> set[str]:
         if not names.keeps(one.label):
             between.add(one.label)
             continue
-        if one.label == last:
+        called = names.label_names.get(one.label, one.label)
+        if called == last:
             states |= between
-        last, between = one.label, set()
+        last, between = called, set()
     return states
 
 

@@ -23,6 +23,9 @@ BLOCKS = {8: (1, 1), 16: (1, 2), 24: (1, 3), 32: (1, 4), 61: (1, 2), 80: (1, 1),
 COMPRESSED = (508, 516, 524)
 """FLAC; not read here."""
 
+PART_SAMPLES = 1_200_000
+"""Samples that are decoded at a time."""
+
 INVALID = {16: -(1 << 15), 24: -(1 << 23), 32: -(1 << 31), 61: -(1 << 15), 80: -(1 << 7),
            160: -(1 << 15), 212: -(1 << 11), 310: -(1 << 9), 311: -(1 << 9)}  # fmt: skip
 """What stands for a sample that was not recorded; format 8 has no such value."""
@@ -66,9 +69,18 @@ def read_frames(
     """
     width = sum(widths)
     data = np.memmap(path, np.uint8, "r", offset, (bytes_of(code, frames * width),))
-    table = decode(code, data, frames * width).reshape(frames, width)
     begin = np.cumsum([0, *widths])
-    return {n: table[:, begin[n] : begin[n + 1]].ravel().astype(np.int64) for n in wanted}
+    out = {n: np.empty((frames, widths[n]), dtype=np.int64) for n in wanted}
+    # a part holds whole blocks: blocks hold 1, 2 or 3 samples
+    step = max(1, PART_SAMPLES // (6 * width)) * 6
+    for first in range(0, frames, step):
+        count = min(step, frames - first)
+        at = bytes_of(code, first * width)
+        piece = data[at : at + bytes_of(code, count * width)]
+        table = decode(code, piece, count * width).reshape(count, width)
+        for n in wanted:
+            out[n][first : first + count] = table[:, begin[n] : begin[n + 1]]
+    return {n: values.ravel() for n, values in out.items()}
 
 
 def decode(code: int, data: Bytes, samples: int) -> NDArray[Any]:
