@@ -21,7 +21,7 @@ SHOWN = 160
 """Characters of another library's words that a sentence quotes."""
 PANIC = "PanicException"
 """What Rust's panics are in Python: no `Exception`, and importable from nowhere."""
-PROOFS = ("CRC check failed", "truncated file")
+PROOFS = ("CRC check failed", "truncated file", "was truncated", "more than the file has")
 """What libraries say of files whose checksum or length does not fit."""
 OPAQUE = (LookupError, NameError, AttributeError, TypeError, AssertionError)
 """Errors whose text says little without their name."""

@@ -72,3 +72,62 @@ def test_a_file_without_signals_is_refused(tmp_path):
     savemat(tmp_path / "a.mat", {"name": "anna", "rate": 5.0})
     with pytest.raises(DataError, match="holds no array of one or two dimensions"):
         open_file(tmp_path / "a.mat")
+
+
+# --- what crashes scipy: it believes types and counts
+
+
+def edited(path, find, offset, new):
+    """Write the structure of `write_old` unpacked, with some bytes replaced."""
+    savemat(path, {"data": {"acc": ACC, "name": "anna"}, "t": TIME[:, None]})
+    data = bytearray(path.read_bytes())
+    at = data.index(find) + offset
+    data[at : at + len(new)] = new
+    path.write_bytes(data)
+    return path
+
+
+NAME = b"\x01\x00\x01\x00t\x00\x00\x00"
+FLAGS = b"\x06\x00\x00\x00\x08\x00\x00\x00\x06\x00\x00\x00"
+
+
+@pytest.mark.parametrize(("find", "offset", "new", "message"), [
+    (NAME, 8, b"\x0b", "holds an element of type 11"),
+    (NAME, 8, b"\x0e", "holds an element of type 14"),
+    (NAME, 8, b"\xff\xff", "holds an element of type 65535|longer than the one around"),
+    (FLAGS, 9, b"\x08", "an array of 2 parts holds 1"),  # complex, without an imaginary part
+    (FLAGS, 8, b"\x02", "does not tell the names of its fields"),
+    (FLAGS, 8, b"\x01", r"an array of \d+ parts holds 1"),
+    (FLAGS, 0, b"\x0c", "does not tell its class"),
+    (FLAGS, 20, b"\xff\xff\xff\x7f", "longer than the one around it"),
+    (b"\x05\x00\x04\x00\x05\x00\x00\x00", 4, b"\xff\xff\xff\x7f", "tell the names of its fields"),
+])  # fmt: skip
+def test_what_elements_say_of_themselves_is_checked(tmp_path, find, offset, new, message):
+    path = edited(tmp_path / "a.mat", find, offset, new)
+    with pytest.raises(DataError, match=f"a.mat: .*({message})"):
+        open_file(path)
+
+
+def test_nests_beyond_sense_are_refused(tmp_path):
+    cell = np.array(1.0)
+    for _ in range(60):
+        outer = np.empty(1, dtype=object)
+        outer[0] = cell
+        cell = outer
+    savemat(tmp_path / "a.mat", {"cells": cell})
+    with pytest.raises(DataError, match=r"a.mat: cannot be read as MATLAB: it is nested deeper"):
+        open_file(tmp_path / "a.mat")
+
+
+def test_cells_structures_and_complex_numbers_are_named_with_what_is_in_them(tmp_path):
+    many = np.zeros((1, 2), dtype=[("acc", object), ("fs", object)])
+    savemat(tmp_path / "a.mat", {"acc": ACC, "z": ACC + 1j, "sess": many,
+                                 "trials": np.array([ACC, "a"], dtype=object)})  # fmt: skip
+    content = open_file(tmp_path / "a.mat")
+    assert [stream.name for stream in content.streams] == ["acc"]
+    assert sorted(content.about["left_out"]) == [
+        "sess (structure array of 2 with fields acc, fs)",
+        "trials (cell of 2 with (100, 3) float64, text)", "z (100, 3) complex",
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"a.mat: 'z' is no signal, got z \(100, 3\) complex"):
+        content.stream("z")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,3 +84,28 @@ def test_arrays_that_are_no_signals_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", rate=50)
     with pytest.raises(DataError, match=r"with more than one value, got rate \(\)"):
         open_file(tmp_path / "a.npz")
+
+
+def test_times_that_are_none_are_missing(tmp_path):
+    times = np.array(["2024-01-01T00:00:00", "NaT", "2024-01-01T00:00:02"], dtype="M8[ms]")
+    np.save(tmp_path / "a.npy", times)
+    got = open_file(tmp_path / "a.npy").stream(None).load(["0"])[:, 0]
+    np.testing.assert_equal(got - 1704067200, [0, np.nan, 2])
+
+
+def test_complex_arrays_are_named_and_refused_when_asked_for(tmp_path):
+    np.savez(tmp_path / "a.npz", acc=WIDE, z=WIDE + 1j)
+    content = open_file(tmp_path / "a.npz")
+    assert content.about == {"left_out": ["z (3, 4) complex"]}
+    with pytest.raises(DataError, match=r"'z' is no signal, got z \(3, 4\) complex"):
+        content.stream("z")
+
+
+def test_text_without_letters_is_no_signal(tmp_path):
+    np.savez(tmp_path / "a.npz", acc=WIDE, text=np.full(99, ""))
+    with zipfile.ZipFile(tmp_path / "a.npz") as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as changed:
+        for name, part in parts.items():
+            changed.writestr(name, part.replace(b"'<U1'", b"'<U0'"))
+    assert [one.name for one in open_file(tmp_path / "a.npz").streams] == ["acc"]

@@ -8,26 +8,21 @@ told. Of version 7.3 only what lies in the file itself is read: no other files t
 
 from __future__ import annotations
 
-import struct
-import zlib
+import io
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.bounds import HARMLESS_ARRAY_BYTES, check_unpacked, most_unpacked
-from crossl.data.formats import FileContent, damaged, needs
+from crossl.data.bounds import HARMLESS_ARRAY_BYTES, check_unpacked
+from crossl.data.formats import FileContent, mat_elements, needs
 from crossl.data.formats.npy import arrays_content
 from crossl.errors import DataError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-COMPRESSED = 15
-"""Type of an element that is packed."""
-MOST_DEFLATED = 1032
-"""Bytes that one packed byte can become."""
 
 
 def open_file(path: Path) -> FileContent:
@@ -68,8 +63,8 @@ def _found(path: Path) -> dict[str, NDArray[Any] | str]:
 def _from_matlab(path: Path) -> Iterator[tuple[str, NDArray[Any] | str]]:
     from scipy.io import loadmat
 
-    _check_elements(path)
-    found = loadmat(path, struct_as_record=False, squeeze_me=True, chars_as_strings=True)
+    given = io.BytesIO(mat_elements.unpacked(path)) if mat_elements.is_newer(path) else path
+    found = loadmat(given, struct_as_record=False, squeeze_me=True, chars_as_strings=True)
     for name, value in found.items():
         if not name.startswith("__"):
             yield from _fields(name, value)
@@ -108,41 +103,6 @@ def _what(value: Any) -> str:
         for one in value.flat[:5]
     )
     return f"cell of {value.size} with {', '.join(kinds)}"
-
-
-def _check_elements(path: Path) -> None:
-    """Refuse a file that ends before its last element does, or unpacks beyond sense.
-
-    Raises:
-        DataError: names the length, or the bound.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(128)
-        if 0 in head[:4] or head[126:128] not in (b"IM", b"MI"):
-            return  # version 4 has neither, and packs nothing
-        order, at, unpacked = "<" if head[126:] == b"IM" else ">", 128, 0
-        while at + 8 <= size:
-            file.seek(at)
-            kind, length = struct.unpack(f"{order}II", file.read(8))
-            at += 8 + length
-            if at > size:
-                raise damaged(path, f"it has {size} bytes, an array in it ends at {at}")
-            unpacked += _unpacked(file, length, path) if kind == COMPRESSED else length
-            check_unpacked(path, unpacked, HARMLESS_ARRAY_BYTES)
-
-
-def _unpacked(file: BinaryIO, length: int, path: Path) -> int:
-    """Count to how many bytes packed ones unpack, without keeping them; no more than is allowed."""
-    most = most_unpacked(path, HARMLESS_ARRAY_BYTES)
-    if length * MOST_DEFLATED <= most:
-        return length
-    unpacker, count = zlib.decompressobj(), 0
-    while length and count <= most and not unpacker.eof:
-        block = file.read(min(length, 1 << 16))
-        length -= len(block)
-        count += len(unpacker.decompress(block))
-    return count
 
 
 # --- version 7.3

@@ -177,7 +177,7 @@ class NumpyUnpickler(pickle.Unpickler):
         try:
             return self._allowed[module, name]
         except KeyError:
-            raise _refuse(f"names {module[:60]}.{name[:60]}") from None
+            raise _refuse(f"names {ascii(f'{module[:60]}.{name[:60]}')[1:-1]}") from None
 
 
 def _check_operations(file: BinaryIO, most: float) -> int:

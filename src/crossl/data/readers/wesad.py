@@ -13,7 +13,6 @@ assumed of the meditations.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.boundary import reading
 from crossl.data.formats import open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
@@ -322,14 +322,11 @@ def _numbers(value: Any, dtype: type[np.generic]) -> NDArray[Any]:
 
 def _unpickle(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
+        with reading(path, "a pickle of arrays"), path.open("rb") as file:
             return NumpyUnpickler(file, encoding="latin1").load()
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except (pickle.UnpicklingError, EOFError, ArithmeticError, AttributeError, LookupError,
-            TypeError, ValueError, RecursionError) as error:  # fmt: skip
-        why = " ".join(str(error).split())[:100] or type(error).__name__
-        raise DataError(f"{path}: is damaged or cut off ({why}); fetch it again") from error
+        told = str(error)
+        raise DataError(told if told.startswith(str(path)) else f"{path}: {told}") from error
 
 
 def _check_shape(
