@@ -96,6 +96,35 @@ def read_yaml(path: Path, refuse: type[CrosslError]) -> dict[str, Any]:
     return values
 
 
+NEEDED = dict.fromkeys(
+    ("model_type", "model_attributes_type", "dict_type", "mapping_type"),
+    "keys and values are needed",
+) | dict.fromkeys(("tuple_type", "list_type"), "a list is needed") | {
+    "string_type": "text is needed",
+    "float_type": "a number is needed",
+    "int_type": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "bool_type": "true or false is needed",
+    "bool_parsing": "true or false is needed",
+}  # fmt: skip
+"""What pydantic says of values in the names of Python's types, in words, by its type of error."""
+
+
+def shown(value: object) -> str:
+    """Write a value as YAML does, not as Python does.
+
+    Examples:
+        >>> shown(None), shown(True), shown("fast"), shown([1, None])
+        ('null', 'true', "'fast'", '[1, null]')
+    """
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, (float, bytes)):
+        return str(value)
+    text = yaml.safe_dump(value, default_flow_style=True, width=200, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
 def _short(told: object) -> str:
     return " ".join(str(told).split())[:200]
 

@@ -98,6 +98,10 @@ def test_numbers_and_words_stand_for_names(tmp_path):
     (lambda v: v.update(recordings=[{"subject": "a", "files": {"watch": "x.csv"}}]),
      "recordings.0.files.watch: no such kind; none of `files` has a `name`"),
     (lambda v: v.update(files=[]), "files: .*at least 1"),
+    (lambda v: v.update(modalities="watch"), "modalities: keys and values are needed, got 'watch'"),
+    (lambda v: v.update(classes="walk"), "classes: a list is needed, got 'walk'"),
+    (lambda v: v["files"][0].update(sparse="perhaps"), "true or false is needed, got 'perhaps'"),
+    (lambda v: v["files"][0].update(pattern=True), "pattern: text is needed, got true"),
 ])  # fmt: skip
 def test_a_wrong_mapping_is_refused_by_its_key(tmp_path, edit, message):
     with pytest.raises(DataError, match=message) as told:

@@ -165,3 +165,15 @@ def test_a_probe_for_each_subset_is_scored_on_the_same_windows(subset: tuple[int
     book.add(key, fold=0, seed=0, label=np.where(t.comparable(subset), t.label, -1),
              predicted=t.label, subject=t.subject)  # fmt: skip
     assert book.pooled(key)[0] == book.pooled(replace(MAIN, present=key.present))[0] == ("A", "B")
+
+
+def test_shapley_values_of_probes_for_each_subset_need_no_other_predictions() -> None:
+    t, (book, said) = table(), make_book()
+    for subset, predicted in said.items():
+        key = replace(MAIN, method="reference", present=tuple(NAMES[i] for i in subset))
+        label, complete = np.where(t.comparable(subset), t.label, -1), t.present.numpy().all(1)
+        book.add(key, fold=0, seed=0, label=label, predicted=predicted, subject=t.subject,
+                 complete=complete)  # fmt: skip
+    found = {(r["method"], *r["present"]): (r["value"], r["n"]) for r in shapley_records(book)}
+    for name in NAMES:
+        assert found["reference", name] == found["crossl", name]

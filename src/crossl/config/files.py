@@ -14,7 +14,7 @@ from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
 from crossl.registry import SORTS, Registry, kind_of, load_packages
 from crossl.settings import OneOf
-from crossl.yaml_text import YamlError, parse_yaml, read_yaml
+from crossl.yaml_text import NEEDED, YamlError, parse_yaml, read_yaml, shown
 
 
 def load_config(
@@ -121,36 +121,7 @@ def _explain(error: ValidationError) -> str:
         got = first["ctx"]["tag"]
         return f"{key}.kind: unknown {registry.sort} '{got}'; {nearest(got, registry)}"
     got = first.get("input")
-    return f"{key}: {_NEEDED.get(first['type'], first['msg'])}, got {shown(got)}"
-
-
-_NEEDED = dict.fromkeys(
-    ("model_type", "model_attributes_type", "dict_type", "mapping_type"),
-    "keys and values are needed",
-) | dict.fromkeys(("tuple_type", "list_type"), "a list is needed") | {
-    "string_type": "text is needed",
-    "float_type": "a number is needed",
-    "int_type": "a whole number is needed",
-    "int_from_float": "a whole number is needed",
-    "bool_type": "true or false is needed",
-    "bool_parsing": "true or false is needed",
-}  # fmt: skip
-"""What pydantic says in the names of Python's types, in words."""
-
-
-def shown(value: object) -> str:
-    """Write a value as the run file would, not as Python does.
-
-    Examples:
-        >>> shown(None), shown(True), shown("fast"), shown([1, None])
-        ('null', 'true', "'fast'", '[1, null]')
-    """
-    if isinstance(value, str):
-        return repr(value)
-    if isinstance(value, (float, bytes)):
-        return str(value)
-    text = yaml.safe_dump(value, default_flow_style=True, width=200, sort_keys=False)
-    return text.removesuffix("\n").removesuffix("\n...").strip()
+    return f"{key}: {NEEDED.get(first['type'], first['msg'])}, got {shown(got)}"
 
 
 def _locate(loc: Sequence[str]) -> tuple[list[str], type[BaseModel]]:

@@ -102,7 +102,8 @@ class Pairing:
         """
         tables = []
         for key in keys:
-            rows = [[self._known(entry) for entry in row] for row in self.book.drawn(key)]
+            drawn = self.book.drawn(key)
+            rows = [[e if e.complete is not None else self._known(e) for e in r] for r in drawn]
             people = [(entry.fold, name) for entry in rows[0] for name in entry.subjects]
             counts = np.stack([np.concatenate([np.asarray(e.complete) for e in r]) for r in rows])
             tables.append({who: counts[:, i] for i, who in enumerate(people) if counts[:, i].any()})

@@ -25,6 +25,7 @@ from crossl.data.mapping.quantity import check_quantity
 from crossl.data.mapping.table import TableEntry
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
+from crossl.yaml_text import NEEDED, shown
 from crossl.yaml_text import read_yaml as read_keys
 
 
@@ -170,9 +171,9 @@ def _explain(error: ValidationError) -> str:
         return f"{key}: is missing; it is needed"
     if first.get("input") is None and first["type"] != "value_error":
         return f"{key}: is empty; it is needed"
-    message = first["msg"].removeprefix("Value error, ")
+    message = NEEDED.get(first["type"], first["msg"]).removeprefix("Value error, ")
     got = first.get("input")
-    return f"{key}: {message}" + ("" if isinstance(got, (dict, list)) else f", got {got!r}")
+    return f"{key}: {message}" + ("" if isinstance(got, (dict, list)) else f", got {shown(got)}")
 
 
 _CHILDREN: dict[str, type[BaseModel]] = {
