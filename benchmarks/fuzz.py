@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
+import unicodedata
 import warnings
 import zipfile
 from collections import Counter
@@ -210,7 +211,8 @@ def outcome(name: str, file: Path) -> tuple[str, str]:
             SEEDS[name][2](file)
     except CrosslError as error:
         said = str(error)
-        good = said.isprintable() and len(said) <= LONGEST
+        kinds = {unicodedata.category(sign) for sign in said.replace("\t", " ")}
+        good = not kinds & {"Cc", "Cs", "Zl", "Zp"} and len(said) <= LONGEST
         return ("refused" if good else "not a sentence"), said
     except SlowError:
         return "hang", f"longer than {SECONDS} s"

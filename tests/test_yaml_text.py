@@ -18,6 +18,7 @@ from crossl.yaml_text import YamlError, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(("text", "value"), [
+    ('"\\t"', "\t"), ("a\u200cb", "a\u200cb"),
     ("1", 1), ("-7", -7), ("0", 0), ("1e-3", 1e-3), ("1.5", 1.5), (".5", 0.5), ("2.", 2.0),
     ("-.inf", -math.inf), ("1E5", 1e5), ("true", True), ("no", False), ("~", None), ("", None),
     # what YAML 1.1 turns into other values

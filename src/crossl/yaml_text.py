@@ -210,7 +210,7 @@ def _check_keys(node: Any) -> None:
 def _text(loader: Any, node: Any) -> str:
     text = str(loader.construct_scalar(node))
     for sign in text:
-        if sign != "\n" and unicodedata.category(sign) in ("Cc", "Cf", "Cs"):
+        if sign not in "\n\t" and unicodedata.category(sign) in ("Cc", "Cs"):
             raise _refusal(node, f"a text has the character {sign!a}")
     return text
 

@@ -146,3 +146,17 @@ def test_a_part_of_a_data_set_reads_no_pipe(tmp_path):
     part = Part("one", partial(fail, AssertionError("was read")), (tmp_path / "pipe.dat",))
     with pytest.raises(DataError, match="only regular files are opened"):
         list(Dataset(get_reader("pamap2").CARD, (part,)).guarded().read())
+
+
+def test_a_mapping_that_lists_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.hea")
+    (tmp_path / "recordings.yaml").write_text(
+        "modalities: {acc: {channels: [x], unit: g, rate_hz: 10}}\n"
+        "files: [{name: watch, signals: {acc: [x]}}]\n"
+        "recordings: [{subject: anna, files: {watch: pipe.hea}}]\n"
+    )
+    with (
+        pytest.raises(DataError, match=r"pipe.hea: is a pipe.*only regular files are opened"),
+        open_dataset("folder", tmp_path) as dataset,
+    ):
+        list(dataset.read())

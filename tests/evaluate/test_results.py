@@ -140,12 +140,12 @@ def test_a_damaged_book_is_refused(damage: object, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     make_book().save(path)
     damage(path)  # type: ignore[operator]
-    with pytest.raises(FormatError, match=r"scores.npz: is damaged .*; run the experiment again"):
+    with pytest.raises(FormatError, match=r"scores.npz: .*; run the experiment again"):
         ResultBook.load(path)
 
 
 def test_a_missing_book_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="is damaged"):
+    with pytest.raises(FormatError, match="run the experiment again"):
         ResultBook.load(tmp_path / "none.npz")
 
 

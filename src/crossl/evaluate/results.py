@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.boundary import reading
 from crossl.errors import DataError, FormatError
 from crossl.evaluate.metrics import (
     METRICS,
@@ -188,26 +188,20 @@ class ResultBook:
         Raises:
             FormatError: not such a file.
         """
-        try:
-            with path.open("rb") as file, np.load(file) as archive:
-                head = json.loads(str(archive["head"]))
-                entries = [_entry(e, i, archive) for i, e in enumerate(head["entries"])]
-        except _DAMAGE as error:
-            raise FormatError(f"{path}: is damaged ({error}); run the experiment again") from error
-        return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries)
+        with _again(path), path.open("rb") as file, np.load(file) as archive:
+            head = json.loads(str(archive["head"]))
+            entries = [_entry(e, i, archive) for i, e in enumerate(head["entries"])]
+            return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries)
 
 
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    TypeError,
-    BadZipFile,
-    zlib.error,
-)
-"""What reading a file raises that is not, or no longer, an archive of scores."""
+@contextmanager
+def _again(path: Path) -> Iterator[None]:
+    """Say of whatever goes wrong with a file of scores that the experiment makes it anew."""
+    try:
+        with reading(path, "scores"):
+            yield
+    except DataError as error:
+        raise FormatError(f"{error}; run the experiment again") from error
 
 
 def _parts(entry: Entry) -> dict[str, Counts]:

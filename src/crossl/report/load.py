@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossl.errors import FormatError
+from crossl.data.boundary import reading
+from crossl.errors import DataError, FormatError
 
 NEEDED = "does not exist, and a report needs it; run `crossl evaluate` first"
 
@@ -189,13 +189,13 @@ def load_summary(path: Path) -> dict[str, Any]:
 
 def load_arrays(path: Path, summary: dict[str, Any]) -> dict[str, Array]:
     """Read and check `figures.npz`."""
+    if not path.exists():
+        raise FormatError(f"{path}: {NEEDED}")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with reading(path), np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        raise FormatError(f"{path}: {NEEDED}") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise FormatError(f"{path}: cannot be read, got {error}; an .npz is needed") from None
+    except DataError as error:
+        raise FormatError(f"{error}; an .npz is needed") from None
     _check_map(path, arrays, summary)
     _check_confusion(path, arrays, summary)
     for key, array in arrays.items():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from crossl.data.boundary import check_regular
 from crossl.data.formats import format_of
 from crossl.data.mapping.absent import absent_notes, refuse_nothing, refuse_required
 from crossl.data.mapping.entries import FileEntry
@@ -203,6 +204,8 @@ def _listed(mapping: Mapping, root: Path, where: str) -> Iterator[tuple[Key, Sou
             path = root / name
             if not path.exists():
                 raise DataError(f"{where}: recordings.{number}: {path} does not exist")
+            if not path.is_dir():
+                check_regular(path)
             offset = kinds[kind].offset_s + recording.offset_s.get(kind, 0.0)
             key = (recording.subject, recording.session)
             source = Source(path, kinds[kind], None, offset)
