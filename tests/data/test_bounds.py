@@ -10,10 +10,12 @@ import zlib
 
 import h5py
 import numpy as np
+import polars
 import pytest
 from scipy.io import savemat
 
 from crossl.data.formats import open_file
+from crossl.data.mapping import load_mapping
 from crossl.errors import DataError
 
 ZEROS = bytes(1 << 20)
@@ -93,7 +95,12 @@ def mat_packed(path):
     path.write_bytes(head + np.uint32([15, len(body)]).tobytes() + body)
 
 
+def parquet(path):
+    polars.DataFrame({"x": polars.repeat(0.0, 50_000_000, eager=True)}).write_parquet(path)
+
+
 @pytest.mark.parametrize(("name", "write"), [
+    ("a.parquet", parquet),
     ("a.csv.gz", csv_gz), ("a.csv.zip", csv_zip), ("session.zip", e4), ("a.npz", npz),
     ("a.xdfz", xdfz), ("declared.mat", mat_declared), ("packed.mat", mat_packed),
 ])  # fmt: skip
@@ -142,3 +149,21 @@ def test_matlab_files_read_no_other_file(tmp_path, kind):
             file["acc"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "acc")
     with pytest.raises(DataError, match=r"a.mat: 'acc' lies in another file; only what is in"):
         open_file(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_texts_that_are_no_labels_are_refused(tmp_path, name):
+    frame = polars.DataFrame({"t": range(40_000), "note": ["x" * 3000] + ["y"] * 39_999})
+    (frame.write_csv if name == "a.csv" else frame.write_parquet)(tmp_path / name)
+    stream = open_file(tmp_path / name).stream(None)
+    message = f"{name}: column 'note' holds a text of 3000 letters; labels have at most 200"
+    with pytest.raises(DataError, match=message):
+        stream.load_text("note")
+
+
+def test_a_mapping_of_rows_that_csv_cannot_read_is_told_of(tmp_path):
+    path = tmp_path / "recordings.csv"
+    path.write_text("subject,modality,file,columns\na," + "x" * 200_000 + ",f,c\n")
+    message = "recordings.csv: cannot be read as a mapping: field larger"
+    with pytest.raises(DataError, match=message):
+        load_mapping(path)

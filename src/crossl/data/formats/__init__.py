@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.boundary import check_regular, damaged, reading
+from crossl.data.bounds import HARMLESS_ARRAY_BYTES
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError, PackageError, nearest
 
@@ -34,6 +35,9 @@ FORMATS = {
 }
 """Module below this package, and the endings of the files it opens."""
 
+MAX_LABEL = 200
+"""Letters of a label, where there are very many."""
+
 NAMES = {
     "csv": "a table of text", "parquet": "Parquet", "npy": "NumPy", "mat": "MATLAB", "edf": "EDF",
     "wfdb": "WFDB", "e4": "an Empatica session", "xdf": "XDF",
@@ -42,7 +46,7 @@ NAMES = {
 
 __all__ = [
     "FORMATS", "NAMES", "FileContent", "Format", "Stream", "code_texts", "damaged", "format_of",
-    "needs", "open_file",
+    "label_texts", "needs", "open_file",
 ]  # fmt: skip
 
 
@@ -238,6 +242,26 @@ def code_texts(codes: NDArray[np.floating[Any]]) -> NDArray[np.str_]:
     values, place = np.unique(codes, return_inverse=True)
     texts = ["" if np.isnan(v) else str(int(v)) if v.is_integer() else str(v) for v in values]
     return np.array(texts, dtype=np.str_)[place]
+
+
+def label_texts(path: Path, name: str, texts: Sequence[str]) -> NDArray[np.str_]:
+    """Make an array of texts, each of which takes the room of the longest.
+
+    Args:
+        path: the file.
+        name: of the column.
+        texts: one a sample.
+
+    Raises:
+        DataError: texts so long and so many that they are no labels.
+    """
+    longest = max(map(len, texts), default=0)
+    if 4 * longest * len(texts) > HARMLESS_ARRAY_BYTES and longest > MAX_LABEL:
+        raise DataError(
+            f"{path}: column '{name}' holds a text of {longest} letters; labels have at most "
+            f"{MAX_LABEL}"
+        )
+    return np.array(texts, dtype=np.str_)
 
 
 def needs(package: str) -> Any:

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.bounds import gunzip, read_member
-from crossl.data.formats import FileContent, Stream, needs
+from crossl.data.formats import FileContent, Stream, label_texts, needs
 from crossl.data.formats.layout import Layout, TableFormat, find_layout
 from crossl.data.formats.lines import (
     COMMENTS,
@@ -275,7 +275,7 @@ def _load_text(path: Path, told: TableFormat, name: str) -> NDArray[np.str_]:
     if not lines.ended and name == cells.layout.columns[-1]:
         _check_last(path, name, text, int(cells.numbers[-1]))
     absent = set(told.missing)
-    return np.array([("" if cell in absent else cell) for cell in text], dtype=np.str_)
+    return label_texts(path, name, ["" if cell in absent else cell for cell in text])
 
 
 def _check_last(path: Path, name: str, text: Sequence[str], line: int) -> None:

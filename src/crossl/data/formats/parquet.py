@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.formats import FileContent, Stream, code_texts, needs
+from crossl.data.bounds import HARMLESS_ARRAY_BYTES, check_unpacked
+from crossl.data.formats import FileContent, Stream, code_texts, label_texts, needs
 from crossl.errors import DataError
 
 
@@ -32,6 +33,8 @@ def open_file(path: Path) -> FileContent:
     schema = table.collect_schema()
     length = int(table.select(polars.len()).collect().item())
     columns = tuple(name for name, kind in schema.items() if not kind.is_nested())
+    # one value for a billion rows takes no room in a file
+    check_unpacked(path, 8 * length * len(columns), HARMLESS_ARRAY_BYTES)
     if not columns or not length:
         raise DataError(f"{path}: has {length} rows and {len(columns)} columns; some are needed")
     stream = Stream(
@@ -85,4 +88,4 @@ def _load_text(path: Path, name: str) -> NDArray[np.str_]:
     if column.dtype.is_float():  # 3.0 is the label 3
         return code_texts(column.to_numpy())
     text = column.cast(polars.String).fill_null("").to_list()
-    return np.array(text, dtype=np.str_)
+    return label_texts(path, name, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossl.data.boundary import reading
 from crossl.data.mapping.labels import Names, label_names
 from crossl.data.mapping.plan import RecordingPlan, Source, natural, plan_recordings
 from crossl.data.mapping.read import Rules
@@ -82,7 +83,8 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
         DataError: it is not well-formed, or does not fit the files.
     """
     root = root or path.parent
-    mapping = read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
+    with reading(path, "a mapping"):
+        mapping = read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
     plans, notes = plan_recordings(mapping, root, where=str(path))
     classes = mapping.classes or _classes(mapping, plans)
     return Mapped(path, mapping, plans, classes, notes)

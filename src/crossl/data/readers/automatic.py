@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crossl.data.boundary import reading
 from crossl.data.formats import FileContent, Stream, format_of, open_file
 from crossl.data.mapping import (
     FileEntry,
@@ -141,9 +142,9 @@ def _is_session(path: Path) -> bool:
     if path.suffix.lower() != ".zip":
         return True
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path), zipfile.ZipFile(path) as archive:
             return any(name.rsplit("/", 1)[-1] == "ACC.csv" for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except DataError:
         return True  # to be refused when it is opened, with its name
 
 
