@@ -95,7 +95,10 @@ def _fold_numbers(text: str, available: int) -> list[int]:
     except ValueError as error:
         raise ConfigError(f"folds: got '{text}'; allowed are 'all' or numbers as 0,2") from error
     if not numbers or numbers[0] < 0 or numbers[-1] >= available:
-        raise ConfigError(f"folds: got '{text}'; allowed are 0 to {available - 1}")
+        raise ConfigError(
+            f"folds: got '{text}'; allowed are 0 to {available - 1}, there "
+            f"{'is 1 fold' if available == 1 else f'are {available} folds'}"
+        )
     return numbers
 
 

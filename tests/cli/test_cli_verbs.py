@@ -371,7 +371,7 @@ def test_progress_without_a_terminal_is_a_line_every_few_seconds(
 
 
 LONG = ("demo", "benchmark", "prepare", "pretrain", "probe", "evaluate", "embed", "sweep", "fetch",
-        "doctor", "report")  # fmt: skip
+        "doctor", "report", "init", "inspect")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -382,6 +382,7 @@ def test_every_long_verb_shows_progress(name: str) -> None:
 
     inner = {"demo": experiment._run_protocol, "benchmark": experiment._run_protocol,
              "prepare": data.make_store, "sweep": sweep.sweep, "fetch": datasets.fetch,
-             "doctor": datasets._diagnose, "report": experiment.report}  # fmt: skip
+             "doctor": datasets._diagnose, "report": experiment.report, "init": datasets.init,
+             "inspect": data._describe}  # fmt: skip
     verb = inner[name] if name in inner else getattr(train, name)
     assert "show.progress(" in inspect.getsource(verb)

@@ -13,7 +13,8 @@ SLOW = (
     "jaxtyping", "matplotlib", "jinja2", "polars", "pandas", "h5py", "edfio", "requests",
 )  # fmt: skip
 HELP = [
-    ["--help"], ["--version"], ["demo", "--help"], ["prepare", "--help"], ["inspect", "--help"],
+    ["--help"], ["--version"], ["demo", "--help"], ["benchmark", "--help"],
+    ["prepare", "--help"], ["inspect", "--help"],
     ["data", "--help"], ["data", "fetch", "--help"], ["data", "doctor", "--help"],
     ["pretrain", "--help"], ["probe", "--help"], ["evaluate", "--help"], ["report", "--help"],
     ["embed", "--help"], ["sweep", "--help"],

@@ -110,7 +110,7 @@ def test_what_the_first_process_refuses_ends_all_and_is_said_once(
     [
         ({}, ("--devices", "2", "--nodes", "2"), "MASTER_ADDR, MASTER_PORT, NODE_RANK is not set"),
         ({"RANK": "0", "WORLD_SIZE": "3"}, ("--devices", "2"), "3 processes were started; leave"),
-        ({"RANK": "0", "WORLD_SIZE": "64"}, (), "60 training window(s); at least 64 are"),
+        ({"RANK": "0", "WORLD_SIZE": "64"}, (), "60 training windows; at least 64 are"),
     ],
     ids=["nodes", "devices", "batch"],
 )

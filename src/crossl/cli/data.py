@@ -159,7 +159,9 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     from crossl.data.store import Store, count_windows
     from crossl.errors import counted
 
-    store = Store.open(path, verify=verify or None)
+    with show.progress("inspect") as tell:
+        tell("files: checking", 0.0)
+        store = Store.open(path, verify=verify or None)
     counts, spec = count_windows(store), store.spec
     typer.echo(f"{path}: {store.manifest['dataset']}, {counted(counts['windows'], 'window')} of "
                f"{spec.window_s:g} s every {spec.stride_s:g} s, {counts['labelled']} labelled, "

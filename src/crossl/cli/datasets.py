@@ -91,7 +91,9 @@ def init(
     from crossl.data.mapping import load_mapping
     from crossl.errors import DataError, counted
 
-    path = init_mapping(folder, force=force)
+    with show.progress("init") as tell:
+        tell("files: looking", 0.0)
+        path = init_mapping(folder, force=force)
     typer.echo(f"{path}: written; every guess in it says so, correct them")
     try:
         mapped = load_mapping(path)
