@@ -240,7 +240,7 @@ def test_a_blink_within_a_state_of_known_length_is_a_point(tmp_path):
     content = annotated(tmp_path, (0, 3, "rest"), (1, None, "blink"), (3, 3, "walk"))
     assert content.labels == (LabelInterval(0.0, 3.0, "rest"), LabelInterval(3.0, 6.0, "walk"))
     assert content.about["label_notes"] == [
-        "1 annotations of a.edf have no duration and are points in time, no labels: blink"
+        "1 annotation of a.edf without a duration: points in time, no labels: blink"
     ]
 
 
@@ -263,7 +263,7 @@ def test_annotations_that_follow_no_format_are_counted(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"+1\x151\x14walk", b"*1\x151\x14walk"))
     content = open_file(path)
     assert content.labels == ()
-    assert content.about["label_notes"] == ["1 annotations of a.edf do not follow the format"]
+    assert content.about["label_notes"] == ["1 annotation of a.edf outside of the format"]
 
 
 def test_values_and_annotations_are_what_edfio_reads(tmp_path):

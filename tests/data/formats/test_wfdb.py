@@ -382,7 +382,7 @@ def test_comments_and_beats_with_notes_end_no_rhythm(written):
     content = open_file(written)
     assert content.labels == (LabelInterval(0.1, 0.6, "(N"), LabelInterval(0.6, 1.0, "(AFIB"))
     assert content.about["label_notes"] == [
-        "2 annotations of r.atr with text are points in time, no labels, and end none: MISSB, odd"
+        "2 annotations of r.atr with text: points in time, no labels, and they end none: MISSB, odd"
     ]
     path.write_bytes(mark(1, comment, "rest") + mark(2, beat, "odd") + mark(3, comment, "walk")
                      + bytes(2))  # fmt: skip

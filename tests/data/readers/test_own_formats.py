@@ -79,6 +79,8 @@ def test_a_blink_does_not_end_rest(tmp_path):
     assert list(recording.labels) == [
         LabelInterval(0.0, 40.0, "rest"), LabelInterval(40.0, 60.0, "walk")]  # fmt: skip
     assert recording.notes == (
+        "3 annotations of anna.edf without a duration: each lasts until the next one that is among "
+        "the classes",
         "labels that are not among the classes leave their time unlabelled: blink (1 time, within "
         "others)",
     )
@@ -127,7 +129,7 @@ def test_points_in_time_of_a_record_are_told_where_its_labels_are_taken(tmp_path
     recording = mapped(tmp_path, HEART, RECORD | {"annotations": True})
     assert list(recording.labels) == [
         LabelInterval(0.0, 20.0, "(N"), LabelInterval(20.0, 30.0, "(A")]  # fmt: skip
-    assert "are points in time, no labels, and end none: TS" in recording.notes[0]
+    assert "points in time, no labels, and they end none: TS" in recording.notes[0]
     assert mapped(tmp_path, HEART, RECORD).notes == ()
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crossl.data.formats.edf.header import Header, cut_off
 from crossl.data.recording import LabelInterval
-from crossl.errors import DataError
+from crossl.errors import DataError, counted
 
 _LIST = re.compile(rb"([+-]\d{1,15}(?:\.\d*)?)(?:\x15(\d{0,15}(?:\.\d*)?))?\x14(.*)", re.DOTALL)
 """Onset, duration and texts, each text ended by 0x14; the list itself is ended by 0x00."""
@@ -146,14 +146,14 @@ def as_labels(
     points = _points(annotations.found, end_s)
     notes = []
     if annotations.unread:
-        notes.append(f"{annotations.unread} annotations of {name} do not follow the format")
+        notes.append(f"{counted(annotations.unread, 'annotation')} of {name} outside of the format")
     if points:
         count = sum(_is_point(one, points) for one in annotations.found)
         some = sorted(points)
         more = f" and {len(some) - 5} others" if len(some) > 5 else ""
         notes.append(
-            f"{count} annotations of {name} have no duration and are points in time, no labels: "
-            f"{', '.join(some[:5])}{more}"
+            f"{counted(count, 'annotation')} of {name} without a duration: points in time, no "
+            f"labels: {', '.join(some[:5])}{more}"
         )
     found = [one for one in annotations.found if not _is_point(one, points)]
     onsets = np.array([one.onset_s for one in found])
@@ -168,6 +168,11 @@ def as_labels(
             if not one.duration_s:
                 open_ended[len(labels)] = "annotations"
             labels.append(LabelInterval(float(one.onset_s), float(end), one.text))
+    if open_ended:
+        notes.append(
+            f"{counted(len(open_ended), 'annotation')} of {name} without a duration: each lasts "
+            "until the next one that is among the classes"
+        )
     return tuple(labels), open_ended, notes
 
 

@@ -30,7 +30,7 @@ from crossl.data.formats.wfdb.header import Header, read_header
 from crossl.data.formats.wfdb.record import Record, find_signals
 from crossl.data.formats.wfdb.segments import Joined, join
 from crossl.data.recording import LabelInterval
-from crossl.errors import DataError
+from crossl.errors import DataError, counted
 
 
 def open_file(path: Path) -> FileContent:
@@ -115,8 +115,8 @@ def _labels(
         texts = list(dict.fromkeys(mark.note for mark in points))
         more = f" and {len(texts) - 5} others" if len(texts) > 5 else ""
         about["label_notes"].append(
-            f"{len(points)} annotations of {path.stem}.atr with text are points in time, no "
-            f"labels, and end none: {', '.join(texts[:5])}{more}"
+            f"{counted(len(points), 'annotation')} of {path.stem}.atr with text: points in time, "
+            f"no labels, and they end none: {', '.join(texts[:5])}{more}"
         )
     labels = tuple(
         LabelInterval(begin, end, text)
