@@ -15,7 +15,6 @@ import pytest
 from scipy.io import savemat
 
 from crossl.data.formats import open_file
-from crossl.data.mapping import load_mapping
 from crossl.errors import DataError
 
 ZEROS = bytes(1 << 20)
@@ -159,11 +158,3 @@ def test_texts_that_are_no_labels_are_refused(tmp_path, name):
     message = f"{name}: column 'note' holds a text of 3000 letters; labels have at most 200"
     with pytest.raises(DataError, match=message):
         stream.load_text("note")
-
-
-def test_a_mapping_of_rows_that_csv_cannot_read_is_told_of(tmp_path):
-    path = tmp_path / "recordings.csv"
-    path.write_text("subject,modality,file,columns\na," + "x" * 200_000 + ",f,c\n")
-    message = "recordings.csv: cannot be read as a mapping: field larger"
-    with pytest.raises(DataError, match=message):
-        load_mapping(path)
