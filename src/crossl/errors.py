@@ -7,11 +7,25 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping
+
+HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+"""Kinds of characters that would end the line, move the cursor or cannot be written."""
+TURNS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Characters that turn the direction of what follows."""
 
 
 class CrosslError(Exception):
-    """Anything crossl refuses. Catch this to catch them all."""
+    """Anything crossl refuses. Catch this to catch them all.
+
+    Names of others stand in its sentence, and their control characters are shown as escapes.
+    """
+
+    def __str__(self) -> str:
+        """Return the sentence, in one line that a terminal shows as it is."""
+        text = super().__str__()
+        return text if text.isprintable() else "".join(map(_shown, text))
 
 
 class DataError(CrosslError, ValueError):
@@ -44,6 +58,12 @@ class TrainingError(CrosslError, RuntimeError):
 
 class ClusterError(CrosslError, RuntimeError):
     """A cluster that cannot be had, or whose workers die again and again."""
+
+
+def _shown(sign: str) -> str:
+    if sign in TURNS or unicodedata.category(sign) in HIDDEN:
+        return sign.encode("unicode_escape").decode()
+    return sign
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
