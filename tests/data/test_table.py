@@ -221,3 +221,21 @@ def test_days_of_excel_read_as_seconds_are_told(tmp_path):
     clock = "clock_unit: excel_days"
     recording = study(tmp_path, "t;x\n" + "\n".join(rows) + "\n", clock)
     assert len(recording.signals["acc"].values) == 100
+
+
+def test_init_takes_the_units_of_the_file_and_names_what_spoils_all(tmp_path):
+    rows = clocked([f"{n / 51.2:.6f}" for n in range(300)])
+    _, entry, values = as_init(tmp_path / "a", rows, "t;x;y;z\n(s);(mg);(mg);(mg)")
+    assert (entry["table"], [m["unit"] for m in values["modalities"].values()]) == (
+        {"units_row": True}, ["mg"])  # fmt: skip
+    assert [m["rate_hz"] for m in values["modalities"].values()] == [51.2]
+    with pytest.raises(
+        DataError, match=r"no column that could be a signal; .* line 302, .* its own name"
+    ):
+        as_init(tmp_path / "b", [*rows, "t;x;y;z", *rows])
+
+
+def test_init_prefers_a_clock_without_batches_and_takes_none_for_a_label(tmp_path):
+    cells = [f"2024-05-31T09:00:{n // 73:02};{n / 130:.6f}" for n in range(300)]
+    _, entry, _ = as_init(tmp_path / "a", clocked(cells), "Phone timestamp;time;x;y;z")
+    assert (entry["clock"], entry.get("label")) == ("time", None)

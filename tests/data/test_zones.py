@@ -204,3 +204,28 @@ def test_the_local_start_of_an_edf_file_needs_its_zone_beside_instants(tmp_path)
         edf_study(tmp_path, EDF_MAPPING)
     recording = edf_study(tmp_path, "timezone: Europe/Berlin\n" + EDF_MAPPING)
     assert [(i.start_s, i.end_s) for i in recording.labels] == [(10, 30)]
+
+
+def test_local_times_of_no_zone_that_go_back_by_an_hour_are_refused(tmp_path):
+    study(tmp_path, watch="bare")
+    instants = [
+        datetime(2023, 10, 29, 0, 59, tzinfo=UTC) + timedelta(seconds=n / 10) for n in range(1200)
+    ]
+    cells = [t.astimezone(BERLIN).strftime(BARE) for t in instants]
+    (tmp_path / "anna_watch.csv").write_text("t,x\n" + "".join(f"{c},1\n" for c in cells))
+    (tmp_path / "anna_labels.csv").write_text(
+        "begin,end,what\n2023-10-29 02:59:10,2023-10-29 02:59:50,rest\n"
+    )
+    told = "goes back by an hour, from 2023-10-29 02:59:59.900 to 2023-10-29 02:00:00.000"
+    mapped = load_mapping(tmp_path / "recordings.yaml")
+    with pytest.raises(DataError, match=f"{told}, .* `timezone:`"):
+        read_recording(mapped.plans[0], mapped.rules)
+    text = (tmp_path / "recordings.yaml").read_text()
+    (tmp_path / "recordings.yaml").write_text("timezone: Europe/Berlin\n" + text)
+    (tmp_path / "anna_labels.csv").write_text(
+        "begin,end,what\n2023-10-29T02:59:10+02:00,2023-10-29T02:00:50+01:00,rest\n"
+    )
+    mapped = load_mapping(tmp_path / "recordings.yaml")
+    recording = read_recording(mapped.plans[0], mapped.rules)
+    assert recording.end_s == pytest.approx(120.0)
+    assert [(i.start_s, i.end_s) for i in recording.labels] == [(10.0, 110.0)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,14 @@ from crossl.data.formats.numbers import CellError
 from crossl.data.formats.sniff import open_sniffed
 from crossl.data.mapping.guess import clean, group_columns
 from crossl.data.mapping.load import MAPPING_NAMES
-from crossl.data.mapping.measure import Clock, find_clock, guess_rate, guess_unit, rate_in_name
+from crossl.data.mapping.measure import (
+    CLOCK,
+    Clock,
+    find_clock,
+    guess_rate,
+    guess_unit,
+    rate_in_name,
+)
 from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.data.mapping.plan import find_sources
 from crossl.data.spellings import alike
@@ -143,7 +150,8 @@ def _add_kind(draft: _Draft, kind: Kind, contents: Sequence[FileContent]) -> Non
         table = stream is one and len(content.streams) == 1 and one.load_text is not None
         signals += (_table if table else _stream)(draft, kind, contents, one, lines)
     if not signals:
-        draft.skipped.append(f"{kind.pattern}: no column that could be a signal")
+        why = [f"; {line.strip(' #')}" for line in lines if "NOT READ" in line][:1]
+        draft.skipped.append(f"{kind.pattern}: no column that could be a signal{''.join(why)}")
         return
     draft.files += [*lines, "    signals:", *signals]
 
@@ -249,10 +257,21 @@ def _table(
         if not np.isfinite(table).any():
             continue
         name = _name(kind, group)
-        unit, why = guess_unit(group, list(channels.values()), table)
-        _add_modality(draft, name, list(channels), (unit, why), rates, kind.device)
+        unit = _told_unit(stream, channels) or guess_unit(group, list(channels.values()), table)
+        _add_modality(draft, name, list(channels), unit, rates, kind.device)
         columns = ", ".join(map(_quoted, channels.values()))
         yield f"      {name}: [{columns}]"
+
+
+def _told_unit(stream: Stream, channels: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the unit that the file tells of columns, where crossl knows it."""
+    units = dict(zip(stream.columns, stream.units, strict=False))
+    told = {units.get(column, "") for column in channels.values()}
+    unit = told.pop() if len(told) == 1 else ""
+    try:
+        return (unit, "by the file") if unit and parse_unit(unit) else None
+    except DataError:
+        return None
 
 
 def _rates(contents: Sequence[FileContent], column: str, texts: Sequence[str]) -> list[float]:
@@ -282,7 +301,8 @@ def _label_column(stream: Stream, texts: Sequence[str]) -> str | None:
         if len(set(stream.load_text(column).tolist())) <= MAX_CLASSES:
             return column
     for column in texts:
-        if stream.load_text is None or IGNORED.fullmatch(clean(column)):
+        plain = clean(column)
+        if stream.load_text is None or IGNORED.fullmatch(plain) or CLOCK.fullmatch(plain):
             continue
         if len(set(stream.load_text(column).tolist())) <= min(MAX_CLASSES, stream.length // 10):
             return column

@@ -213,9 +213,8 @@ def _refuse_cells(cells: Written, name: str, text: Any, bad: list[int], other: s
             given,
         )
     if cell == name and bad[0]:
-        raise CellError(
-            f"{where}, its own name: files were put one behind another; part them there"
-        )
+        why = "its own name: files were put one behind another; part them there"
+        raise CellError(f"{where}, {why}", len(bad), given)
     cure = ""
     spellings = list(dict.fromkeys(text[row] for row in bad[:1000]))
     if len(bad) < given and len(spellings) <= FEW_SHOWN:

@@ -41,12 +41,13 @@ class Clock:
 
 
 def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
-    """Find the column of times: by its name, if it increases.
+    """Find the column of times: by its name, if it increases; else one that never goes back.
 
     Args:
         stream: of the file.
         texts: columns that hold text.
     """
+    batches: Clock | None = None
     for column in stream.columns:
         name = clean(column)
         if not CLOCK.fullmatch(name):
@@ -62,18 +63,14 @@ def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
             raw = stream.load([column])[:, 0]
             unit = _clock_unit(name, raw)
             times = raw * SECONDS[unit]
-        if _goes_on(times):
+        if len(times) < 2 or not np.isfinite(times).all():
+            continue
+        steps = np.diff(times)
+        if float((steps > 0).mean()) >= 0.8:
             return Clock(column, unit, times, date_format)
-    return None
-
-
-def _goes_on(times_s: NDArray[np.float64]) -> bool:
-    """Tell whether times increase, but for a few, or never go back, as of batches."""
-    if len(times_s) < 2 or not np.isfinite(times_s).all():
-        return False
-    steps = np.diff(times_s)
-    batches = bool((steps >= 0).all() and (steps > 0).sum() >= LEAST_BATCHES)
-    return batches or float((steps > 0).mean()) >= 0.8
+        if batches is None and (steps >= 0).all() and (steps > 0).sum() >= LEAST_BATCHES:
+            batches = Clock(column, unit, times, date_format)
+    return batches
 
 
 def _clock_unit(name: str, raw: NDArray[np.float64]) -> ClockUnit:
@@ -130,6 +127,9 @@ def guess_rate(times_s: NDArray[np.float64]) -> float | None:
         near = round(rate / round_to) * round_to
         if near and abs(near - rate) <= 0.002 * near:
             return float(near)
+    told = float(f"{rate:.3g}")
+    if abs(told - rate) <= 1e-4 * told and abs(told - round(rate)) > 1e-3 * told:
+        return told  # such as 51.2
     whole = round(rate)
     return float(whole) if whole and abs(whole - rate) <= 0.005 * whole else float(f"{rate:.4g}")
 

@@ -14,7 +14,7 @@ from crossl.data.formats import FileContent, Stream, format_of
 from crossl.data.mapping.columns import locate_clock
 from crossl.data.mapping.entries import SECONDS, ClockUnit
 from crossl.data.mapping.plan import Source
-from crossl.data.mapping.zones import Zones, shown, to_unix
+from crossl.data.mapping.zones import Zones, refuse_repeated_hour, shown, to_unix
 from crossl.errors import DataError
 
 ABSOLUTE_S = 1e8
@@ -187,6 +187,7 @@ def seconds(
         zones.instants.setdefault(source.path.name, f"are of {source.entry.timezone}")
         return to_unix(where, times, source.entry.timezone, zones.notes)
     zones.local.setdefault(source.path.name, shown(float(finite[0])))
+    refuse_repeated_hour(where, finite)
     return times
 
 

@@ -21,6 +21,8 @@ from crossl.errors import DataError, nearest
 STEP_BACK_S = 60.0
 """A clock that goes back by more, within an hour that came twice, has begun its second time."""
 
+HOUR_S = 3600.0
+
 JOINED_STEPS = 10
 """Steps, by their median, within which one sample follows another without a pause."""
 
@@ -91,6 +93,27 @@ def shown(local_s: float) -> str:
     except (OverflowError, ValueError, OSError):
         return f"{local_s:g} s"
     return time.isoformat(" ", "milliseconds")
+
+
+def refuse_repeated_hour(where: str, local_s: NDArray[np.float64]) -> None:
+    """Refuse local times that go back by an hour, as clocks do at the end of summer time.
+
+    Args:
+        where: names the column in messages.
+        local_s: (time,) what the clock on the wall showed, seconds; of no zone that is known.
+
+    Raises:
+        DataError: names the place, and the key that says which zone they are of.
+    """
+    steps = np.diff(local_s)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    back = np.flatnonzero(np.abs(steps - usual + HOUR_S) <= min(STEP_BACK_S, 5 * abs(usual) + 1))
+    if len(back) == 1:
+        before, after = local_s[back[0]], local_s[back[0] + 1]
+        raise DataError(
+            f"{where}: goes back by an hour, from {shown(before)} to {shown(after)}, as local time "
+            "does when summer time ends; say by `timezone:` which zone it is of"
+        )
 
 
 def to_unix(
