@@ -177,3 +177,23 @@ def test_shapley_values_of_probes_for_each_subset_need_no_other_predictions() ->
     found = {(r["method"], *r["present"]): (r["value"], r["n"]) for r in shapley_records(book)}
     for name in NAMES:
         assert found["reference", name] == found["crossl", name]
+
+
+def test_each_label_fraction_is_told_apart_by_its_own_numbers() -> None:
+    t, book = table(), ResultBook("tiny", ("a", "b"), NAMES)
+    for method, recipe, cost in (("crossl", "crossl", 0), ("supervised", None, 4)):
+        for fraction in (0.005, 1.0):
+            key = Key(method, recipe, "aggregator", fraction, NAMES)
+            said = t.label.copy()
+            for person in range(3):
+                said = wrong(said, person, cost if fraction < 1 else 0)
+            book.add(key, fold=0, seed=0, label=t.label, predicted=said, subject=t.subject)
+    (told,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1], numbers=False)
+    assert told == (
+        "With all sensors, crossl is better than the same network trained on the same labels alone "
+        "at 0.5%, not told apart from it at 100% of the labels."
+    )
+    (full,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1])
+    assert full.startswith(told)
+    assert "1.000 against 0.800 at 0.5% (+0.200 [+0.200, +0.200])" in full
+    assert full.endswith("differences are paired by subject, 3 people.")

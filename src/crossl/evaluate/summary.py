@@ -145,7 +145,7 @@ class _Compared:
     def numbers(self) -> str:
         d = self.difference
         told = f"{d.value:+.3f} {d.told('+')}".strip()
-        return f"{self.ours:.3f} against {self.theirs:.3f} at {self.fraction:.0%} ({told})"
+        return f"{self.ours:.3f} against {self.theirs:.3f} at {_percent(self.fraction)} ({told})"
 
 
 def _against(
@@ -170,7 +170,7 @@ def _against(
             continue
         verdicts: dict[str, list[str]] = {}
         for one in known:
-            verdicts.setdefault(one.verdict, []).append(f"{one.fraction:.0%}")
+            verdicts.setdefault(one.verdict, []).append(_percent(one.fraction))
         whom = [name, *["it"] * len(verdicts)]
         pairs = zip(verdicts.items(), whom, strict=False)
         told = ", ".join(f"{word} {who} at {_listed(at)}" for (word, at), who in pairs)
@@ -215,6 +215,10 @@ def _compare(
     first, second = np.mean(scores, axis=0).tolist()
     means = np.array([np.mean(values) for values in by_subject.values()])
     return _Compared(fraction, first, second, mean_interval(means))
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:g}%"
 
 
 def _listed(parts: Sequence[str]) -> str:
