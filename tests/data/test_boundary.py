@@ -16,6 +16,7 @@ import pytest
 from crossl.data import formats
 from crossl.data.boundary import check_regular, reading
 from crossl.data.formats import FORMATS, FileContent, Stream, open_file
+from crossl.data.formats.sniff import open_sniffed
 from crossl.data.readers import Dataset, detect_reader, get_reader, open_dataset
 from crossl.data.readers.dataset import Part
 from crossl.errors import DataError
@@ -123,8 +124,9 @@ def test_pipes_and_devices_are_not_opened(tmp_path, ending):
     os.mkfifo(pipe)
     device.symlink_to("/dev/zero")
     for path in (pipe, device):
-        with pytest.raises(DataError, match="is a pipe, a socket or a device; only regular files"):
-            open_file(path)
+        for opens in (open_file, open_sniffed):
+            with pytest.raises(DataError, match="a pipe, a socket or a device; only regular files"):
+                opens(path)
     folder = tmp_path / f"folder{ending}"
     folder.mkdir()
     with pytest.raises(DataError, match=r"is a folder; only|of no known format"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from crossl.data.formats import FileContent, format_of, open_file
+from crossl.data.boundary import check_regular, reading
+from crossl.data.formats import NAMES, FileContent, format_of, open_file
 from crossl.data.formats.csv import sniff
 from crossl.data.formats.layout import TableFormat
 from crossl.errors import DataError
@@ -27,8 +28,10 @@ def open_sniffed(path: Path) -> FileContent:
     except DataError:
         if format_of(path) != "csv":
             raise
+        check_regular(path)
         try:
-            keys = sniff(path)
+            with reading(path, NAMES["csv"]):
+                keys = sniff(path)
         except DataError:
             keys = {}
         if not keys:
