@@ -229,3 +229,57 @@ def test_local_times_of_no_zone_that_go_back_by_an_hour_are_refused(tmp_path):
     recording = read_recording(mapped.plans[0], mapped.rules)
     assert recording.end_s == pytest.approx(120.0)
     assert [(i.start_s, i.end_s) for i in recording.labels] == [(10.0, 110.0)]
+
+
+FORMATS_MAPPING = """
+TIMEZONE
+modalities:
+  ecg: {channels: [x], unit: UNIT, rate_hz: 10}
+files:
+  - pattern: "PATTERN"
+    signals: {ecg: SIGNAL}
+  - pattern: "{subject}_labels.csv"
+    intervals: {start: begin, end: end, label: what, unit: datetime}
+"""
+
+
+def beside_labels(root, labels, *, timezone="", **words):
+    (root / "anna_labels.csv").write_text(f"begin,end,what\n{labels[0]},{labels[1]},rest\n")
+    text = FORMATS_MAPPING.replace("TIMEZONE", timezone)
+    for word, value in words.items():
+        text = text.replace(word.upper(), value)
+    (root / "recordings.yaml").write_text(text)
+    mapped = load_mapping(root / "recordings.yaml")
+    recording = read_recording(mapped.plans[0], mapped.rules)
+    return [(round(i.start_s, 3), round(i.end_s, 3)) for i in recording.labels]
+
+
+def test_naive_labels_beside_an_empatica_session_need_their_zone(tmp_path):
+    folder = tmp_path / "anna_e4"
+    folder.mkdir()
+    head = f"{START.timestamp():.1f}\n10.0\n"
+    for name in ("EDA", "BVP"):
+        (folder / f"{name}.csv").write_text(head + "0.5\n" * 600)
+    line = ", ".join(3 * [f"{START.timestamp():.1f}"]) + "\n" + ", ".join(3 * ["10.0"]) + "\n"
+    (folder / "ACC.csv").write_text(line + "1,2,63\n" * 600)
+    words = {"unit": '"1"', "pattern": "{subject}_e4", "signal": "{stream: BVP}"}
+    labels = "2024-05-31 09:00:10", "2024-05-31 09:00:30"
+    with pytest.raises(
+        DataError, match=r"times of anna_e4 count from 1970, and those of anna_labels"
+    ):
+        beside_labels(tmp_path, labels, **words)
+    found = beside_labels(tmp_path, labels, timezone="timezone: Europe/Berlin", **words)
+    assert found == [(10, 30)]
+
+
+def test_the_local_start_of_a_wfdb_record_is_of_the_zone(tmp_path):
+    samples = np.arange(600, dtype="<i2")
+    samples.tofile(tmp_path / "anna.dat")
+    (tmp_path / "anna.hea").write_text(
+        "anna 1 10 600 09:00:00 31/05/2024\n"
+        f"anna.dat 16 200/mV 16 0 0 {samples.sum(dtype='<i2')} 0 x\n"
+    )
+    words = {"unit": "mV", "pattern": "{subject}.hea", "signal": "[x]"}
+    labels = "2024-05-31T07:00:10Z", "2024-05-31T07:00:30Z"
+    found = beside_labels(tmp_path, labels, timezone="timezone: Europe/Berlin", **words)
+    assert found == [(10, 30)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from crossl.data.mapping.measure import (
     guess_rate,
     guess_unit,
     rate_in_name,
+    told_unit,
 )
 from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.data.mapping.plan import find_sources
@@ -46,8 +47,7 @@ MAX_OPENED = 300
 MAX_RATES = 5
 MAX_CLASSES = 50
 MAX_STREAMS = 30
-MAX_BAD = 0.05
-"""Share of cells that are no numbers, below which a column is one of numbers all the same."""
+MAX_BAD = 0.05  # share of cells that are no numbers in a column of numbers all the same
 
 
 @dataclass
@@ -257,21 +257,11 @@ def _table(
         if not np.isfinite(table).any():
             continue
         name = _name(kind, group)
-        unit = _told_unit(stream, channels) or guess_unit(group, list(channels.values()), table)
+        members = list(channels.values())
+        unit = told_unit(stream, members) or guess_unit(group, members, table)
         _add_modality(draft, name, list(channels), unit, rates, kind.device)
         columns = ", ".join(map(_quoted, channels.values()))
         yield f"      {name}: [{columns}]"
-
-
-def _told_unit(stream: Stream, channels: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the unit that the file tells of columns, where crossl knows it."""
-    units = dict(zip(stream.columns, stream.units, strict=False))
-    told = {units.get(column, "") for column in channels.values()}
-    unit = told.pop() if len(told) == 1 else ""
-    try:
-        return (unit, "by the file") if unit and parse_unit(unit) else None
-    except DataError:
-        return None
 
 
 def _rates(contents: Sequence[FileContent], column: str, texts: Sequence[str]) -> list[float]:

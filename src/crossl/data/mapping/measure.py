@@ -140,6 +140,22 @@ def rate_in_name(path: Path) -> float | None:
     return float(match[1]) if match else None
 
 
+def told_unit(stream: Stream, columns: Sequence[str]) -> tuple[str, str] | None:
+    """Return the unit that the file tells of columns, and by what; None where crossl knows none.
+
+    Args:
+        stream: of the file.
+        columns: of one signal.
+    """
+    units = dict(zip(stream.columns, stream.units, strict=False))
+    told = {units.get(column, "") for column in columns}
+    unit = told.pop() if len(told) == 1 else ""
+    try:
+        return (unit, "by the file") if unit and parse_unit(unit) else None
+    except DataError:
+        return None
+
+
 def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) -> tuple[str, str]:
     """Guess the unit of a signal, and say by what.
 
