@@ -14,8 +14,17 @@ import torch
 
 from crossl.collect import collect
 from crossl.config import RunConfig
+from crossl.data.contract import Fitted, fit_store
 from crossl.data.splits import draw_labels, fold_from_subjects
 from crossl.data.store import Store
+from crossl.elsewhere import (
+    Elsewhere,
+    Note,
+    Scored,
+    evaluate_elsewhere,
+    fold_elsewhere,
+    refuse_nonsense,
+)
 from crossl.errors import ConfigError, ContractError, nearest
 from crossl.evaluate.metrics import Interval, bootstrap_score, confusion_by_subject, macro_f1
 from crossl.experiment import (
@@ -25,12 +34,12 @@ from crossl.experiment import (
     folds_of,
     latent_table,
     quiet,
+    run_facts,
 )
 from crossl.files import telling_what_is_kept, working_in
 from crossl.learn.latents import HEADS, Head
 from crossl.learn.probe import fit_probe
 from crossl.learn.processes import Processes
-from crossl.nn.model import check_contract
 from crossl.run import (
     Run,
     begin,
@@ -178,19 +187,9 @@ def pretrain_run(
             FoldRunner(task, told).pretrained()
 
 
-def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Store]:
+def _open_pair(run_path: Path, store_path: Path) -> tuple[Run, Fitted]:
     run, store = load_run(run_path), Store.open(store_path)
-    check_contract(run.model, store)
-    return run, store
-
-
-def _same_store(run: Run, store: Store) -> None:
-    wanted = run.contract.get("store_sha256", "arrays in memory")
-    if wanted != store.hash:
-        raise ContractError(
-            f"{store.path}: is not the store that {run.path} was trained on "
-            f"({wanted[:16]}, got {store.hash[:16]}); its folds would leak"
-        )
+    return run, fit_store(store, run.model.modalities, window_s=run.model.window_s)
 
 
 def probe_run(
@@ -200,18 +199,30 @@ def probe_run(
     label_fraction: float,
     head: str = "aggregator",
     label_seed: int = 0,
+    elsewhere: Elsewhere | None = None,
+    note: Note = lambda _sentence: None,
 ) -> Interval:
     """Fit a probe on the run's training subjects, keep it, and score it on its test subjects.
 
+    With `elsewhere`, on subjects of another store, which may lack modalities of the run.
+
     Raises:
-        ContractError: another store than the run's.
+        ContractError: another store than the run's, where that is not said; or one that does not
+            fit the model.
+        SplitError: a test subject of another store has the name of somebody who trained the run.
         ConfigError: unknown head.
     """
-    run, store = _open_pair(run_path, store_path)
-    _same_store(run, store)
+    run, fitted = _open_pair(run_path, store_path)
+    store = fitted.store
+    refuse_nonsense(run, store, elsewhere)
     if head not in HEADS:
         raise ConfigError(f"head '{head}': unknown; {nearest(head, HEADS)}")
-    fold = fold_from_subjects(store.subject, **run.contract["subjects"])
+    if elsewhere is None:
+        fold = fold_from_subjects(store.subject, **run.contract["subjects"])
+    else:
+        fold = fold_elsewhere(run, store, elsewhere)
+    for sentence in fitted.notes:
+        note(sentence)
     rows = draw_labels(
         store.label, fold.train, fraction=label_fraction, seed=label_seed,
         classes=len(store.classes),
@@ -221,6 +232,9 @@ def probe_run(
     )
     probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
     about = {"label_fraction": label_fraction, "seed": label_seed, "windows": len(rows)}
+    if elsewhere is not None:
+        about |= {key: value for key, value in run_facts(store, fold).items()
+                  if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
     with working_in(run_path, "is writing into this run"):
         for stale in run_path.glob("scores-*.npz"):
             stale.unlink()
@@ -232,19 +246,35 @@ def probe_run(
     return bootstrap_score(counts[None], macro_f1)
 
 
-def evaluate_run(run_path: Path, store_path: Path, *, progress: Progress = quiet) -> None:
+def evaluate_run(
+    run_path: Path, store_path: Path, *, same_names: bool = False, progress: Progress = quiet
+) -> Scored | None:
     """Score a run's probe under every subset, with its baselines, into the run folder.
 
-    Baselines get the labels that the probe got.
+    Baselines get the labels that the probe got. On another store than the run's, the probe alone
+    is scored, on people that nothing was learned from.
+
+    Returns:
+        None for the run's own store; what was scored, and on whom, for another.
 
     Raises:
-        ContractError: another store than the run's.
+        ContractError: a store that does not fit the model, or the run's own while its probe is of
+            another.
         FormatError: the run has no probe.
+        SplitError: another store has nobody but those who were learned from.
     """
-    run, store = _open_pair(run_path, store_path)
-    _same_store(run, store)
+    run, fitted = _open_pair(run_path, store_path)
+    store = fitted.store
     probe, _ = load_probe(run_path)
     kept = json.loads((run_path / "probe.json").read_text(encoding="utf-8"))
+    own = run.contract.get("store_sha256")
+    if store.hash != own:
+        return evaluate_elsewhere(run, fitted, probe, kept, same_names=same_names)
+    if kept.get("store_sha256", own) != own:
+        raise ContractError(
+            f"{run_path}: its classifier is of another store ({kept['dataset']}); evaluate it "
+            f"there, or fit one here: crossl probe {run_path} --store {store_path}"
+        )
     evaluation = run.config.evaluation.model_copy(update={
         "label_fractions": (kept["label_fraction"],),
         "main_fraction": kept["label_fraction"],
@@ -253,10 +283,11 @@ def evaluate_run(run_path: Path, store_path: Path, *, progress: Progress = quiet
     })  # fmt: skip
     config = run.config.model_copy(update={"evaluation": evaluation})
     task = FoldTask(store_path, config, run_path, run.contract["fold"])
-    kept = [task.scores(name) for name in config.evaluation.methods]
+    scores = [task.scores(name) for name in config.evaluation.methods]
     with (
         working_in(run_path, "is evaluating this run"),
-        telling_what_is_kept(run_path, lambda: any(path.is_file() for path in kept)),
+        telling_what_is_kept(run_path, lambda: any(path.is_file() for path in scores)),
     ):
         FoldRunner(task, _named(progress, task)).run()
         collect(store, config, run_path, [task])
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,9 @@ def make_store(
     stride_s: float = 2.0,
     louder: float = 4.0,
     lacking: str = "",
+    prefix: str = "S",
+    only: Sequence[str] = (),
+    classes: tuple[str, str] = CLASSES,
 ) -> Path:
     """Write a store of noise that is louder while running; one subject may lack a modality."""
 
@@ -96,14 +99,16 @@ def make_store(
             loud = np.repeat([1.0, louder], round(20 * m.rate_hz))[:, None]
             noise = loud * rng.normal(size=(len(loud), len(m.channels)))
             signals[m.name] = Signal(noise.astype(np.float32), m.rate_hz)
-        labels = [LabelInterval(0, 20, "rest"), LabelInterval(20, 40, "run")]
-        return Recording(f"S{number}", "only", {m.name: m for m in modalities}, signals, labels)
+        labels = [LabelInterval(20 * i, 20 * i + 20, one) for i, one in enumerate(classes)]
+        return Recording(
+            f"{prefix}{number}", "only", {m.name: m for m in modalities}, signals, labels
+        )
 
     write_store(
-        (recording(number) for number in range(subjects)),
+        (recording(n) for n in range(subjects) if not only or f"{prefix}{n}" in only),
         path,
         modalities=modalities,
-        classes=CLASSES,
+        classes=classes,
         spec=WindowSpec(window_s=window_s, stride_s=stride_s),
         about={"dataset": "tiny", "reader": "none", "title": "Tiny", "description": "made up"},
     )

@@ -229,5 +229,6 @@ def test_a_run_without_a_classifier_embeds_only(
     (run / "probe.json").unlink()
     embed_store(run, many, tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz") as z, np.load(whole) as with_classifier:
-        assert list(z) == ["embedding", "present", "subject", "session", "start_s"]
+        assert list(z) == ["embedding", "present", "subject", "session", "start_s", "start_unix_s",
+                           "zone", "start_time", "modalities", "label"]  # fmt: skip
         np.testing.assert_array_equal(z["embedding"], with_classifier["embedding"])

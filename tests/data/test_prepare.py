@@ -279,7 +279,8 @@ def test_a_stretch_of_the_table_is_the_same_as_its_columns_in_memory_that_is_giv
     border = int(np.flatnonzero(store.subject == "s2")[0])
     for begin, end in ((0, len(store)), (border - 3, border + 5), (border, border + 1), (2, 2)):
         stretch = store.stretch(begin, end)
-        assert list(stretch) == ["present", "subject", "session", "start_s"]
+        columns = ["present", "subject", "session", "zone", "start_s", "start_unix_s", "label"]
+        assert list(stretch) == columns
         for name, column in stretch.items():
             np.testing.assert_array_equal(column, getattr(store, name)[begin:end])
             assert column.dtype == getattr(store, name).dtype

@@ -15,6 +15,10 @@ RunArgument: TypeAlias = Annotated[Path, typer.Argument(help="Run folder of `cro
 StoreOption: TypeAlias = Annotated[
     Path, typer.Option("--store", help="Store made by `crossl prepare`.")
 ]
+SameNamesOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--same-names", help="People named like the run's are others, not the same."),
+]
 RecipeOption: TypeAlias = Annotated[
     str, typer.Option(help="Where settings start from: crossl (the default), or paper.")
 ]

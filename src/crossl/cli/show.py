@@ -88,3 +88,8 @@ def _line(title: str, known: Mapping[str, tuple[str, float]], seconds: float) ->
     told = [": ".join(filter(None, (name, activity))) + f", {share:.0%}"
             for name, (activity, share) in sorted(going.items())]  # fmt: skip
     return f"{title}: {'; '.join(told) or 'starting'} ({since})"
+
+
+def note(sentence: str) -> None:
+    """Say something that is good to know, beside what a command prints."""
+    typer.echo(f"note: {sentence}", err=True)

@@ -13,6 +13,7 @@ from crossl.cli.options import (
     ConfigOption,
     RecipeOption,
     RunArgument,
+    SameNamesOption,
     SeedOption,
     SetOption,
     StoreArgument,
@@ -67,28 +68,46 @@ def probe(
         str, typer.Option(help="What it reads: aggregator or encoders.")
     ] = "aggregator",
     label_seed: Annotated[int, typer.Option(help="Seed of the draw of labels.")] = 0,
+    pretrained_elsewhere: Annotated[
+        bool, typer.Option("--pretrained-elsewhere", help="The store is of other people.")
+    ] = False,
+    fold: Annotated[
+        int | None, typer.Option(help="Fold of another store; a run has its own. Default: 0.")
+    ] = None,
+    same_names: SameNamesOption = False,
 ) -> None:
     """Fit a linear classifier on frozen embeddings, with sensors missing, and keep it.
+
+    With --pretrained-elsewhere on another store, which may lack sensors of the run; people who
+    trained the run are not tested.
 
     Example: crossl probe runs/first --store stores/sp_sw_har --label-fraction 0.05
     """
     from crossl import workflow
-    from crossl.errors import counted
+    from crossl.elsewhere import Elsewhere
+    from crossl.errors import ConfigError, counted
 
+    if fold is not None and not pretrained_elsewhere:
+        raise ConfigError(f"--fold: got {fold}; a run has its fold, it is for another store "
+                          "(--pretrained-elsewhere)")  # fmt: skip
+    elsewhere = Elsewhere(fold or 0, same_names) if pretrained_elsewhere else None
     with show.progress("probe") as tell:
         tell("windows: encoding and fitting", 0.0)
         score = workflow.probe_run(
-            run, store, label_fraction=label_fraction, head=head, label_seed=label_seed
-        )
+            run, store, label_fraction=label_fraction, head=head, label_seed=label_seed,
+            elsewhere=elsewhere, note=show.note,
+        )  # fmt: skip
     told = f" {score.told()}" if score.told() else ""
     typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f}{told} on "
                f"{counted(score.n, 'test subject')}")  # fmt: skip
 
 
-def evaluate(run: RunArgument, store: StoreOption) -> None:
+def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption = False) -> None:
     """Score the kept classifier on test subjects under every subset of sensors.
 
     Writes results.jsonl, summary.json and figures.npz into the run; `crossl report` draws them.
+    Another store than the run's, which may lack sensors, is scored on all its people that nothing
+    was learned from, into RUN/elsewhere.
 
     Example: crossl evaluate runs/first --store stores/sp_sw_har
     """
@@ -96,8 +115,14 @@ def evaluate(run: RunArgument, store: StoreOption) -> None:
     from crossl.report import summary_table
 
     with show.progress("evaluate") as tell:
-        workflow.evaluate_run(run, store, progress=tell)
-    show.table(summary_table(run))
+        scored = workflow.evaluate_run(run, store, same_names=same_names, progress=tell)
+    if scored is None:
+        show.table(summary_table(run))
+        return
+    for sentence in scored.notes:
+        show.note(sentence)
+    show.table(scored.rows)
+    typer.echo(f"\n{scored.folder}: results.jsonl, summary.json")
 
 
 def embed(
@@ -112,8 +137,10 @@ def embed(
 ) -> None:
     """Embed every window of a store, and classify it where the run has a classifier.
 
-    The file holds embedding (n, D), present (n, M), subject, session, start_s and, with a
-    classifier, probability, classes and predicted. Windows may lack any sensors but not all.
+    The file holds embedding (n, D); present (n, M) and modalities, the names of its columns;
+    subject, session, start_s; start_unix_s, start_time (UTC) and zone, where the recordings tell
+    them; label, where the store has classes; and, with a classifier, probability, classes and
+    predicted. A store may lack sensors of the run: they are absent.
     Killed, the same command goes on; until the file is whole the disk holds up to twice of it.
 
     Example: crossl embed runs/first --store stores/new --out new.npz
@@ -122,5 +149,6 @@ def embed(
     from crossl.errors import counted
 
     with show.progress("embed") as tell:
-        count = embed_store(run, store, out, workers=workers, address=address, progress=tell)
+        count = embed_store(run, store, out, workers=workers, address=address, progress=tell,
+                            note=show.note)  # fmt: skip
     typer.echo(f"{out}: {counted(count, 'window')} embedded")

@@ -138,7 +138,7 @@ def plan_for(
         "options": dict(options or {}),
         "crossl": version("crossl"),
         "title": card.title,
-        "notes": list(dataset.notes),
+        **({"notes": list(dataset.notes)} if dataset.notes else {}),
         "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
     }
     return Plan(kept, card.classes, spec or card.spec, dtype, dict(resample or {}), about)

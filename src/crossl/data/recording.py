@@ -183,6 +183,10 @@ class Recording:
             signal; empty for a subject who may be tested alone.
         split: the part that the publishers put the subject in, `train`, `validation` or `test`;
             empty where they say nothing.
+        origin_unix_s: where the clock's 0 lies on the calendar, seconds since 1970 (UTC); None
+            where nothing tells.
+        zone: time zone of the recording (IANA name); empty where it is not known, and the origin
+            is local time counted as if it were UTC.
 
     Raises:
         DataError: shapes, rates or labels contradict the declaration.
@@ -196,6 +200,8 @@ class Recording:
     notes: Sequence[str] = field(default_factory=tuple)
     group: str = ""
     split: str = ""
+    origin_unix_s: float | None = None
+    zone: str = ""
 
     def __post_init__(self) -> None:
         """Check every signal and label interval against the declaration."""

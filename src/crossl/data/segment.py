@@ -206,9 +206,11 @@ def describe_recording(recording: Recording, cut: CutRecording) -> dict[str, Any
         for name, signal in recording.signals.items()
         if signal.timing is not None and name in cut.signals
     }
+    told = {"origin_unix_s": recording.origin_unix_s, "zone": recording.zone}
     return {
         "subject": recording.subject,
         "session": recording.session,
+        **(told if recording.origin_unix_s is not None else {}),
         "seconds": round(recording.end_s - recording.start_s, 6),
         "interpolated": cut.interpolated,
         "timing": timing,

@@ -128,6 +128,10 @@ class Store:
             key: np.array([recording[key] for recording in manifest["recordings"]])
             for key in ("subject", "session")
         }
+        # stores of before do not say when they were recorded
+        told = [(r.get("origin_unix_s"), r.get("zone", "")) for r in manifest["recordings"]]
+        self._names["zone"] = np.array([zone for _, zone in told], dtype=np.str_)
+        self._origin_s = np.array([np.nan if s is None else s for s, _ in told], dtype=np.float64)
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool | None = None) -> Store:
@@ -203,6 +207,16 @@ class Store:
         """(W,) names."""
         return self._names["session"][self.recording]
 
+    @cached_property
+    def start_unix_s(self) -> NDArray[np.float64]:
+        """(W,) window start on the calendar, seconds since 1970; NaN where nothing tells it."""
+        return self._origin_s[self.recording] + self.start_s
+
+    @cached_property
+    def zone(self) -> NDArray[np.str_]:
+        """(W,) time zone; empty where none is known, and dates count as if they were UTC."""
+        return self._names["zone"][self.recording]
+
     def stretch(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
         """Read a stretch of the table, of any store in the same memory.
 
@@ -211,7 +225,8 @@ class Store:
             end: the row behind the last.
 
         Returns:
-            `present` (n, M) bool, `subject`, `session` and `start_s` (n,).
+            `present` (n, M) bool; `subject`, `session`, `zone`, `start_s`, `start_unix_s` and
+            `label` (n,).
         """
         parts: list[dict[str, NDArray[Any]]] = []
         for number, segment in enumerate(self._segments):
@@ -223,6 +238,8 @@ class Store:
                 "present": segment.offsets[here] >= 0,
                 **{key: names[recording] for key, names in self._names.items()},
                 "start_s": rows["start_s"].astype(np.float64),
+                "start_unix_s": self._origin_s[recording] + rows["start_s"],
+                "label": rows["label"].astype(np.int64),
             })  # fmt: skip
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 

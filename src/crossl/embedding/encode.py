@@ -17,11 +17,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from crossl.data.batch import Batch, collate
+from crossl.data.contract import fit_store
 from crossl.data.recording import Float32
 from crossl.data.store import Store
 from crossl.files import file_sha256
 from crossl.nn.finite import check_finite
-from crossl.nn.model import check_contract
 from crossl.run import load_probe, load_run
 
 BATCH = 128
@@ -48,8 +48,10 @@ class RowEncoder:
     """
 
     def __init__(self, run_path: Path, store_path: Path, *, device: str = "cpu") -> None:
-        self.run, self.store = load_run(run_path), Store.open(store_path)
-        check_contract(self.run.model, self.store)
+        self.run, store = load_run(run_path), Store.open(store_path)
+        model = self.run.model
+        self.fitted = fit_store(store, model.modalities, window_s=model.window_s)
+        self.store = self.fitted.store
         self.device = device
         self.model = self.run.model.to(device)
         self.probe, self.classes = None, list[str]()
@@ -60,13 +62,17 @@ class RowEncoder:
         self.dim = self.encode(collate(self.store, np.arange(1))).shape[1] - len(self.classes)
 
     def encode(self, batch: Batch) -> Float32:
-        """Encode windows: (B, D + classes), embedding and probabilities side by side."""
+        """Encode windows: (B, D + classes), embedding and probabilities side by side.
+
+        A window in which nothing that the model knows was recorded is NaN.
+        """
         with torch.inference_mode():
             embedding = self.model(batch.to(self.device)).cpu().numpy()
         check_finite(str(self.store.path), embedding, batch.signals)
-        if self.probe is None:
-            return np.asarray(embedding, dtype=np.float32)
-        return np.concatenate([embedding, self.probe.scores(embedding)], axis=1, dtype=np.float32)
+        if self.probe is not None:
+            embedding = np.concatenate([embedding, self.probe.scores(embedding)], axis=1)
+        some = batch.present.any(dim=1).numpy()[:, None]
+        return np.where(some, embedding, np.nan).astype(np.float32)
 
     def blocks(
         self, numbers: Sequence[int], *, size: int, threads: int

@@ -21,6 +21,8 @@ from crossl.embedding.spread import spread_blocks
 from crossl.errors import DataError
 from crossl.files import naming, sync
 
+DATE = np.dtype("<M8[ms]")
+
 Progress: TypeAlias = Callable[[str, float], None]
 
 
@@ -33,6 +35,7 @@ def embed_store(
     address: str | None = None,
     block_rows: int = BLOCK_ROWS,
     progress: Progress = lambda _what, _share: None,
+    note: Callable[[str], None] = lambda _sentence: None,
 ) -> int:
     """Embed and, where the run has a probe, classify every window of a store.
 
@@ -48,6 +51,7 @@ def embed_store(
         address: of Ray, whose workers compute the blocks; None for threads of this process.
         block_rows: windows of a block.
         progress: told the share of windows that is done.
+        note: told what of the run's modalities the store lacks, and what of its own is left out.
 
     Returns:
         How many windows.
@@ -61,6 +65,8 @@ def embed_store(
         raise DataError(f"{out}: the embedding file must end in .npz")
     on_gpu = torch.cuda.is_available() and address is None
     encoder = RowEncoder(run_path, store_path, device="cuda" if on_gpu else "cpu")
+    for sentence in encoder.fitted.notes:
+        note(sentence)
     parts = Parts(out, describe(encoder, block_rows=block_rows))
     arrays = list(file_arrays(parts, encoder.store))
     with parts.opened():
@@ -112,26 +118,51 @@ def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
     n, float32 = parts.windows, np.dtype("<f4")
     yield Streamed("embedding", float32, (n, dim), lambda: (b[:, :dim] for b in _blocks(parts)))
     head = store.stretch(0, 1)
-    for name in ("present", "subject", "session", "start_s"):
+    for name in ("present", "subject", "session", "start_s", "start_unix_s", "zone"):
         shape = (n, *head[name].shape[1:])
         yield Streamed(name, head[name].dtype, shape, _column(parts, store, name))
+    yield Streamed("start_time", DATE, (n,), _column(parts, store, "start_unix_s", _dates))
+    names = np.array([m.name for m in store.modalities], dtype=np.str_)
+    yield Streamed("modalities", names.dtype, names.shape, lambda: [names])
+    if store.classes:
+        known = np.array([*store.classes, ""], dtype=np.str_)  # the last one is what -1 finds
+        yield Streamed("label", known.dtype, (n,),
+                       _column(parts, store, "label", lambda label: known[label]))  # fmt: skip
     if len(classes):
         shape = (n, len(classes))
         yield Streamed("probability", float32, shape, lambda: (b[:, dim:] for b in _blocks(parts)))
         yield Streamed("classes", classes.dtype, classes.shape, lambda: [classes])
         yield Streamed("predicted", classes.dtype, (n,), lambda: (
-            classes[b[:, dim:].argmax(axis=1)] for b in _blocks(parts)))  # fmt: skip
+            _best(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
+
+
+def _best(probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Name the most probable class; nothing where there is no probability."""
+    best = classes[probability.argmax(axis=1)]
+    return np.where(np.isnan(probability).any(axis=1), "", best)
+
+
+def _dates(unix_s: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    """Write seconds since 1970 as dates in UTC; not a time where they are not known."""
+    known = np.isfinite(unix_s)
+    milliseconds = np.round(np.where(known, unix_s, 0) * 1000).astype(np.int64).astype(DATE)
+    return np.where(known, milliseconds, np.datetime64("NaT"))
 
 
 def _blocks(parts: Parts) -> Iterator[NDArray[Any]]:
     return (parts.read(number) for number in range(parts.count))
 
 
-def _column(parts: Parts, store: Store, name: str) -> Callable[[], Iterator[NDArray[Any]]]:
+def _column(
+    parts: Parts,
+    store: Store,
+    name: str,
+    made: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
+) -> Callable[[], Iterator[NDArray[Any]]]:
     def pieces() -> Iterator[NDArray[Any]]:
         for number in range(parts.count):
             begin = number * parts.size
-            yield store.stretch(begin, begin + parts.rows(number))[name]
+            yield made(store.stretch(begin, begin + parts.rows(number))[name])
             store.let_go()
 
     return pieces

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossl.data.batch import Batch, in_batches
+from crossl.data.contract import check_modality, check_window
 from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
 from crossl.errors import ContractError
@@ -166,22 +167,7 @@ def check_contract(model: CrossModalModel, source: WindowSource) -> None:
                 f"model: needs modality '{wanted.name}', got {sorted(got)}; give it, as absent if "
                 "it was not recorded"
             )
-        found = got[wanted.name]
-        if found.channels != wanted.channels:
-            raise ContractError(
-                f"modality '{wanted.name}': has channels {found.channels}; the model was made "
-                f"for {wanted.channels}"
-            )
-        if found.unit != wanted.unit:
-            raise ContractError(
-                f"modality '{wanted.name}': is in '{found.unit}'; the model was made for "
-                f"'{wanted.unit}', convert it"
-            )
-        if found.rate_hz != wanted.rate_hz:
-            raise ContractError(
-                f"modality '{wanted.name}': has {found.rate_hz:g} Hz; the model was made for "
-                f"{wanted.rate_hz:g} Hz, resample it"
-            )
+        check_modality(got[wanted.name], wanted)
     unseen = sorted(set(got) - {m.name for m in model.modalities})
     if unseen:
         raise ContractError(
@@ -193,7 +179,4 @@ def check_contract(model: CrossModalModel, source: WindowSource) -> None:
             f"modalities: come as {[m.name for m in source.modalities]}; the model's order is "
             f"{[m.name for m in model.modalities]}"
         )
-    if abs(source.window_s - model.window_s) > 1e-9:
-        raise ContractError(
-            f"windows: last {source.window_s:g} s; the model was made for {model.window_s:g} s"
-        )
+    check_window(source.window_s, model.window_s)

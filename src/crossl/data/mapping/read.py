@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.formats import FileContent, Stream, format_of
+from crossl.data.mapping.calendar import local_start, one_origin, zone_of
 from crossl.data.mapping.columns import (
     Place,
     check_unit,
@@ -70,6 +71,7 @@ class _Gathered:
     of_all: list[LabelInterval] = field(default_factory=list)
     unclear: bool = False
     whole: list[tuple[str, list[Signal]]] = field(default_factory=list)
+    starts: list[float | None] = field(default_factory=list)
 
     def add(self, source: Source, rules: Rules) -> None:
         """Read one file."""
@@ -77,6 +79,8 @@ class _Gathered:
         found = _read_signals(source, content, rules, self.zones)
         self.signals.update(found)
         self.zones.notes += _told(source, content)
+        if found:
+            self.starts.append(local_start(source, content))
         if source.label is not None:
             self.whole.append((source.label, list(found.values())))
         more = source_labels(source, content, rules.modalities, rules.names, self.zones)
@@ -132,7 +136,9 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
     labels = gathered.all_labels(where)
     start_s = min(signal.start_s for signal in signals.values())
     _one_clock(where, plan, signals, labels, zones)
+    origin, zone = one_origin(gathered.starts), ""
     if start_s >= ABSOLUTE_S:
+        origin, zone = start_s, zone_of([s for s in plan.sources if s.entry.signals], zones)
         zones.notes.append(
             "times in the files count from 1970, here from the recording's first sample"
         )
@@ -148,6 +154,8 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         signals={m.name: signals[m.name] for m in rules.declared if m.name in signals},
         labels=_kept_labels(where, labels, rules, (begin_s, end_s), zones.notes),
         notes=tuple(zones.notes),
+        origin_unix_s=origin,
+        zone=zone,
     )
 
 
