@@ -1,4 +1,4 @@
-"""The tutorial is followed to the letter, in a folder of its own."""
+"""The tutorials are followed to the letter, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ import pytest
 
 pytest.importorskip("polars", reason="the extra `io` is not installed")
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-@pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def follow(page: Path, folder: Path) -> tuple[Path, str]:
     """Run every block in order; return the folder and what the commands printed."""
-    folder = tmp_path_factory.mktemp("tutorial")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     told = ""
-    for kind, text in re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
+    for kind, text in re.findall(r"```(python|sh)\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         command = [sys.executable, "-c", text] if kind == "python" else ["bash", "-e", "-c", text]
         done = subprocess.run(
             command, cwd=folder, env={**os.environ, "PATH": path}, text=True, capture_output=True,
@@ -30,6 +28,16 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         told += done.stdout
     return folder, told
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return follow(DOCS / "tutorial.md", tmp_path_factory.mktemp("tutorial"))
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return follow(DOCS / "messy.md", tmp_path_factory.mktemp("messy"))
 
 
 @pytest.mark.slow
@@ -65,3 +73,24 @@ def test_who_comes_later_is_appended_and_a_copy_is_found(followed: tuple[Path, s
     assert "13 subjects, float32" in told
     assert "windows of one subject are those of another over again" in told
     assert told.rstrip().endswith("exit code 1")
+
+
+@pytest.mark.slow
+def test_messy_files_go_to_a_report_by_a_mapping_alone(messy: tuple[Path, str]) -> None:
+    folder, told = messy
+    assert "6 recordings, 6 subjects, 6 modalities, 12 minutes\nno errors, 2 warnings" in told
+    assert "'eeg' counts as not recorded where a file lacks its optional channel: Cz" in told
+    assert re.search(r"phone_acc\s+phone\s+x y z\s+50 Hz\s+m/s\^2\s+9\d\.\d%", told)
+    assert "354 windows of 4 s every 2 s, 348 labelled, 6 subjects" in told
+    assert (folder / "runs/messy/report.html").stat().st_size > 50_000
+
+
+@pytest.mark.slow
+def test_a_bad_file_among_messy_ones_is_left_out_then_added(
+    messy: tuple[Path, str],
+) -> None:
+    last = messy[1][messy[1].index("report: ") :]
+    assert "5 subjects, float32" in last
+    assert "exit code 3" in last
+    assert re.search(r"1 recording was left out:\n  P5/1: messy/eeg/P5.edf: ", last)
+    assert last.rindex("6 subjects, float32") > last.index("exit code 3")
