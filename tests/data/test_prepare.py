@@ -299,14 +299,42 @@ def test_appending_other_windows_or_modalities_is_refused(files, tmp_path):
     dataset = open_files(files)
     prepare(dataset, tmp_path / "store")
     for options, what in (
-        ({"spec": WindowSpec(window_s=2.0, stride_s=1.0)}, "window"),
-        ({"only": ("acc",)}, "modalities"),
-        ({"dtype": "int16"}, "dtype"),
+        ({"spec": WindowSpec(window_s=2.0, stride_s=1.0)}, "windows: window_s is 2.0 .* has 1.0"),
+        ({"resample": {"acc": 25.0}}, "modality 'acc': rate_hz is 25.0 in .* the store has 50.0"),
+        ({"dtype": "int16"}, "samples: dtype is 'int16' in what .* the store has 'float32'"),
     ):
-        with pytest.raises(DataError, match=f"has other {what} than what is to be added"):
+        with pytest.raises(DataError, match=what):
             prepare(dataset, tmp_path / "store", append=True, **options)
     with pytest.raises(FormatError, match=r"none: is no store"):
         prepare(dataset, tmp_path / "none", append=True)
+
+
+def test_recordings_that_lack_modalities_and_classes_are_added(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    whole = prepare(dataset, tmp_path / "whole")
+    prepare(early, tmp_path / "store")
+    late = replace(late, card=replace(CARD, modalities=(ACC,), classes=("run",)),
+                   notes=("nobody has an ecg",))  # fmt: skip
+    store = prepare(late, tmp_path / "store", append=True)
+    assert store.modalities == whole.modalities
+    assert store.classes == ("rest", "run")
+    np.testing.assert_array_equal(store.present, whole.present)
+    np.testing.assert_array_equal(store.label, whole.label)
+    assert store.manifest["notes"] == ["nobody has an ecg"]
+    rows = np.arange(len(store))
+    np.testing.assert_array_equal(store.gather(rows)["acc"], whole.gather(rows)["acc"])
+
+
+def test_a_modality_or_class_that_a_store_lacks_is_named(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    prepare(early, tmp_path / "store", only=("acc",))
+    with pytest.raises(DataError, match=r"has no modality 'ecg', allowed are 'acc'; leave it out"):
+        prepare(late, tmp_path / "store", append=True)
+    late = replace(late, card=replace(CARD, classes=("rest", "swim")))
+    with pytest.raises(DataError, match=r"has no class 'swim', allowed are 'rest', 'run'"):
+        prepare(late, tmp_path / "store", append=True, only=("acc",))
 
 
 def test_an_append_refused_for_other_windows_leaves_work_that_was_begun(files, tmp_path):
@@ -318,7 +346,7 @@ def test_an_append_refused_for_other_windows_leaves_work_that_was_begun(files, t
     bad.write_bytes(b"bad")
     with pytest.raises(DataError, match="is damaged"):
         prepare(late, tmp_path / "store", append=True)
-    with pytest.raises(DataError, match="has other window"):
+    with pytest.raises(DataError, match=r"windows: .* in what is to be added"):
         prepare(late, tmp_path / "store", append=True, spec=WindowSpec(2.0, 1.0))
     bad.write_bytes(data)
     seen = []

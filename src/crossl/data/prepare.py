@@ -8,7 +8,6 @@ was after each part: work that was killed is cut back to its last line and goes 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import deque
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from crossl.data import leftout
+from crossl.data.append import as_in_store
 from crossl.data.journal import Journal, is_of
 from crossl.data.leftout import Bear, Described, LeftOut
 from crossl.data.manifest import (
@@ -185,6 +185,8 @@ def prepare_store(
     ):
         work.mkdir(exist_ok=True)
         before = _state_before(out, plan, work, append=append)
+        if before is not None:
+            plan = as_in_store(out, before, plan)
         name = SEGMENT.format(len(before["segments"]) if before else 0)
         parts = leftout.parts_to_read(dataset.parts, before)
         how = (workers, leftout.strictly if strict else leftout.or_left_out, progress)
@@ -271,19 +273,9 @@ def _state_before(out: Path, plan: Plan, work: Path, *, append: bool) -> dict[st
 def _appendable(out: Path, plan: Plan) -> dict[str, Any]:
     manifest = read_manifest(out)
     check_files(out, manifest["files"], verify=False)
-    settings = json.loads(json.dumps(plan.settings()))
-    for key in ("modalities", "classes", "window", "dtype"):
-        if manifest[key] != settings[key]:
-            raise DataError(
-                f"{out}: has other {key} than what is to be added, got {_short(settings[key])}; "
-                f"needed are {_short(manifest[key])}"
-            )
-    return manifest
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 160 else text[:157] + "..."
+    as_in_store(out, manifest, plan)
+    notes = [*manifest.get("notes", ()), *plan.about.get("notes", ())]
+    return manifest | ({"notes": list(dict.fromkeys(notes))} if notes else {})
 
 
 def _append_segment(
