@@ -46,7 +46,7 @@ KINDS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 ATTACKS = {
     "an address as an object": (TOKEN + OBJECTS_OF_TEXT, "type 'O8'"),
-    "an array made by ndarray": (TOKEN + b"(K\x01\x85tR", None),
+    "an array made by ndarray": (TOKEN + b"(K\x01\x85tR", "makes an array in an unknown way"),
     "a new ndarray": (TOKEN + b"(K\x01\x85t\x81", None),
     "a new dtype": (b"cnumpy\ndtype\n(U\x01Ot\x81", None),
     "objects in the state of an array": (array(dtype(b"O8")), "type 'O8'"),

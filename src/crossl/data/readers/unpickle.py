@@ -64,6 +64,9 @@ class _Type:
     def __init__(self, dtype: np.dtype[Any] | None = None) -> None:
         self.dtype = dtype
 
+    def __call__(self, *_: object) -> Any:
+        raise _refuse("makes an array in an unknown way")
+
     def __setstate__(self, state: Any) -> None:
         """Take the byte order, and nothing that would change size or fields."""
         if (
