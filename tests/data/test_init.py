@@ -108,7 +108,11 @@ def test_real_files_of_every_kind_are_described(real_data, tmp_path):
     bio = load_mapping(init_mapping(tmp_path / "neurokit"))
     assert len(bio.plans) == 3
     assert {n: m.unit for n, m in bio.mapping.modalities.items()} == {
-        "ecg": "mV", "eda": "uS", "ppg": "1", "rsp": "1", "photosensor": "1"}  # fmt: skip
+        "ecg": "mV",
+        "eda": "uS",
+        "ppg": "1",
+        "rsp": "1",
+    }
     assert {m.rate_hz for m in bio.mapping.modalities.values()} == {100}
 
 

@@ -11,6 +11,10 @@ from crossl.cli import show
 
 if TYPE_CHECKING:
     from crossl.data.doctor import Diagnosis
+    from crossl.data.mapping import Mapped
+
+MAX_TOLD = 5
+"""Files and recordings that are named one by one."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,12 +93,15 @@ def init(
     """
     from crossl.data.init import init_mapping
     from crossl.data.mapping import load_mapping
+    from crossl.data.mapping.endings import unread
     from crossl.errors import DataError, counted
 
     with show.progress("init") as tell:
         tell("files: looking", 0.0)
         path = init_mapping(folder, force=force)
     typer.echo(f"{path}: written; every guess in it says so, correct them")
+    for name in unread(folder)[:MAX_TOLD]:
+        typer.echo(f"not read: {name}")
     try:
         mapped = load_mapping(path)
     except DataError as error:
@@ -104,15 +111,34 @@ def init(
     classes = ", ".join(mapped.classes) or "none"
     typer.echo(f"{counted(len(mapped.plans), 'recording')} of "
                f"{counted(len(subjects), 'subject')}; classes: {classes}\n")  # fmt: skip
+    _show_modalities(mapped)
+    if not _show_problems(mapped):
+        typer.echo(f"still to do: correct {path.name}, then: crossl data doctor {folder}")
+        return
+    root = f"'{folder}'" if " " in str(folder) else folder
+    typer.echo(f"\ncrossl data doctor {root}")
+    typer.echo(f"crossl prepare folder --root {root} --out stores/{mapped.mapping.name}")
+
+
+def _show_modalities(mapped: Mapped) -> None:
     rows = [["modality", "channels", "unit in files", "rate", "files"]]
     for name, entry in mapped.mapping.modalities.items():
         held = sum(any(name in s.entry.signals for s in plan.sources) for plan in mapped.plans)
         rows.append([name, str(len(entry.channels)), entry.unit, f"{entry.rate_hz:g} Hz",
                      str(held)])  # fmt: skip
     show.table(rows)
-    root = f"'{folder}'" if " " in str(folder) else folder
-    typer.echo(f"\ncrossl data doctor {root}")
-    typer.echo(f"crossl prepare folder --root {root} --out stores/{mapped.mapping.name}")
+
+
+def _show_problems(mapped: Mapped) -> bool:
+    """Say which recordings cannot be read yet, and tell whether any can."""
+    from crossl.data.init.trial import problems
+
+    found = problems(mapped)
+    for name, why in list(found.items())[:MAX_TOLD]:
+        typer.echo(f"\ncannot be read yet: {name}: {why}")
+    if len(found) > MAX_TOLD:
+        typer.echo(f"and {len(found) - MAX_TOLD} more")
+    return len(found) < len(mapped.plans)
 
 
 @app.command()

@@ -38,6 +38,7 @@ UNITS = {
     "mg": Unit("m/s^2", _G / 1e3),
     "ug": Unit("m/s^2", _G / 1e6),
     "g/64": Unit("m/s^2", _G / 64),
+    "g/2048": Unit("m/s^2", _G / 2048),
     "rad/s": Unit("rad/s"),
     "deg/s": Unit("rad/s", _DEGREE),
     "mdeg/s": Unit("rad/s", _DEGREE / 1e3),
@@ -92,6 +93,7 @@ ALIASES = {
     "": "1", "nu": "1", "n/a": "1", "a.u.": "1", "au": "1", "arbitrary": "1", "none": "1",
     "ohm": "Ohm", "kohm": "kOhm", "lux": "lx", "second": "s", "seconds": "s", "sec": "s",
     "millisecond": "ms", "milliseconds": "ms", "microsecond": "us", "microseconds": "us",
+    "m/(s^2)": "m/s^2", "m/(s2)": "m/s^2",
     "uv": "uV", "âµv": "uV", "âµs": "uS", "âµt": "uT", "mv": "mV",
     "nanoseconds": "ns", "pa": "Pa", "hpa": "hPa", "mmhg": "mmHg",
 }  # fmt: skip

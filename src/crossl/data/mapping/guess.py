@@ -86,11 +86,15 @@ def axes_letter(name: str) -> list[str]:
     return [SHORT[match[1]]] if match else []
 
 
-def group_columns(columns: Sequence[str]) -> dict[str, dict[str, str]]:
+def group_columns(columns: Sequence[str], *, named: bool = True) -> dict[str, dict[str, str]]:
     """Group columns that share a sensor.
 
     Axes (`acc_x`, `x_acc`, `accX`, `ax`), numbers (`ppg1`, `ppg2`), electrodes of the 10-20 system
     and labels that begin with what they measure (`EEG Fp1`) go together; the rest stand alone.
+
+    Args:
+        columns: their names.
+        named: the file names them; `c3` and `c4` are then electrodes, else columns without a name.
 
     Returns:
         The column of each channel, by group.
@@ -101,7 +105,7 @@ def group_columns(columns: Sequence[str]) -> dict[str, dict[str, str]]:
         >>> list(group_columns(["acc_x [g]", "acc_y [g]", "c0", "c1"]))
         ['acc', 'c']
     """
-    eeg = is_eeg(columns)
+    eeg = named and is_eeg(columns)
     options = {column: _options(column, eeg=eeg) for column in columns}
     sizes = Counter(group for found in options.values() for group, _ in found)
     groups: dict[str, dict[str, str]] = {}
@@ -163,6 +167,7 @@ def _options(column: str, *, eeg: bool) -> list[tuple[str, str]]:
         r"(?P<group>[agm])(?P<axis>[xyz])",
         r"(?P<group>\w*[a-z]{2})(?P<axis>[xyz])",
         r"(?P<group>.*[a-z])_?(?P<axis>\d{1,3})",
+        r"(?P<group>.+)_(?P<axis>[xyz])_(?:cal|raw|uncal|wr|filtered|filt)",
     ):
         match = re.fullmatch(pattern, name)
         if match:

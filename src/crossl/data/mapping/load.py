@@ -27,6 +27,7 @@ class Mapped:
         plans: the recordings, by subject and session.
         classes: labels, in order.
         notes: what the mapping names and does not find.
+        root: folder that its paths start from.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Mapped:
     plans: tuple[RecordingPlan, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    root: Path = Path()
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -87,7 +89,7 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
         mapping = read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
     plans, notes = plan_recordings(mapping, root, where=str(path))
     classes = mapping.classes or _classes(mapping, plans)
-    return Mapped(path, mapping, plans, classes, notes)
+    return Mapped(path, mapping, plans, classes, notes, root)
 
 
 def _classes(mapping: Mapping, plans: tuple[RecordingPlan, ...]) -> tuple[str, ...]:

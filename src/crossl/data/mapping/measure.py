@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 
 from crossl.data.formats import Stream
 from crossl.data.mapping.entries import SECONDS, ClockUnit
-from crossl.data.mapping.guess import clean
+from crossl.data.mapping.guess import clean, split_unit
+from crossl.data.mapping.quantity import read_unit
 from crossl.data.mapping.times import guess_dates
 from crossl.data.timing import LEAST_BATCHES, estimate_rate, put_in_order
-from crossl.data.units import parse_unit
 from crossl.errors import DataError
 
 CLOCK = re.compile(
-    r"t|ts|time.*|.*timestamp.*|datetime|date|unix.*|epoch.*|sec|seconds|millis.*|elapsed.*|.*_time"
+    r"t|ts|time.*|.*timestamp.*|datetime|date|unix.*|epoch.*|sec|seconds|millis.*|elapsed.*|.*_time|"
+    r"zeit.*|.*zeitstempel|uhrzeit|datum.*|iso_?date|sample_?time_?fine|hora|fecha|heure"
 )
+
+
+INDEX = re.compile(r"c\d+|unnamed.*|(index_)?level_\d+|index")
+"""Columns without a name, and those that a table's index becomes."""
+
+
+FASTEST_S = 1e-5
+"""Steps of a clock that no sensor of a body is as fast as."""
 
 
 @dataclass(frozen=True)
@@ -40,37 +49,65 @@ class Clock:
     date_format: str | None = None
 
 
-def find_clock(stream: Stream, texts: Sequence[str]) -> Clock | None:
-    """Find the column of times: by its name, if it increases; else one that never goes back.
+def find_clock(stream: Stream, texts: Sequence[str], *, name: str = "") -> Clock | None:
+    """Find the column of times: by its name, if it increases; or without a name, if it is dates.
+
+    Of several, the one whose times increase most often: phones write the time at which a packet
+    came, sensors their own.
 
     Args:
         stream: of the file.
         texts: columns that hold text.
+        name: of the only column, if not its own.
     """
-    batches: Clock | None = None
+    found = []
     for column in stream.columns:
-        name = clean(column)
-        if not CLOCK.fullmatch(name):
-            continue
-        date_format = None
-        if column in texts and stream.load_text is not None:
-            try:
-                times, date_format = guess_dates(column, stream.load_text(column))
-            except DataError:
-                continue
-            unit: ClockUnit = "datetime"
-        else:
-            raw = stream.load([column])[:, 0]
-            unit = _clock_unit(name, raw)
-            times = raw * SECONDS[unit]
-        if len(times) < 2 or not np.isfinite(times).all():
-            continue
-        steps = np.diff(times)
-        if float((steps > 0).mean()) >= 0.8:
-            return Clock(column, unit, times, date_format)
-        if batches is None and (steps >= 0).all() and (steps > 0).sum() >= LEAST_BATCHES:
-            batches = Clock(column, unit, times, date_format)
-    return batches
+        called = clean(split_unit(name or column)[0])
+        clock = _clock(stream, column, called, column in texts)
+        if clock is not None and _goes_on(clock.times_s):
+            found.append((float((np.diff(clock.times_s) > 0).mean()), clock))
+    return max(found, key=lambda pair: round(pair[0], 2))[1] if found else None
+
+
+def _clock(stream: Stream, column: str, called: str, is_text: bool) -> Clock | None:  # noqa: FBT001
+    """Read a column as times; None where it is none."""
+    named = bool(CLOCK.fullmatch(called))
+    index = bool(INDEX.fullmatch(called))
+    if not (named or index):
+        return None
+    if is_text and stream.load_text is not None:
+        try:
+            times, date_format = guess_dates(column, stream.load_text(column))
+        except DataError:
+            return None
+        return Clock(column, "datetime", times, date_format)
+    raw = stream.load([column])[:, 0]
+    if index and not _is_time(raw):
+        return None
+    unit = _clock_unit(clean(column) if named else "", raw)
+    step_s = float(np.median(np.diff(raw))) * SECONDS[unit] if len(raw) > 1 else 1.0
+    if 0 < step_s < FASTEST_S:
+        return None  # days of MATLAB, or a count of something else
+    return Clock(column, unit, raw * SECONDS[unit])
+
+
+def _is_time(raw: NDArray[np.float64]) -> bool:
+    """Tell whether numbers without a name are times: since 1970, or in steps that are not whole."""
+    steps = np.diff(raw)
+    if len(steps) < 2 or not np.isfinite(steps).all() or not (steps >= 0).all():
+        return False
+    step = float(np.median(steps))
+    even = bool(step > 0 and (np.abs(steps - step) <= 0.01 * step).mean() >= 0.95)
+    return bool(1e8 <= raw[0] < 1e19) or (even and step != round(step))
+
+
+def _goes_on(times_s: NDArray[np.float64]) -> bool:
+    """Tell whether times increase, but for a few, or never go back, as of batches."""
+    if len(times_s) < 2 or not np.isfinite(times_s).all():
+        return False
+    steps = np.diff(times_s)
+    batches = bool((steps >= 0).all() and (steps > 0).sum() >= LEAST_BATCHES)
+    return batches or float((steps > 0).mean()) >= 0.8
 
 
 def _clock_unit(name: str, raw: NDArray[np.float64]) -> ClockUnit:
@@ -87,12 +124,12 @@ def _clock_unit(name: str, raw: NDArray[np.float64]) -> ClockUnit:
     finite = raw[np.isfinite(raw)]
     if not len(finite):
         return "s"
-    sizes: tuple[tuple[float, ClockUnit], ...] = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))
+    sizes: tuple[tuple[float, ClockUnit], ...] = ((1e9, "ns"), (1e6, "us"), (1e3, "ms"))
     for size, unit in sizes:
-        if finite[0] >= size:
+        if 5e8 <= finite[0] / size < 5e9:  # since 1970: 1985 to 2128
             return unit
     step = float(np.median(np.diff(finite))) if len(finite) > 1 else 1.0
-    if finite[0] >= 1e8 or step <= 1:
+    if 5e8 <= finite[0] < 5e9 or step <= 1:
         return "s"
     return "ms" if step < 2e3 else "us" if step < 2e6 else "ns"
 
@@ -140,22 +177,6 @@ def rate_in_name(path: Path) -> float | None:
     return float(match[1]) if match else None
 
 
-def told_unit(stream: Stream, columns: Sequence[str]) -> tuple[str, str] | None:
-    """Return the unit that the file tells of columns, and by what; None where crossl knows none.
-
-    Args:
-        stream: of the file.
-        columns: of one signal.
-    """
-    units = dict(zip(stream.columns, stream.units, strict=False))
-    told = {units.get(column, "") for column in columns}
-    unit = told.pop() if len(told) == 1 else ""
-    try:
-        return (unit, "by the file") if unit and parse_unit(unit) else None
-    except DataError:
-        return None
-
-
 def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) -> tuple[str, str]:
     """Guess the unit of a signal, and say by what.
 
@@ -169,13 +190,13 @@ def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) 
         'g'
     """
     for column in columns:
-        match = re.search(r"[(\[]([^()\[\]]+)[)\]]\s*$", column)
-        if match:
-            try:
-                parse_unit(match[1])
-            except DataError:
-                continue
-            return match[1], "by the column's name"
+        told = split_unit(column)[1]
+        try:
+            known = bool(told) and bool(read_unit(told, column, group))
+        except DataError:
+            continue
+        if known:
+            return told, "by the column's name"
     kept = values[np.isfinite(values).all(axis=1)]
     if not len(kept):
         return "1", "no values to go by"
@@ -192,14 +213,25 @@ def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) 
 
 
 _RANGES: tuple[tuple[str, str, tuple[tuple[float, float, str], ...]], ...] = (
-    ("acc", "norm", ((0.5, 2, "g"), (6, 14, "m/s^2"), (45, 90, "g/64"), (600, 1500, "mg"))),
+    (
+        "acc|beschl",
+        "norm",
+        (
+            (0.5, 2, "g"),
+            (6, 14, "m/s^2"),
+            (45, 90, "g/64"),
+            (600, 1500, "mg"),
+            (1800, 2300, "g/2048"),
+        ),
+    ),
+    ("xyz", "norm", ((0.9, 1.1, "g"), (9.3, 10.3, "m/s^2"), (900, 1100, "mg"))),
     ("gyr", "norm", ((0, 6, "rad/s"), (6, 2000, "deg/s"))),
     ("mag", "norm", ((0.15, 1.5, "G"), (15, 150, "uT"), (150, 1500, "mG"))),
     ("ecg|ekg", "spread", ((1e-6, 5e-3, "V"), (5e-3, 5, "mV"), (5, 5e3, "uV"))),
-    ("eeg|eog", "spread", ((1e-7, 1e-3, "V"), (1e-3, 0.2, "mV"), (0.2, 1e3, "uV"))),
+    ("eeg|eog|exg", "spread", ((1e-7, 1e-3, "V"), (1e-3, 0.2, "mV"), (0.2, 1e3, "uV"))),
     ("emg", "spread", ((1e-7, 1e-4, "V"), (1e-4, 0.5, "mV"), (0.5, 5e3, "uV"))),
     ("eda|gsr|skin_cond", "norm", ((1e-8, 1e-4, "S"), (0.01, 100, "uS"))),
     ("temp", "norm", ((10, 50, "degC"), (50, 115, "degF"), (270, 330, "K"))),
-    ("hr|heart|pulse_rate", "norm", ((0.4, 4, "Hz"), (25, 250, "bpm"))),
+    ("hr|heart|pulse_rate|herz", "norm", ((0.4, 4, "Hz"), (25, 250, "bpm"))),
 )
 """What a signal is, by its name; how large it is in which unit, on a living body."""

@@ -11,13 +11,14 @@ from crossl.data.mapping.guess import clean
 DEVICES = re.compile(
     r"(smart)?(watch|phone|band|glass)e?s?|wrist|chest|hip|waist|ankle|thigh|arm|forearm|head|ear|"
     r"pocket|foot|leg|belt|left|right|acc|accel.*|gyr|gyro.*|mag|magn.*|imu|ecg|eeg|emg|eda|gsr|ppg|bvp|temp.*|hr|"
-    r"resp.*|polar|empatica|e4|shimmer|labels?|events?|intervals?|annotations?"
+    r"resp.*|polar|empatica|e4|shimmer|labels?|events?|intervals?|annotations?|"
+    r"uhr|handy|brust|handgelenk"
 )
 LABELS = re.compile(
     r"walk.*|sit.*|stand.*|run.*|jog.*|rest.*|stress.*|baseline|task|relax.*|lying.*|stairs?.*|"
     r"up(stairs)?|down(stairs)?|cycl.*|sleep.*|wake|amusement|meditation"
 )
-DULL = re.compile(r"data|raw|csv|recording|record|export|signals?|sensors?|file|bio|\d+hz|\d*")
+DULL = re.compile(r"data|psg|raw|csv|recording|record|export|signals?|sensors?|file|bio|\d+hz|\d*")
 
 
 @dataclass(frozen=True)

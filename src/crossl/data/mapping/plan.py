@@ -25,6 +25,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+OWN_FILES = ("recordings.yaml", "recordings.yml", "recordings.csv")
+"""Mappings beside the recordings; no pattern finds them."""
+
+
 def find_sources(root: Path) -> list[str]:
     """List files below a folder, and folders that are Empatica sessions; none that are hidden."""
     found = []
@@ -118,7 +122,7 @@ def _matches(
         )
     _check_below(f"{where}: pattern", entry.pattern or "", root)
     found: dict[Key, str] = {}
-    groups = _in_parts(pattern, entry, names, where)
+    groups = _in_parts(pattern, entry, root, names, where)
     for told, paths in groups:
         try:
             held = list(_sources(entry, told, [root / path for path in paths]))
@@ -147,7 +151,7 @@ Told: TypeAlias = tuple[str | None, str | None, str | None]
 
 
 def _in_parts(
-    pattern: Pattern, entry: FileEntry, names: Iterable[str], where: str
+    pattern: Pattern, entry: FileEntry, root: Path, names: Iterable[str], where: str
 ) -> list[tuple[Told, list[str]]]:
     """Group the paths that a pattern finds: parts of one recording, in natural order.
 
@@ -156,8 +160,8 @@ def _in_parts(
     columns = entry.subject_column is not None or entry.session_column is not None
     groups: dict[tuple[Told, str], dict[str, str]] = {}
     for name in names:
-        fields = pattern.match(name)
-        if fields is None:
+        fields = pattern.match(name) if name not in OWN_FILES else None
+        if fields is None or not _may_be(entry, root / name):
             continue
         told = (fields.get("subject"), fields.get("session"), fields.get("label"))
         part = fields.get("part")
@@ -170,6 +174,11 @@ def _in_parts(
         (told, [parts[one] for one in sorted(parts, key=natural)])
         for (told, _), parts in groups.items()
     ]
+
+
+def _may_be(entry: FileEntry, path: Path) -> bool:
+    """Tell whether a path may be of a kind: of Empatica, a session or a zip, no file beside it."""
+    return entry.format != "e4" or format_of(path) == "e4"
 
 
 def _sources(entry: FileEntry, told: Told, paths: Sequence[Path]) -> Iterator[tuple[Key, Source]]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from crossl.data.mapping import Mapped, RecordingPlan, find_mapping, load_mapping, read_recording
+from crossl.data.mapping.endings import unread
 from crossl.data.mapping.read import Rules
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset, Part
@@ -85,7 +86,8 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
     )  # fmt: skip
     # the mapping is a file of every part: where it changed, nothing is gone on with
     parts = tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans)
-    return Dataset(card, parts, mapped.notes)
+    notes = (*mapped.notes, *(f"not read: {why}" for why in unread(mapped.root)))
+    return Dataset(card, parts, notes)
 
 
 def plan_part(plan: RecordingPlan, rules: Rules, *more: Path) -> Part:
