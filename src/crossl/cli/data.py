@@ -152,7 +152,11 @@ def inspect(
 
     Example: crossl inspect stores/sp_sw_har --verify
     """
+    from crossl.data.manifest import read_manifest
+
     _describe(store, verify=verify)
+    for one in read_manifest(store).get("left_out", ()):
+        typer.echo(f"not in it: {one['part']}, {one['why']}")
 
 
 def _describe(path: Path, *, verify: bool = False) -> None:
