@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from crossl.config import RunConfig
+from crossl.contenders import contender_hashes
+from crossl.contenders.contender import latent_table
 from crossl.data.store import Store
 from crossl.errors import FormatError
 from crossl.evaluate.paired import all_records
 from crossl.evaluate.results import Key, ResultBook, write_records
 from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
-from crossl.experiment import FoldTask, folds_of, latent_table
+from crossl.experiment import FoldTask, folds_of
 from crossl.files import write_whole, writing
 from crossl.run import load_run, package_versions, read_begun
 
@@ -36,7 +38,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     book = ResultBook(store.manifest["dataset"], store.classes,
                       tuple(m.name for m in store.modalities))  # fmt: skip
     for task in tasks:
-        for name in config.evaluation.methods:
+        for name in task.names:
             path = task.scores(name)
             if not path.is_file():
                 raise FormatError(f"{path}: is missing; run fold {task.fold} first")
@@ -72,6 +74,7 @@ def _experiment_facts(
     e = config.evaluation
     return {
         "recipe": config.recipe,
+        "contenders": contender_hashes(config),
         "label_fractions": list(e.label_fractions),
         "label_seeds": list(e.label_seeds),
         "folds_run": [t.fold for t in tasks],

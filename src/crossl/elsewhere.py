@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.contenders.contender import latent_table
 from crossl.data.contract import Fitted
 from crossl.data.splits import Fold
 from crossl.data.store import Store
@@ -28,7 +29,7 @@ from crossl.evaluate.results import (
     summary_records,
     write_records,
 )
-from crossl.experiment import MAX_EVERY_SUBSET, folds_of, latent_table
+from crossl.experiment import MAX_EVERY_SUBSET, folds_of
 from crossl.files import working_in, write_whole
 from crossl.learn.latents import LatentTable, Subset, subsets
 from crossl.learn.probe import Probe

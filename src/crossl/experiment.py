@@ -6,16 +6,15 @@ finished is not computed again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
+from crossl.contenders import Contender, Context, Draw, Outcome
+from crossl.contenders.networks import FineTuned, Probed, SubsetProbed, Untrained
 from crossl.data.splits import (
     Fold,
     draw_labels,
@@ -24,24 +23,16 @@ from crossl.data.splits import (
     subject_folds,
 )
 from crossl.data.store import Store
-from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.results import Key, ResultBook
-from crossl.learn.finetune import fine_tune
-from crossl.learn.latents import Head, LatentTable, Subset, subsets
+from crossl.learn.latents import Subset, comparable, subsets
 from crossl.learn.pretrain import pretrain
-from crossl.learn.probe import Classifier, Probe, fit_probe, fit_probes
 from crossl.learn.processes import Processes
 from crossl.learn.training import last_checkpoint
-from crossl.nn.model import CrossModalModel, encode_rows
-from crossl.run import load_run, save_probe, save_run
+from crossl.nn.model import CrossModalModel
+from crossl.run import load_run, run_facts, save_run, settings_sha256
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of the fold is done."""
-
-Draw = tuple[float, int, NDArray[np.int64]]
-"""Label fraction, seed, and the training rows whose labels may be used."""
-
-Tables = dict[str, LatentTable]
 
 MAX_EVERY_SUBSET = 6
 """Up to this many modalities every subset is scored; of more, the full set, single modalities,
@@ -65,9 +56,24 @@ class FoldTask:
     fold: int
     processes: Processes = field(default_factory=Processes)
 
-    def scores(self, method: str) -> Path:
-        """Name the file of a method's scores."""
-        return self.folder / f"scores-{method}.npz"
+    def scores(self, name: str) -> Path:
+        """Name the file of a contender's scores: of others' settings it is another file."""
+        return self.folder / f"scores-{self._known_as(name)}.npz"
+
+    def home(self, name: str) -> Path:
+        """Name the folder where a contender keeps what it made; the main method has the fold's."""
+        if name not in self.config.contenders:
+            return self.folder
+        return self.folder / "contenders" / self._known_as(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The contenders: the evaluation's methods, then what the run file adds."""
+        return (*self.config.evaluation.methods, *self.config.contenders)
+
+    def _known_as(self, name: str) -> str:
+        settings = self.config.contenders.get(name)
+        return name if settings is None else f"{name}-{settings_sha256(settings)[:8]}"
 
     @property
     def begun(self) -> bool:
@@ -76,8 +82,8 @@ class FoldTask:
 
     @property
     def done(self) -> bool:
-        """Whether every method has its scores."""
-        return all(self.scores(name).is_file() for name in self.config.evaluation.methods)
+        """Whether every contender has its scores."""
+        return all(self.scores(name).is_file() for name in self.names)
 
 
 class FoldRunner:
@@ -97,24 +103,53 @@ class FoldRunner:
         self.out = task.folder
         self.names = tuple(m.name for m in self.store.modalities)
         self.subsets = scored_subsets(self.store)
-        self._pretrained: Tables | None = None
         self._scored = 0
+        self._main: Context | None = None
 
     def run(self) -> None:
-        """Pretrain, then score every method that has no scores yet."""
+        """Pretrain, then score every contender that has no scores yet."""
         model = self.pretrained()
-        for name in self.config.evaluation.methods:
+        for name in self.task.names:
             path = self.task.scores(name)
             if not path.is_file():
-                book = ResultBook(self.store.manifest["dataset"], self.store.classes, self.names)
-                getattr(self, f"_score_{name}")(model, book)
-                book.save(path)
+                self._score(name, model).save(path)
             self._scored += 1
         self.progress("done", 1.0)
 
+    def _score(self, name: str, model: CrossModalModel) -> ResultBook:
+        book = ResultBook(self.store.manifest["dataset"], self.store.classes, self.names)
+        contender, key = self._contender(name)
+        for outcome in contender.outcomes(self._context(name, model)):
+            self._add(book, key, outcome)
+        return book
+
+    def _contender(self, name: str) -> tuple[Contender, str]:
+        """Return a contender, and the name that its scores go by."""
+        config, recipe = self.config, self.config.recipe
+        if name in config.contenders:
+            return config.contenders[name].build(name), name
+        fractions = config.evaluation.finetuned_fractions
+        known: dict[str, tuple[Contender, str]] = {
+            "crossl": (Probed(config.evaluation.heads), recipe),
+            "untrained": (Untrained(), name),
+            "supervised": (FineTuned(pretrained=False, name=name), name),
+            "finetuned": (FineTuned(pretrained=True, name=name, fractions=fractions), name),
+            "subset_probes": (SubsetProbed(), f"{recipe}, probe per subset"),
+        }
+        return known[name]
+
+    def _context(self, name: str, model: CrossModalModel) -> Context:
+        """Make what a contender sees; latents of the main model are computed once for all."""
+        if self._main is None:
+            draws = list(self.label_draws())
+            self._main = Context(
+                self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell, model
+            )
+        return replace(self._main, folder=self.task.home(name))
+
     def _tell(self, what: str, number: int, total: int) -> None:
         """Tell which of several classifiers is trained; pretraining was the first half."""
-        share = (self._scored + number / total) / len(self.config.evaluation.methods)
+        share = (self._scored + number / total) / len(self.task.names)
         self.progress(f"{what}, {number + 1} of {total}", 0.5 + 0.5 * share)
 
     def pretrained(self) -> CrossModalModel:
@@ -140,90 +175,6 @@ class FoldRunner:
             save_run(self.out, trained, self.config, about=run_facts(self.store, self.fold))
         return trained
 
-    def untrained(self) -> CrossModalModel:
-        """Return the same network with random weights and fitted standardisation."""
-        model = build_model(self.config, self.store.modalities, window_s=self.store.window_s,
-                            seed=self.config.seed + 1000)  # fmt: skip
-        model.standardiser.fit(self.store, self.fold.train)
-        return model.eval()
-
-    def _score_crossl(self, model: CrossModalModel, book: ResultBook) -> None:
-        tables, heads = self._tables(model), self.config.evaluation.heads
-        self._score_probes(tables, book, self.config.recipe, heads)
-
-    def _score_untrained(self, _: CrossModalModel, book: ResultBook) -> None:
-        self._score_probes(self._encoded(self.untrained()), book, "untrained", ("encoders",))
-
-    def _score_probes(
-        self, tables: Tables, book: ResultBook, method: str, heads: Sequence[Head]
-    ) -> None:
-        draws = list(self.label_draws())
-        for head in heads:
-            shown = self._training_tables(tables, draws, f"probing {method}")
-            probes = fit_probes(shown, tables["validation"], head=head)
-            self._add(book, method, draws, probes, tables["test"])
-            if method == self.config.recipe and head == heads[0]:
-                self._keep_main(draws, probes)
-
-    def _keep_main(self, draws: Sequence[Draw], probes: Sequence[Probe]) -> None:
-        """Save the probe that the run folder offers to its users."""
-        for (fraction, seed, rows), probe in zip(draws, probes, strict=True):
-            if (fraction, seed) == (self.config.evaluation.main_fraction, 0):
-                about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
-                save_probe(self.out, probe, classes=self.store.classes, about=about)
-
-    def _score_subset_probes(self, model: CrossModalModel, book: ResultBook) -> None:
-        """Score the reference: a probe for each subset, trained on it and tested on it."""
-        tables, name = self._tables(model), f"{self.config.recipe}, probe per subset"
-        wanted = {self.config.evaluation.main_fraction, 1.0}
-        draws = [draw for draw in self.label_draws() if draw[0] in wanted]
-        for subset in self.subsets:
-            shown = self._training_tables(tables, draws, "probing each subset")
-            probes = fit_probes(shown, tables["validation"], subset=subset, missing=False)
-            self._add(book, name, draws, probes, tables["test"], [subset])
-
-    def _training_tables(
-        self, tables: Tables, draws: Sequence[Draw], what: str
-    ) -> Iterator[tuple[LatentTable, int]]:
-        """Yield the labelled windows of each draw and its seed, telling of each."""
-        for number, (_, seed, rows) in enumerate(draws):
-            self._tell(what, number, len(draws))
-            yield tables["train"].take(np.searchsorted(self.fold.train, rows)), seed
-
-    def _score_supervised(self, _: CrossModalModel, book: ResultBook) -> None:
-        self._score_fine_tuned(self.untrained(), book, "supervised")
-
-    def _score_finetuned(self, model: CrossModalModel, book: ResultBook) -> None:
-        self._score_fine_tuned(model, book, "finetuned", self._tables(model))
-
-    def _score_fine_tuned(
-        self,
-        start: CrossModalModel,
-        book: ResultBook,
-        method: str,
-        tables: Tables | None = None,
-    ) -> None:
-        only = self.config.evaluation.finetuned_fractions if method == "finetuned" else None
-        draws = [draw for draw in self.label_draws() if only is None or draw[0] in only]
-        for number, (fraction, seed, rows) in enumerate(draws):
-            self._tell(f"training {method}", number, len(draws))
-            probe = None
-            if tables is not None:
-                train = tables["train"].take(np.searchsorted(self.fold.train, rows))
-                probe = fit_probe(train, tables["validation"], seed=seed)
-            model, head = fine_tune(
-                start,
-                self.store,
-                self.store.label,
-                train=rows,
-                validation=self.fold.validation,
-                settings=self.config.finetuning,
-                seed=seed,
-                probe=probe,
-            )
-            test = latent_table(model, self.store, self.fold.test)
-            self._add(book, method, [(fraction, seed, rows)], [head], test)
-
     def label_draws(self) -> Iterator[Draw]:
         """Yield fraction, seed and rows; all labels are drawn once."""
         for fraction in self.config.evaluation.label_fractions:
@@ -237,55 +188,25 @@ class FoldRunner:
                 )
                 yield fraction, seed, rows
 
-    def _tables(self, model: CrossModalModel) -> Tables:
-        """Return the latents of the pretrained model, computed for the first method that asks."""
-        if self._pretrained is None or self._pretrained["test"].model is not model:
-            self._pretrained = self._encoded(model)
-        return self._pretrained
-
-    def _encoded(self, model: CrossModalModel) -> Tables:
-        parts = ("train", "validation", "test")
-        return {part: latent_table(model, self.store, getattr(self.fold, part)) for part in parts}
-
-    def _add(
-        self,
-        book: ResultBook,
-        method: str,
-        draws: Sequence[Draw],
-        classifiers: Sequence[Classifier],
-        test: LatentTable,
-        choices: list[Subset] | None = None,
-    ) -> None:
-        """Add what classifiers, one for each draw, say of test windows under every subset."""
-        recipe = None if method in ("untrained", "supervised") else self.config.recipe
-        found = predict_subsets(classifiers, test, choices or self.subsets)
-        shown = {subset: test.comparable(subset) for subset in choices or self.subsets}
-        complete = np.asarray(test.present.all(dim=1))
+    def _add(self, book: ResultBook, name: str, outcome: Outcome) -> None:
+        """Add what one classifier says of test windows under every subset."""
+        recipe = None if name in ("untrained", "supervised") else self.config.recipe
+        recipe = None if name in self.config.contenders else recipe
         everything = tuple(range(len(self.names)))
-        for (fraction, seed, _), classifier, labels in zip(draws, classifiers, found, strict=True):
-            for subset, predicted in labels.items():
-                present = tuple(self.names[i] for i in subset)
-                book.add(
-                    Key(method, recipe, classifier.head, fraction, present),
-                    fold=self.fold.index,
-                    seed=seed,
-                    label=np.where(shown[subset], test.label, -1),
-                    predicted=predicted,
-                    subject=test.subject,
-                    whole=labels.get(everything),
-                    complete=complete,
-                )
-
-
-def latent_table(model: CrossModalModel, store: Store, rows: NDArray[np.int64]) -> LatentTable:
-    """Compute the latents of rows of a store, with their labels and subjects."""
-    return LatentTable(
-        model,
-        encode_rows(model, store, rows),
-        torch.from_numpy(store.present[rows]),
-        store.label[rows],
-        store.subject[rows],
-    )
+        (fraction, seed, _), label = outcome.draw, self.store.label[self.fold.test]
+        present = self.store.present[self.fold.test]
+        for subset, predicted in outcome.predicted.items():
+            shown = tuple(self.names[i] for i in subset)
+            book.add(
+                Key(name, recipe, outcome.head, fraction, shown),
+                fold=self.fold.index,
+                seed=seed,
+                label=np.where(comparable(present, subset), label, -1),
+                predicted=predicted,
+                subject=self.store.subject[self.fold.test],
+                whole=outcome.predicted.get(everything),
+                complete=np.asarray(present.all(axis=1)),
+            )
 
 
 def folds_of(store: Store, config: RunConfig) -> list[Fold]:
@@ -313,16 +234,3 @@ def scored_subsets(store: Store) -> list[Subset]:
                    tuple(i for i in every if store.modalities[i].device != device)}  # fmt: skip
     rest = sorted(chosen - {(), every}, key=lambda s: (-len(s), s))
     return [every, *rest]
-
-
-def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
-    """Return what a run folder must remember of its data."""
-    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
-    return {
-        "dataset": store.manifest["dataset"],
-        "classes": list(store.classes),
-        "store_sha256": store.hash,
-        "statistics": "channel mean and standard deviation of the training subjects",
-        "fold": fold.index,
-        "subjects": {name: np.unique(store.subject[r]).tolist() for name, r in parts.items()},
-    }

@@ -1,4 +1,4 @@
-"""What can be named in a run file: encoders, aggregators, methods, objectives, readers.
+"""What a run file can name: encoders, aggregators, methods, objectives, contenders, readers.
 
 crossl's own parts register themselves where they are defined. A package adds to them by an entry
 point of the group `crossl` that names a function, which is called once and registers::
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -82,10 +83,11 @@ METHODS = Registry("method")
 OBJECTIVES = Registry("objective")
 AUGMENTATIONS = Registry("augmentation")
 READERS = Registry("reader")
+CONTENDERS = Registry("contender")
 
 SORTS = {
     registry.sort: registry
-    for registry in (ENCODERS, AGGREGATORS, METHODS, OBJECTIVES, AUGMENTATIONS, READERS)
+    for registry in (ENCODERS, AGGREGATORS, METHODS, OBJECTIVES, AUGMENTATIONS, READERS, CONTENDERS)
 }
 
 
@@ -93,7 +95,8 @@ def register(sort: str, part: Any, *, name: str | None = None) -> None:
     """Add a part, so that run files and the command line know it by name.
 
     Args:
-        sort: `encoder`, `aggregator`, `method`, `objective`, `augmentation` or `reader`.
+        sort: `encoder`, `aggregator`, `method`, `objective`, `augmentation`, `contender` or
+            `reader`.
         part: a class of settings with `kind` and `build` (see CONTRIBUTING); of a reader its
             module.
         name: of it; the default of `kind` if None.
@@ -128,7 +131,12 @@ _loaded: set[str] = set()
 
 
 def load_packages() -> None:
-    """Let installed packages register their parts, once; one that fails is told of and left out."""
+    """Let crossl's contenders and installed packages register their parts, once.
+
+    A package that fails is told of and left out.
+    """
+    if not _loaded:
+        import_module("crossl.contenders")  # above config, which chooses among them
     for point in entry_points(group="crossl") if not _loaded else ():
         if point.value in _loaded:
             continue

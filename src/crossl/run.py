@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
 from crossl.data.recording import Modality
+from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ContractError, CrosslError, DataError, FormatError
 from crossl.files import (
@@ -39,6 +40,7 @@ from crossl.files import (
 )
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
+from crossl.settings import Settings
 from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
@@ -211,7 +213,8 @@ def begin(
     """
     facts: dict[str, Any] = {
         "store_sha256": store.hash,
-        "config": config.model_dump(mode="json"),
+        # contenders may be added later: what they made is known by their own settings
+        "config": config.model_dump(mode="json", exclude={"contenders"}),
         **({} if fold is None else {"fold": fold}),
     }
     path = out / "experiment.json"
@@ -272,3 +275,21 @@ def git_commit() -> str | None:
     top, commit = done.stdout.split("\n")[:2]
     # an installed package may lie inside somebody else's repository
     return commit if Path(top) / "src" / "crossl" == here else None
+
+
+def settings_sha256(settings: Settings) -> str:
+    """Hash the settings of a part; with its name they are the identity of what it made."""
+    return json_sha256(settings.model_dump(mode="json"))
+
+
+def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
+    """Return what a run folder must remember of its data."""
+    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    return {
+        "dataset": store.manifest["dataset"],
+        "classes": list(store.classes),
+        "store_sha256": store.hash,
+        "statistics": "channel mean and standard deviation of the training subjects",
+        "fold": fold.index,
+        "subjects": {name: np.unique(store.subject[r]).tolist() for name, r in parts.items()},
+    }

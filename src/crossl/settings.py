@@ -38,6 +38,8 @@ class OneOf:
         choices: dict[Any, core_schema.CoreSchema] = {
             name: handler.generate_schema(part) for name, part in self.registry.items()
         }
+        if not choices:  # nothing is registered yet
+            return core_schema.is_instance_schema(Settings)
         return core_schema.tagged_union_schema(choices, discriminator=self._kind)
 
     def _kind(self, value: Any) -> Any:

@@ -19,11 +19,12 @@ import torch
 
 from crossl.cluster import Cluster
 from crossl.config import RunConfig
+from crossl.contenders.contender import latent_table
 from crossl.data.manifest import read_manifest
 from crossl.data.splits import Fold, draw_labels
 from crossl.data.store import Store
 from crossl.errors import ConfigError, FormatError, TrainingError
-from crossl.experiment import Progress, folds_of, latent_table, quiet
+from crossl.experiment import Progress, folds_of, quiet
 from crossl.files import json_sha256, working_in, write_whole
 from crossl.learn.probe import fit_probe
 from crossl.nn.model import CrossModalModel

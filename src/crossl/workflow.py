@@ -14,6 +14,8 @@ import torch
 
 from crossl.collect import collect
 from crossl.config import RunConfig
+from crossl.contenders import contender_hashes
+from crossl.contenders.contender import latent_table
 from crossl.data.contract import Fitted, fit_store
 from crossl.data.splits import draw_labels, fold_from_subjects
 from crossl.data.store import Store
@@ -32,9 +34,7 @@ from crossl.experiment import (
     FoldTask,
     Progress,
     folds_of,
-    latent_table,
     quiet,
-    run_facts,
 )
 from crossl.files import telling_what_is_kept, working_in
 from crossl.learn.latents import HEADS, Head
@@ -46,6 +46,7 @@ from crossl.run import (
     forgotten_if_refused,
     load_probe,
     load_run,
+    run_facts,
     save_probe,
 )
 from crossl.workers import CONTEXT, worker_processes
@@ -85,15 +86,19 @@ def run_experiment(
             else:
                 for task in open_tasks:
                     _run_fold(task, _named(progress, task))
-            if open_tasks or not _is_collected(out, numbers):
+            if open_tasks or not _is_collected(out, numbers, config):
                 progress("all folds: collecting", 1.0)
                 collect(store, config, out, tasks)
 
 
-def _is_collected(out: Path, folds: list[int]) -> bool:
-    """Tell whether the summary is of these folds; it is written after everything else."""
+def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
+    """Tell whether the summary is of these folds and contenders; it is written last of all."""
     path = out / "summary.json"
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["folds_run"] == folds
+    if not path.is_file():
+        return False
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    wanted = contender_hashes(config)
+    return bool(summary["folds_run"] == folds and summary.get("contenders", {}) == wanted)
 
 
 def _fold_numbers(text: str, available: int) -> list[int]:

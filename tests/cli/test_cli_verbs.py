@@ -269,8 +269,8 @@ def test_a_subject_who_lacks_a_sensor_does_not_stop_an_evaluation(
 def test_a_score_without_a_sensor_is_compared_with_that_of_the_same_people(
     stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
 ) -> None:
+    from crossl.contenders.contender import latent_table
     from crossl.data.store import Store
-    from crossl.experiment import latent_table
     from crossl.learn.score import macro_f1
     from crossl.run import load_probe, load_run
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from crossl import experiment
 from crossl.collect import collect
 from crossl.config import RunConfig
+from crossl.contenders import contender, networks
 from crossl.data.store import Store
 from crossl.evaluate.results import ResultBook
 from crossl.experiment import FoldRunner, FoldTask
@@ -37,13 +37,14 @@ def test_methods_that_share_the_pretrained_model_share_its_latents(
         "evaluation.label_seeds=[0,1]",
     )
     encoded: list[CrossModalModel] = []
-    real = experiment.latent_table
+    real = contender.latent_table
 
     def counted(model: CrossModalModel, *asked: object) -> LatentTable:
         encoded.append(model)
         return real(model, *asked)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(experiment, "latent_table", counted)
+    monkeypatch.setattr(contender, "latent_table", counted)
+    monkeypatch.setattr(networks, "latent_table", counted)
     task = FoldTask(store.path, config, runs, 0)
     FoldRunner(task).run()
     assert task.done

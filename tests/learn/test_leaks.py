@@ -7,22 +7,26 @@ learns or chooses must then be the same to the byte; only its test scores may di
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from sklearn.ensemble import RandomForestClassifier
 
+from crossl import registry
 from crossl.config import RunConfig
+from crossl.contenders import Outcome
 from crossl.data.recording import LabelInterval, Recording, Signal
 from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
 from crossl.evaluate.results import ResultBook
-from crossl.experiment import Draw, FoldRunner, FoldTask, folds_of
-from crossl.learn.latents import LatentTable
-from crossl.learn.probe import Classifier, Probe
+from crossl.experiment import FoldRunner, FoldTask, folds_of
+from crossl.learn.probe import Probe
 from crossl.run import load_run
 from crossl.sweep import validation_score
 from crossl.workflow import probe_run
@@ -30,6 +34,13 @@ from crossl.workflow import probe_run
 from .conftest import CLASSES, MODALITIES, make_recording
 
 METHODS = ("crossl", "untrained", "supervised", "finetuned", "subset_probes")
+ADDED = {
+    "simclr": "{method: {kind: simclr, hidden: 8, dim: 8}}",
+    "forest": "{kind: forest, trees: 5}",
+    "logistic": "{kind: logistic}",
+    "minirocket": "{kind: minirocket, features: 84}",
+}
+CONTENDERS = (*METHODS, *ADDED)
 SETTINGS = (
     "evaluation.folds=3",
     f"evaluation.methods=[{','.join(METHODS)}]",
@@ -39,6 +50,7 @@ SETTINGS = (
     "evaluation.label_seeds=[0]",
     "finetuning.steps=6",
     "finetuning.evaluations=3",
+    *(f"contenders.{name}={settings}" for name, settings in ADDED.items()),
 )
 KEPT = ("weights.safetensors", "config.yaml", "probe.safetensors", "probe.json")
 FACTS = ("classes", "statistics", "fold", "subjects", "modalities", "window_s", "files")
@@ -63,7 +75,7 @@ def nonsense(recording: Recording) -> Recording:
 
 
 @dataclass
-class Outcome:
+class Learned:
     """What one fold learned and chose, and how it scored."""
 
     files: dict[str, bytes]
@@ -76,29 +88,30 @@ class Outcome:
 
 
 class Watched(FoldRunner):
-    """Keeps every classifier, and the weights of the model below it."""
+    """Keeps all that contenders learned or chose."""
 
     def __init__(self, task: FoldTask) -> None:
         super().__init__(task)
         self.fitted: dict[str, bytes] = {}
 
-    def _add(
-        self,
-        book: ResultBook,
-        method: str,
-        draws: Sequence[Draw],
-        classifiers: Sequence[Classifier],
-        test: LatentTable,
-        choices: Any = None,
-    ) -> None:
-        super()._add(book, method, draws, classifiers, test, choices)
-        below = b"".join(t.numpy().tobytes() for t in test.model.state_dict().values())
-        for (fraction, seed, rows), classifier in zip(draws, classifiers, strict=True):
-            name = f"{method} {classifier.head} {fraction} {seed} {choices}"
-            values = [np.asarray(getattr(classifier, f.name)) for f in fields(classifier)]  # type: ignore[arg-type]
-            content = b"".join(v.tobytes() for v in values if v.dtype.kind != "U")
-            assert name not in self.fitted
-            self.fitted[name] = content + rows.tobytes() + below
+    def _add(self, book: ResultBook, name: str, outcome: Outcome) -> None:
+        super()._add(book, name, outcome)
+        fraction, seed, rows = outcome.draw
+        told = f"{name} {outcome.head} {fraction} {seed} {sorted(outcome.predicted)}"
+        assert told not in self.fitted
+        assert outcome.fitted
+        self.fitted[told] = pickle.dumps([plain(part) for part in outcome.fitted]) + rows.tobytes()
+
+
+def plain(part: Any) -> Any:
+    """Turn what was fitted into bytes and numbers."""
+    if isinstance(part, dict):
+        return [(name, tensor.numpy().tobytes()) for name, tensor in part.items()]
+    if is_dataclass(part):
+        return [np.asarray(getattr(part, f.name)).tobytes() for f in fields(part)]
+    if isinstance(part, RandomForestClassifier):
+        return [tree.tree_.__getstate__()["nodes"].tobytes() for tree in part.estimators_]
+    return np.asarray(part).tobytes()
 
 
 @pytest.fixture(scope="module", params=["crossl", "paper"])
@@ -106,7 +119,7 @@ def outcomes(
     request: pytest.FixtureRequest,
     small: Callable[..., RunConfig],
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Outcome, Outcome]:
+) -> tuple[Learned, Learned]:
     """Run one fold twice: as recorded, and with nonsense for its test subjects."""
     config = small(request.param, *SETTINGS)
     folder = tmp_path_factory.mktemp("leaks")
@@ -127,20 +140,23 @@ def write(recordings: Sequence[Recording], out: Path) -> Store:
     )  # fmt: skip
 
 
-def run(store: Store, config: RunConfig, out: Path) -> Outcome:
+def run(store: Store, config: RunConfig, out: Path) -> Learned:
     task = FoldTask(store.path, config, out, 0)
     runner = Watched(task)
     runner.run()
     contract = json.loads((out / "model.json").read_text())
-    lines = (out / "metrics.jsonl").read_text().splitlines()
+    # of the fold, and of contenders that pretrain in folders of their own
+    kept = sorted(out.rglob("metrics.jsonl"))
+    assert len(kept) == 2
+    lines = [line for path in kept for line in path.read_text().splitlines()]
     scores = {
         name: [entry.confusion for entry in ResultBook.load(task.scores(name)).entries]
-        for name in METHODS
+        for name in CONTENDERS
     }
     held = load_run(out).model
     files = {name: (out / name).read_bytes() for name in KEPT}
     probe_run(out, store.path, label_fraction=0.5)
-    return Outcome(
+    return Learned(
         files=files,
         facts={name: contract[name] for name in FACTS},
         metrics=[json.loads(line) for line in lines],
@@ -152,15 +168,15 @@ def run(store: Store, config: RunConfig, out: Path) -> Outcome:
 
 
 def test_the_stores_differ_in_their_test_subjects_enough_to_tell(
-    outcomes: tuple[Outcome, Outcome],
+    outcomes: tuple[Learned, Learned],
 ) -> None:
     recorded, spoilt = outcomes
-    for method in METHODS:
+    for method in CONTENDERS:
         pairs = zip(recorded.scores[method], spoilt.scores[method], strict=True)
         assert any(not np.array_equal(a, b) for a, b in pairs), method
 
 
-def test_pretraining_does_not_depend_on_test_subjects(outcomes: tuple[Outcome, Outcome]) -> None:
+def test_pretraining_does_not_depend_on_test_subjects(outcomes: tuple[Learned, Learned]) -> None:
     recorded, spoilt = outcomes
     assert recorded.files["weights.safetensors"] == spoilt.files["weights.safetensors"]
     assert recorded.metrics == spoilt.metrics
@@ -168,7 +184,7 @@ def test_pretraining_does_not_depend_on_test_subjects(outcomes: tuple[Outcome, O
 
 
 def test_what_the_run_folder_keeps_does_not_depend_on_test_subjects(
-    outcomes: tuple[Outcome, Outcome],
+    outcomes: tuple[Learned, Learned],
 ) -> None:
     recorded, spoilt = outcomes
     assert recorded.files == spoilt.files
@@ -176,17 +192,17 @@ def test_what_the_run_folder_keeps_does_not_depend_on_test_subjects(
 
 
 def test_no_classifier_and_no_choice_depends_on_test_subjects(
-    outcomes: tuple[Outcome, Outcome],
+    outcomes: tuple[Learned, Learned],
 ) -> None:
     recorded, spoilt = outcomes
-    assert len(recorded.fitted) > 2 * len(METHODS)
+    assert len(recorded.fitted) > 2 * len(CONTENDERS)
     assert recorded.fitted.keys() == spoilt.fitted.keys()
     differing = [name for name, held in recorded.fitted.items() if held != spoilt.fitted[name]]
     assert differing == []
 
 
 def test_neither_a_probe_nor_a_trial_of_a_sweep_depends_on_test_subjects(
-    outcomes: tuple[Outcome, Outcome],
+    outcomes: tuple[Learned, Learned],
 ) -> None:
     recorded, spoilt = outcomes
     assert recorded.probed == spoilt.probed
@@ -199,3 +215,8 @@ def test_classifiers_carry_what_validation_subjects_said_of_them() -> None:
 
     for kind in (Probe, LinearHead):
         assert "validation_score" in {field.name for field in fields(kind)}
+
+
+def test_every_kind_of_contender_is_tried_here() -> None:
+    tried = {settings.get("kind", "pretrained") for settings in map(yaml.safe_load, ADDED.values())}
+    assert tried == set(registry.CONTENDERS)

@@ -113,6 +113,19 @@ def check_evaluation(config: RunConfig, *, where: str) -> None:
         )
 
 
+def check_contenders(config: RunConfig, *, where: str) -> None:
+    """Refuse names that the evaluation's own methods have, and parts that do not fit together.
+
+    Raises:
+        ConfigError: names the contender.
+    """
+    taken = {"crossl", "paper", "untrained", "supervised", "finetuned", "subset_probes"}
+    for name in taken & set(config.contenders):
+        raise ConfigError(
+            f"{where}: contenders.{name}: the name is taken by evaluation.methods; choose another"
+        )
+
+
 def build_method(config: RunConfig, model: CrossModalModel, *, seed: int) -> Method:
     """Wrap a model for pretraining; expanders get random weights."""
     with torch.random.fork_rng(devices=[]):

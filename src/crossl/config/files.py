@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from crossl.config.build import check_evaluation, check_parts, check_schedule, recipe
+from crossl.config.build import (
+    check_contenders,
+    check_evaluation,
+    check_parts,
+    check_schedule,
+    recipe,
+)
 from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
-from crossl.registry import SORTS, Registry, kind_of, load_packages
+from crossl.registry import CONTENDERS, SORTS, Registry, kind_of, load_packages
 from crossl.settings import OneOf
 from crossl.yaml_text import NEEDED, YamlError, parse_yaml, read_yaml, shown
 
@@ -42,6 +48,7 @@ def load_config(
     check_parts(config, where=where)
     check_schedule(config, where=where)
     check_evaluation(config, where=where)
+    check_contenders(config, where=where)
     return config
 
 
@@ -116,7 +123,12 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown key; {_known(path[-1], block)}"
-    registry = _choice(block, path[-1])
+    registry = CONTENDERS if path[0] == "contenders" else _choice(block, path[-1])
+    if first["type"] == "string_pattern_mismatch" and path[0] == "contenders":
+        return (
+            f"{key}: is no name for a contender; allowed are up to 40 letters, digits and . _ -, "
+            "a letter or digit first"
+        )
     if first["type"] == "union_tag_invalid" and registry is not None:
         got = first["ctx"]["tag"]
         return f"{key}.kind: unknown {registry.sort} '{got}'; {nearest(got, registry)}"
@@ -137,18 +149,27 @@ def _locate(loc: Sequence[str]) -> tuple[list[str], type[BaseModel]]:
         path.append(part)
         last = block or last
         registry = _choice(last, part) if block else None
+        if registry is CONTENDERS:
+            path.append(next(parts, "?"))  # the name that the run file gives it
         block = _inner(last, part) if block else None
         if registry is not None:
-            kind = next(parts, None)
-            block = registry[kind] if kind is not None else None
+            kind = next(parts, "")
+            block = registry[kind] if kind in registry else None  # noqa: SIM401 - get would raise
     return path, last
 
 
 def _choice(block: type[BaseModel], key: str) -> Registry | None:
     """Return the registry that a key of a block chooses from, if it does."""
     field = block.model_fields.get(key)
-    found = [one for one in field.metadata if isinstance(one, OneOf)] if field else []
+    found = list(_marks(field.annotation, field.metadata)) if field else []
     return found[0].registry if found else None
+
+
+def _marks(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[OneOf]:
+    """Yield what marks an annotation as chosen from a registry, at any depth of it."""
+    yield from (one for one in metadata if isinstance(one, OneOf))
+    for inner in get_args(annotation):
+        yield from _marks(inner, getattr(inner, "__metadata__", ()))
 
 
 def _inner(block: type[BaseModel], key: str) -> type[BaseModel] | None:

@@ -6,7 +6,7 @@ and method are chosen by `kind` among what is registered.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from crossl.learn.schedule import Schedule
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
-from crossl.registry import AGGREGATORS, ENCODERS, METHODS, SORTS
+from crossl.registry import AGGREGATORS, CONTENDERS, ENCODERS, METHODS, SORTS
 from crossl.settings import OneOf, Settings
 
 
@@ -39,6 +39,24 @@ class EvaluationConfig(Settings):
     finetuned_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
 
 
+class ContenderConfig(Settings):
+    """Settings of a contender; a subclass has a `kind`, its settings and `build`."""
+
+    def build(self, name: str) -> Any:
+        """Make the contender; see `crossl.contenders.Contender`.
+
+        Args:
+            name: of the contender in the run file.
+        """
+        raise NotImplementedError
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
+
+
+Contenders = dict[Name, Annotated[ContenderConfig, OneOf(CONTENDERS, "pretrained")]]
+
+
 class RunConfig(Settings):
     """Everything that decides a run, but the data."""
 
@@ -50,6 +68,7 @@ class RunConfig(Settings):
     schedule: Schedule = Schedule()
     finetuning: FineTuning = FineTuning()
     evaluation: EvaluationConfig = EvaluationConfig()
+    contenders: Contenders = Field(default_factory=dict)
 
 
 def _admit_new_parts() -> None:

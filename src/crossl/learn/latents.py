@@ -36,6 +36,20 @@ def subsets(modalities: int) -> list[Subset]:
     return [chosen for size in range(modalities, 0, -1) for chosen in combinations(every, size)]
 
 
+def comparable(present: NDArray[np.bool_], subset: Subset) -> NDArray[np.bool_]:
+    """Tell which windows lose something when only a subset is left, and keep something.
+
+    They have every modality outside the subset, and at least one in it: on these the score with
+    the others missing can be compared with the score of the same windows as they are.
+
+    Args:
+        present: (n, M).
+        subset: columns that are left.
+    """
+    left = np.isin(np.arange(present.shape[1]), subset)
+    return np.asarray(present[:, ~left].all(axis=1) & present[:, left].any(axis=1))
+
+
 @dataclass(frozen=True)
 class LatentTable:
     """Latents of some windows, ready for any head and any subset of modalities.
@@ -141,8 +155,7 @@ class LatentTable:
         They have every modality outside the subset, and at least one in it: on these the score
         with the others missing can be compared with the score of the same windows as they are.
         """
-        taken = ~self._allowed([subset])[0]
-        return np.asarray(self.present[:, taken].all(dim=1)) & self.usable(subset)
+        return comparable(np.asarray(self.present), subset)
 
     def _allowed(self, choices: Sequence[Subset]) -> Tensor:
         allowed = torch.zeros(len(choices), self.present.shape[1], dtype=torch.bool)

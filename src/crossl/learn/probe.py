@@ -6,7 +6,7 @@ Latents are computed once; a subset of modalities only re-runs what depends on i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Protocol
@@ -106,6 +106,10 @@ class ProbeRows:
     weight: NDArray[np.float64]
 
 
+Regression = Callable[[ProbeRows, Head, Sequence[float]], list[Probe]]
+"""Fits one classifier for each of several settings on the same rows."""
+
+
 def decide_subsets(
     classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
 ) -> Iterator[list[NDArray[np.int64]]]:
@@ -153,6 +157,7 @@ def fit_probes(
     missing: bool = True,
     max_rows: int = 12000,
     strengths: Sequence[float] = STRENGTHS,
+    fit: Regression | None = None,
 ) -> list[Probe]:
     """Fit logistic regressions; validation subjects choose the regularisation of each.
 
@@ -170,6 +175,7 @@ def fit_probes(
         missing: train with sensors missing, too.
         max_rows: at most about this many embeddings are used.
         strengths: values of C to try.
+        fit: another linear classifier, one for each of as many settings.
 
     Raises:
         SplitError: fewer than 2 classes, or no labelled validation window, among those that have
@@ -182,7 +188,7 @@ def fit_probes(
         _refuse_too_little(train, validation)
         choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
         rows = _training_rows(train, head, choices, max_rows, seed)
-        fitted.append((choices, _fit_strengths(rows, head, strengths)))
+        fitted.append((choices, (fit or _fit_strengths)(rows, head, strengths)))
     best: list[Probe] = []
     # of many modalities each seed draws subsets of its own
     for choices, group in groupby(fitted, key=lambda pair: pair[0]):
@@ -221,6 +227,21 @@ def _probe_subsets(
         if keep.any():
             drawn.add(tuple(np.array(columns)[keep].tolist()))
     return sorted(drawn, key=lambda s: (-len(s), s))
+
+
+def training_rows(
+    train: LatentTable, head: Head, *, max_rows: int = 12000, seed: int = 0
+) -> ProbeRows:
+    """Return what a probe is trained on: labelled windows under every subset of their modalities.
+
+    Args:
+        train: labelled windows.
+        head: which embedding is read.
+        max_rows: at most about this many.
+        seed: of the draw of subsets.
+    """
+    choices = _probe_subsets(train.present.shape[1], None, missing=True, seed=seed)
+    return _training_rows(train, head, choices, max_rows, seed)
 
 
 def _training_rows(

@@ -1,0 +1,22 @@
+"""What an experiment compares, one file a kind.
+
+A contender is anything that can be fitted on a fold's training subjects, tuned on its validation
+subjects, and asked for predictions of test windows under a subset of sensors. Importing this
+package registers crossl's own kinds.
+"""
+
+from crossl.contenders.contender import Contender, Context, Draw, Outcome, contender_hashes
+from crossl.contenders.features import ForestConfig, LogisticConfig, MinirocketConfig
+from crossl.contenders.networks import PretrainedConfig
+
+__all__ = [
+    "Contender",
+    "Context",
+    "Draw",
+    "ForestConfig",
+    "LogisticConfig",
+    "MinirocketConfig",
+    "Outcome",
+    "PretrainedConfig",
+    "contender_hashes",
+]

@@ -1,0 +1,126 @@
+"""What an experiment asks of a contender, and what it hands to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossl.config import RunConfig
+from crossl.data.splits import Fold
+from crossl.data.store import Store
+from crossl.evaluate.missing import predict_subsets
+from crossl.learn.latents import LatentTable, Subset
+from crossl.learn.probe import Classifier
+from crossl.nn.model import CrossModalModel, encode_rows
+from crossl.run import settings_sha256
+
+Draw = tuple[float, int, NDArray[np.int64]]
+"""Label fraction, seed, and the training rows whose labels may be used."""
+
+PARTS = ("train", "validation", "test")
+Tables = dict[str, LatentTable]
+"""Windows of each part of a fold."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one fitted classifier says of a fold's test windows.
+
+    Attributes:
+        draw: whose labels it was fitted on.
+        head: which embedding it reads; None where it reads none.
+        predicted: a label for each test window, by the subset of modality columns that is shown.
+        fitted: all that was learned or chosen on the way, for the test that test subjects do not
+            matter to it: arrays, scikit-learn estimators, state dicts.
+    """
+
+    draw: Draw
+    head: str | None
+    predicted: Mapping[Subset, NDArray[np.int64]]
+    fitted: tuple[Any, ...] = ()
+
+
+@dataclass
+class Context:
+    """One fold, as a contender sees it.
+
+    Attributes:
+        store: all windows.
+        fold: rows of training, validation and test subjects.
+        config: settings of the experiment.
+        folder: of this contender, for what it keeps between runs; made when needed.
+        draws: label draws, all from training subjects.
+        choices: subsets of modality columns that are scored, the full one first.
+        tell: told what is being done, and which of how many.
+        main: the experiment's own pretrained model.
+    """
+
+    store: Store
+    fold: Fold
+    config: RunConfig
+    folder: Path
+    draws: Sequence[Draw]
+    choices: Sequence[Subset]
+    tell: Callable[[str, int, int], None]
+    main: CrossModalModel
+    _tables: dict[int, Tables] = field(default_factory=dict)
+
+    def tables(self, model: CrossModalModel) -> Tables:
+        """Return the latents of each part, computed when a model is first asked for."""
+        if id(model) not in self._tables:
+            self._tables[id(model)] = {
+                part: latent_table(model, self.store, getattr(self.fold, part)) for part in PARTS
+            }
+        return self._tables[id(model)]
+
+    def labelled(self, train: LatentTable, what: str) -> Iterator[tuple[LatentTable, int]]:
+        """Yield the labelled windows of each draw and its seed, telling of each."""
+        for number, (_, seed, rows) in enumerate(self.draws):
+            self.tell(what, number, len(self.draws))
+            yield train.take(np.searchsorted(self.fold.train, rows)), seed
+
+    def outcomes(
+        self,
+        draws: Sequence[Draw],
+        classifiers: Sequence[Classifier],
+        test: LatentTable,
+        choices: Sequence[Subset] | None = None,
+    ) -> Iterator[Outcome]:
+        """Ask classifiers of one head, one for each draw, of test windows under every subset."""
+        found = predict_subsets(classifiers, test, choices or self.choices)
+        below = dict(test.model.state_dict()) if isinstance(test.model, torch.nn.Module) else {}
+        for draw, classifier, labels in zip(draws, classifiers, found, strict=True):
+            yield Outcome(draw, classifier.head, labels, (classifier, below))
+
+
+class Contender(Protocol):
+    """What an experiment compares."""
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Fit on training subjects, tune on validation subjects, predict test windows.
+
+        Yields an outcome for each label draw. Nothing may depend on test subjects but what is
+        said of them.
+        """
+
+
+def contender_hashes(config: RunConfig) -> dict[str, str]:
+    """Return the hash of each added contender's settings, by name."""
+    return {name: settings_sha256(block) for name, block in config.contenders.items()}
+
+
+def latent_table(model: CrossModalModel, store: Store, rows: NDArray[np.int64]) -> LatentTable:
+    """Compute the latents of rows of a store, with their labels and subjects."""
+    return LatentTable(
+        model,
+        encode_rows(model, store, rows),
+        torch.from_numpy(store.present[rows]),
+        store.label[rows],
+        store.subject[rows],
+    )

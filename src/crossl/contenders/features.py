@@ -1,0 +1,231 @@
+"""Contenders that learn no representation: features of each modality, and a classifier on them.
+
+All get what a probe gets: windows of every subset of sensors to train on, as many values of one
+setting to choose from, and validation subjects to choose by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from sklearn.ensemble import RandomForestClassifier
+
+from crossl.config.schema import ContenderConfig
+from crossl.contenders.contender import PARTS, Context, Outcome, Tables
+from crossl.contenders.minirocket import Minirocket
+from crossl.contenders.statistics import statistics
+from crossl.data.recording import Modality
+from crossl.learn.latents import LatentTable
+from crossl.learn.probe import fit_probes, training_rows
+from crossl.learn.ridge import fit_ridge
+from crossl.learn.score import macro_f1
+from crossl.registry import register
+
+Describe = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Windows (n, T, C) of one modality to features (n, F)."""
+
+ROWS = 2048
+LEAVES = (1, 2, 3, 5, 8, 12)
+"""Values of the smallest leaf of a tree, as many as a probe has strengths to choose from."""
+
+
+class LogisticConfig(ContenderConfig):
+    """Logistic regression on simple statistics."""
+
+    kind: Literal["logistic"] = "logistic"
+
+    def build(self, name: str) -> Linear:
+        """Make the contender."""
+        return Linear(name, _of_statistics, ridge=False)
+
+
+class MinirocketConfig(ContenderConfig):
+    """Ridge regression on MiniRocket's features of each modality.
+
+    Attributes:
+        features: of each modality, about.
+        seed: of what is drawn.
+    """
+
+    kind: Literal["minirocket"] = "minirocket"
+    features: int = Field(2436, ge=84)
+    seed: int = Field(0, ge=0)
+
+    def build(self, name: str) -> Linear:
+        """Make the contender."""
+
+        def fit(modality: Modality, train: NDArray[np.float32]) -> Describe:
+            del modality
+            return Minirocket(self.features, seed=self.seed).fit(train).transform
+
+        return Linear(name, fit, ridge=True)
+
+
+class ForestConfig(ContenderConfig):
+    """A random forest on simple statistics.
+
+    Attributes:
+        trees: of the forest.
+    """
+
+    kind: Literal["forest"] = "forest"
+    trees: int = Field(200, gt=0)
+
+    def build(self, name: str) -> Forest:
+        """Make the contender."""
+        return Forest(name, self.trees)
+
+
+def _of_statistics(modality: Modality, train: NDArray[np.float32]) -> Describe:
+    del train
+    return lambda x: statistics(x, modality.rate_hz)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear classifier on features, by the probe's own procedure.
+
+    Attributes:
+        name: as progress tells it.
+        fit: makes what describes a modality's windows from those of training subjects.
+        ridge: ridge regression to one target a class, else logistic regression.
+    """
+
+    name: str
+    fit: Callable[[Modality, NDArray[np.float32]], Describe]
+    ridge: bool
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the classifier of each label draw says."""
+        tables = feature_tables(context, self.fit)
+        shown = context.labelled(tables["train"], f"fitting {self.name}")
+        options: dict[str, Any] = {"fit": fit_ridge} if self.ridge else {}
+        probes = fit_probes(shown, tables["validation"], head="encoders", **options)
+        for outcome in context.outcomes(context.draws, probes, tables["test"]):
+            yield replace(outcome, head=None)
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A random forest on statistics, whose smallest leaf validation subjects choose."""
+
+    name: str
+    trees: int
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the forest of each label draw says."""
+        tables = feature_tables(context, _of_statistics)
+        shown = context.labelled(tables["train"], f"fitting {self.name}")
+        validation = tables["validation"].take(tables["validation"].label >= 0)
+        for draw, (train, seed) in zip(context.draws, shown, strict=True):
+            rows = training_rows(train.take(train.label >= 0), "encoders", seed=seed)
+            forests = [self._fit(rows.embedding, rows.label, rows.weight, leaf, seed)
+                       for leaf in LEAVES]  # fmt: skip
+            scores = [_score(forest, validation, context) for forest in forests]
+            best = forests[int(np.argmax(scores))]
+            predicted = {
+                choice: best.predict(tables["test"].embed("encoders", choice))
+                for choice in context.choices
+            }
+            yield Outcome(draw, None, predicted, (best, max(scores)))
+
+    def _fit(
+        self,
+        x: NDArray[Any],
+        label: NDArray[np.int64],
+        weight: NDArray[np.float64],
+        leaf: int,
+        seed: int,
+    ) -> RandomForestClassifier:
+        forest = RandomForestClassifier(
+            self.trees, min_samples_leaf=leaf, class_weight="balanced_subsample",
+            random_state=seed, n_jobs=torch.get_num_threads(),
+        )  # fmt: skip
+        return forest.fit(x, label, sample_weight=weight)
+
+
+def _score(forest: RandomForestClassifier, validation: LatentTable, context: Context) -> float:
+    """Average macro-F1 on everything present with the mean over the other subsets, as probes do."""
+    classes = len(context.store.classes)
+    scores = []
+    for choice in context.choices:
+        usable = validation.usable(choice)
+        if usable.any():
+            said = forest.predict(validation.embed("encoders", choice)[usable])
+            counts = np.zeros((classes, classes), dtype=np.int64)
+            np.add.at(counts, (validation.label[usable], said), 1)
+            scores.append(float(macro_f1(counts)))
+    return (scores[0] + float(np.mean(scores[1:]))) / 2 if len(scores) > 1 else scores[0]
+
+
+def feature_tables(
+    context: Context, fit: Callable[[Modality, NDArray[np.float32]], Describe]
+) -> Tables:
+    """Describe all windows of a fold, modality by modality, side by side as latents are.
+
+    Features are standardised by the present windows of training subjects; those of an absent
+    modality are zeros, and so are those that a modality with fewer channels does not have.
+    """
+    store, fold = context.store, context.fold
+    context.tell("computing features", 0, 1)
+    by_part: dict[str, list[NDArray[np.float32]]] = {part: [] for part in PARTS}
+    for column, modality in enumerate(store.modalities):
+        for part, values in _describe(context, column, modality, fit).items():
+            by_part[part].append(values)
+    width = max(values.shape[1] for values in by_part["train"])
+    return {
+        part: LatentTable(
+            cast(Any, None),  # only an aggregator would be asked of
+            torch.from_numpy(np.stack([_widened(v, width) for v in values], axis=1)),
+            torch.from_numpy(store.present[getattr(fold, part)]),
+            store.label[getattr(fold, part)],
+            store.subject[getattr(fold, part)],
+        )
+        for part, values in by_part.items()
+    }
+
+
+def _describe(
+    context: Context,
+    column: int,
+    modality: Modality,
+    fit: Callable[[Modality, NDArray[np.float32]], Describe],
+) -> dict[str, NDArray[np.float32]]:
+    """Return the features of one modality for each part of the fold, standardised."""
+    store, fold = context.store, context.fold
+    held = fold.train[store.present[fold.train, column]]
+    if not len(held):
+        return {part: np.zeros((len(getattr(fold, part)), 1), np.float32) for part in PARTS}
+    sample = store.gather(held[:: max(1, len(held) // ROWS)])[modality.name]
+    mean, std = sample.mean(axis=(0, 1)), sample.std(axis=(0, 1)) + 1e-8
+    describe = fit(modality, ((sample - mean) / std).astype(np.float32))
+    found = {}
+    for part in PARTS:
+        rows = getattr(fold, part)
+        pieces = [
+            describe(((store.gather(some)[modality.name] - mean) / std).astype(np.float32))
+            for some in np.array_split(rows, max(1, -(-len(rows) // ROWS)))
+        ]
+        found[part] = np.concatenate(pieces)
+    present = {part: store.present[getattr(fold, part), column] for part in PARTS}
+    train = found["train"][present["train"]]
+    centre, scale = train.mean(axis=0), train.std(axis=0)
+    scale[scale < 1e-8] = 1
+    return {
+        part: np.where(present[part][:, None], (values - centre) / scale, 0).astype(np.float32)
+        for part, values in found.items()
+    }
+
+
+def _widened(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])))
+
+
+for _config in (LogisticConfig, MinirocketConfig, ForestConfig):
+    register("contender", _config)

@@ -1,0 +1,204 @@
+"""Contenders that are networks: pretrained, untrained, trained on labels alone, fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+
+from crossl.config import RunConfig, build_method, build_model
+from crossl.config.build import check_parts
+from crossl.config.schema import ContenderConfig
+from crossl.contenders.contender import Context, Outcome, latent_table
+from crossl.learn.finetune import fine_tune
+from crossl.learn.latents import Head
+from crossl.learn.pretrain import pretrain
+from crossl.learn.probe import Probe, fit_probe, fit_probes
+from crossl.learn.schedule import Schedule
+from crossl.methods import MethodConfig
+from crossl.nn.aggregators import AggregatorConfig
+from crossl.nn.encoders import EncoderConfig
+from crossl.nn.model import CrossModalModel
+from crossl.registry import AGGREGATORS, ENCODERS, METHODS, register
+from crossl.run import load_run, run_facts, save_probe, save_run
+from crossl.settings import OneOf
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Linear probes on the experiment's own pretrained model; the main one is kept in its run."""
+
+    heads: Sequence[Head]
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the probes of each head say."""
+        for head in self.heads:
+            probes = _probes(context, context.main, head, f"probing {context.config.recipe}")
+            if head == self.heads[0]:
+                self._keep_main(context, probes)
+            test = context.tables(context.main)["test"]
+            yield from context.outcomes(context.draws, probes, test)
+
+    @staticmethod
+    def _keep_main(context: Context, probes: Sequence[Probe]) -> None:
+        """Save the probe that the run folder offers to its users."""
+        for (fraction, seed, rows), probe in zip(context.draws, probes, strict=True):
+            if (fraction, seed) == (context.config.evaluation.main_fraction, 0):
+                about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
+                save_probe(context.folder, probe, classes=context.store.classes, about=about)
+
+
+@dataclass(frozen=True)
+class SubsetProbed:
+    """The reference: a probe for each subset of sensors, trained on it and tested on it."""
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what each subset's own probes say, at the main fraction and with all labels."""
+        wanted = {context.config.evaluation.main_fraction, 1.0}
+        draws = [draw for draw in context.draws if draw[0] in wanted]
+        tables = context.tables(context.main)
+        for number, subset in enumerate(context.choices):
+            context.tell("probing each subset", number, len(context.choices))
+            shown = [
+                (tables["train"].take(np.searchsorted(context.fold.train, rows)), seed)
+                for _, seed, rows in draws
+            ]
+            probes = fit_probes(shown, tables["validation"], subset=subset, missing=False)
+            yield from context.outcomes(draws, probes, tables["test"], [subset])
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """Linear probes on the latents of the same network with random weights."""
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the probes say."""
+        model = untrained(context)
+        probes = _probes(context, model, "encoders", "probing untrained")
+        yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A network trained with labels: from the pretrained model, or from random weights.
+
+    Attributes:
+        pretrained: start from the experiment's model and a probe on it.
+        name: as progress tells it.
+        fractions: only these label fractions; None for all.
+    """
+
+    pretrained: bool
+    name: str
+    fractions: Sequence[float] | None = None
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the network of each label draw says."""
+        start = context.main if self.pretrained else untrained(context)
+        asked = self.fractions
+        draws = [draw for draw in context.draws if asked is None or draw[0] in asked]
+        for number, draw in enumerate(draws):
+            context.tell(f"training {self.name}", number, len(draws))
+            model, head = fine_tune(
+                start,
+                context.store,
+                context.store.label,
+                train=draw[2],
+                validation=context.fold.validation,
+                settings=context.config.finetuning,
+                seed=draw[1],
+                probe=self._first_probe(context, draw[2], draw[1]) if self.pretrained else None,
+            )
+            test = latent_table(model, context.store, context.fold.test)
+            yield from context.outcomes([draw], [head], test)
+
+    @staticmethod
+    def _first_probe(context: Context, rows: np.ndarray, seed: int) -> Probe:
+        tables = context.tables(context.main)
+        train = tables["train"].take(np.searchsorted(context.fold.train, rows))
+        return fit_probe(train, tables["validation"], seed=seed)
+
+
+class PretrainedConfig(ContenderConfig):
+    """Another pretraining on the same fold: the experiment's settings but for what is given.
+
+    Attributes:
+        method: what pretraining minimises.
+        encoder: of each modality.
+        aggregator: of the model.
+        schedule: how long and how fast.
+        head: which embedding the probe reads.
+    """
+
+    kind: Literal["pretrained"] = "pretrained"
+    method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] | None = None
+    encoder: Annotated[EncoderConfig, OneOf(ENCODERS, "strided")] | None = None
+    aggregator: Annotated[AggregatorConfig, OneOf(AGGREGATORS, "predictive")] | None = None
+    schedule: Schedule | None = None
+    head: Literal["aggregator", "encoders"] = "aggregator"
+
+    def build(self, name: str) -> Pretrained:
+        """Make the contender."""
+        return Pretrained(name, self)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Pretrains in a folder of its own, then probes as the main method does."""
+
+    name: str
+    settings: PretrainedConfig
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the probes say."""
+        model = self._model(context)
+        probes = _probes(context, model, self.settings.head, f"probing {self.name}")
+        yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
+
+    def _model(self, context: Context) -> CrossModalModel:
+        if (context.folder / "model.json").is_file():
+            return load_run(context.folder).model
+        asked = {name: getattr(self.settings, name) for name in
+                 ("method", "encoder", "aggregator", "schedule")}  # fmt: skip
+        given = {name: block for name, block in asked.items() if block is not None}
+        config = context.config.model_copy(update={**given, "contenders": {}})
+        check_parts(config, where=f"contenders.{self.name}")
+        return pretrained(context, config)
+
+
+def pretrained(context: Context, config: RunConfig) -> CrossModalModel:
+    """Pretrain a model on a fold's training subjects into the context's folder."""
+    store, fold = context.store, context.fold
+    model = build_model(config, store.modalities, window_s=store.window_s, seed=config.seed)
+    trained = pretrain(
+        build_method(config, model, seed=config.seed),
+        store,
+        train=fold.train,
+        validation=fold.validation,
+        schedule=config.schedule,
+        seed=config.seed,
+        out=context.folder,
+        resume=True,
+        progress=lambda done, total, _: context.tell("pretraining step", done, total),
+    )
+    save_run(context.folder, trained, config, about=run_facts(store, fold))
+    return trained
+
+
+def untrained(context: Context) -> CrossModalModel:
+    """Return the same network with random weights and fitted standardisation."""
+    config, store = context.config, context.store
+    model = build_model(config, store.modalities, window_s=store.window_s,
+                        seed=config.seed + 1000)  # fmt: skip
+    model.standardiser.fit(store, context.fold.train)
+    return model.eval()
+
+
+def _probes(context: Context, model: CrossModalModel, head: Head, what: str) -> list[Probe]:
+    tables = context.tables(model)
+    return fit_probes(context.labelled(tables["train"], what), tables["validation"], head=head)
+
+
+register("contender", PretrainedConfig)
