@@ -52,12 +52,18 @@ def sample_value(values, i, longest_gap):
 def window_content(signal, start_s, samples, spec):
     """Return the samples of a window, or None where the modality is absent."""
     first = round((start_s - signal.start_s) * signal.rate_hz)
-    if first < 0 or first + samples > len(signal.values):
+    gap = spec.max_gap_s * signal.rate_hz
+    length, whole = len(signal.values), np.flatnonzero(~np.isnan(signal.values).any(axis=1))
+    before, after = max(0, -first), max(0, first + samples - length)
+    room = max(gap, 1) + 1e-6 if gap > 0 else 0
+    if before and (not len(whole) or before + whole[0] > room):
         return None
-    found = [
-        sample_value(signal.values, i, spec.max_gap_s * signal.rate_hz)
-        for i in range(first, first + samples)
-    ]
+    if after and (not len(whole) or after + length - 1 - whole[-1] > room):
+        return None
+    found = []
+    for i in range(first, first + samples):
+        value, recorded = sample_value(signal.values, min(max(i, 0), length - 1), gap)
+        found.append((value, recorded and 0 <= i < length))
     if any(value is None for value, _ in found):
         return None
     if sum(recorded for _, recorded in found) < spec.min_coverage * samples - 1e-6:
@@ -238,6 +244,38 @@ def test_coverage_exactly_at_the_minimum_is_enough_in_spite_of_rounding():
     assert kept.present.all()
     assert kept.present.shape == (1, 1)
     assert not len(cut(recording, modalities, window_s=10.0, min_coverage=0.56).present)
+
+
+@pytest.mark.parametrize(("start_s", "samples", "present"), [
+    (0.006, 1000, [True] * 5),  # 6 ms late: 99% of the first window is there
+    (0.19, 970, [True] * 5),  # within the longest gap at both ends
+    (0.25, 1000, [False, True, True, True, True]),  # a gap that is too long
+    (0.0, 985, [True] * 5),
+    (0.0, 700, [True, True, True, False, False]),
+])  # fmt: skip
+def test_coverage_decides_at_the_edges_of_a_signal(start_s, samples, present):
+    whole = Signal(np.ones((1000, 1), np.float32), 100.0)
+    late = Signal(np.arange(2.0, samples + 2, dtype=np.float32)[:, None], 100.0, start_s)
+    modalities = [Modality(name, ("x",), "1", 100.0) for name in ("whole", "late")]
+    recording = Recording("S1", "1", {m.name: m for m in modalities},
+                          {"whole": whole, "late": late})  # fmt: skip
+    spec = WindowSpec(window_s=2.0, stride_s=2.0, max_gap_s=0.2, min_coverage=0.8)
+    done = cut_recording(recording, modalities, (), spec)
+    assert done.present[:, 0].all()
+    assert done.present[:, 1].tolist() == present
+    shift = round(start_s * 100) if present[0] else 0
+    assert done.signals["late"][: shift + 1, 0].tolist() == [2.0] * (shift + 1)
+
+
+def test_an_edge_counts_against_coverage_and_no_gap_means_no_filling():
+    late = Signal(np.ones((98, 1), np.float32), 100.0, 0.02)
+    other = Signal(np.ones((100, 1), np.float32), 100.0)
+    modalities = [Modality(name, ("x",), "1", 100.0) for name in ("other", "late")]
+    recording = Recording("S1", "1", {m.name: m for m in modalities},
+                          {"other": other, "late": late})  # fmt: skip
+    for coverage, gap_s, present in ((0.98, 0.1, True), (0.99, 0.1, False), (0.5, 0.0, False)):
+        spec = WindowSpec(window_s=1.0, stride_s=1.0, max_gap_s=gap_s, min_coverage=coverage)
+        assert cut_recording(recording, modalities, (), spec).present[0, 1] == present
 
 
 def test_a_window_label_needs_its_share_and_a_tie_goes_to_the_first_class():

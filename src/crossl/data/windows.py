@@ -35,7 +35,8 @@ class WindowSpec:
         min_coverage: share of a window's samples that must have been recorded for a modality
             to be present in it.
         max_gap_s: a run of missing samples up to this long is interpolated; a window that
-            touches a longer one lacks the modality.
+            touches a longer one lacks the modality. What a window lacks before the first or behind
+            the last sample of a modality is such a run.
         min_label_share: share of a window that its most frequent label must fill; below it the
             window is unlabelled.
         max_gap_of: `max_gap_s` of single modalities, by name.
@@ -140,11 +141,17 @@ def cut_recording(
             continue
         signal = recording.signals[modality.name]
         _check_declared(recording, modality)
-        filled, recorded, usable = fill_short_gaps(
-            signal.values, spec.gap_s(modality.name) * signal.rate_hz
-        )
+        gap = spec.gap_s(modality.name) * signal.rate_hz
+        filled, recorded, usable = fill_short_gaps(signal.values, gap)
         # the signal's own rate: a clock off by 1% would drift from the labels by 36 s an hour
         first = np.round((start_s - signal.start_s) * signal.rate_hz).astype(np.int64)
+        before, after = _beyond_edges(recorded, first, spec.samples(modality), gap)
+        if before or after:
+            edges = ((before, after),)
+            filled = np.pad(filled, (*edges, (0, 0)), mode="edge")
+            recorded = np.pad(recorded, edges, constant_values=False)
+            usable = np.pad(usable, edges, constant_values=True)
+            first = first + before
         ok = _present_windows(recorded, usable, first, spec.samples(modality), spec.min_coverage)
         offsets[ok, column] = first[ok]
         signals[modality.name] = filled
@@ -256,6 +263,26 @@ def fill_short_gaps(
     filled = np.stack([np.interp(index, known, column[known]) for column in values.T], axis=1)
     filled[~usable] = 0.0
     return filled.astype(np.float32), recorded, usable
+
+
+def _beyond_edges(
+    recorded: NDArray[np.bool_], first: NDArray[np.int64], samples: int, gap_samples: float
+) -> tuple[int, int]:
+    """Tell how many samples windows reach beyond a signal's first and last one.
+
+    What lies beyond counts as a gap of what the window lacks there: up to the longest gap (or one
+    sample, where gaps are filled and samples are further apart) it is filled like any other, so
+    that a sensor that starts a little late is present where enough of the window was recorded.
+    """
+    if not recorded.any() or gap_samples <= 0:
+        return 0, 0
+    longest = max(gap_samples, 1.0) + 1e-6
+    reach = []
+    for beyond, side in ((-first, recorded), (first + samples - len(recorded), recorded[::-1])):
+        room = longest - int(np.argmax(side))  # a signal may begin with a gap of its own
+        near = beyond[(beyond > 0) & (beyond <= room)]
+        reach.append(int(near.max()) if len(near) else 0)
+    return reach[0], reach[1]
 
 
 def _present_windows(
