@@ -8,9 +8,9 @@ from pathlib import Path
 from crossl.data.boundary import reading
 from crossl.data.mapping.labels import Names, label_names
 from crossl.data.mapping.plan import RecordingPlan, Source, natural, plan_recordings
-from crossl.data.mapping.read import Rules
 from crossl.data.mapping.rows import read_rows
 from crossl.data.mapping.schema import Mapping, read_yaml
+from crossl.data.mapping.signals import Rules
 from crossl.data.recording import Modality
 from crossl.errors import DataError, PackageError
 

@@ -29,7 +29,7 @@ from crossl.data.mapping.labels import check_overlap
 from crossl.data.mapping.nosensor import no_sensor, sift
 from crossl.data.mapping.plan import find_sources, natural
 from crossl.data.mapping.quantity import check_quantity, read_unit, spelt
-from crossl.data.mapping.read import Rules
+from crossl.data.mapping.signals import Rules
 from crossl.data.mapping.sources import named_by_header
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset

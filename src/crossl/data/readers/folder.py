@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossl.data.mapping import Mapped, RecordingPlan, find_mapping, load_mapping, read_recording
 from crossl.data.mapping.endings import unread
-from crossl.data.mapping.read import Rules
+from crossl.data.mapping.signals import Rules
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Recording
