@@ -228,14 +228,11 @@ def _open(lock: Path, place: Path) -> int:
         except PermissionError:  # somebody else's file, in a folder that is shared
             return os.open(lock, os.O_RDONLY)
     except OSError as error:
-        if error.errno is None or error.errno in (*FULL, errno.ENOTDIR):
-            raise
-        denied = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
-        why = os.strerror(error.errno)
-        if error.errno in denied and not os.access(lock.parent, os.W_OK):
-            why = "it is read-only"
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise _named(error, place) from error
         raise DataError(
-            f"{place}: cannot be written to, {why}; change its permissions or name another place"
+            f"{place}: cannot be written to, {os.strerror(error.errno).lower()}; change its "
+            "permissions or name another place"
         ) from error
 
 
@@ -333,8 +330,8 @@ def read_signed_json(path: Path, *, what: str, fmt: str, version: int, cure: str
         raise FormatError(f"{path}: does not describe a {what}, expected format '{fmt}'; {cure}")
     if values.get("version") != version:
         raise FormatError(
-            f"{path}: is a {what} of version {values.get('version')}; this crossl reads version "
-            f"{version}, {cure}"
+            f"{path}: is a {what} of version {values.get('version')!r:.60}; this crossl reads "
+            f"version {version}, {cure}"
         )
     if values.get("sha256") != json_sha256(values):
         raise FormatError(f"{path}: was altered, its hash does not match; {cure}")

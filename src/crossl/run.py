@@ -10,7 +10,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
@@ -41,6 +42,7 @@ from crossl.files import (
 from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
 from crossl.settings import Settings
+from crossl.stored import StoredBeginning, StoredProbe, StoredRun, check_stored
 from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
@@ -75,9 +77,15 @@ def save_run(
         model: trained.
         config: how it was made.
         about: JSON values to keep: data set, classes, store hash, fold, subjects by part.
+
+    Raises:
+        ContractError: the model is not the network of the config; `load_run` could not load it.
+        FormatError: a weight is not finite.
     """
+    weights = _contiguous(model)
+    _check_weights(weights, config, model.modalities, model.window_s, out)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "weights.safetensors", safetensors.torch.save(_contiguous(model)))
+    write_whole(out / "weights.safetensors", safetensors.torch.save(weights))
     write_whole(out / "config.yaml", dump_config(config).encode())
     contract: dict[str, Any] = {
         "format": FORMAT,
@@ -109,6 +117,7 @@ def load_run(path: Path | str) -> Run:
         path / "model.json", what="run", fmt=FORMAT, version=VERSION,
         cure="make one by `crossl pretrain`",
     )  # fmt: skip
+    check_stored(contract, StoredRun, path / "model.json", cure="train the run again")
     for name, wanted in contract["files"].items():
         if not (path / name).is_file():
             raise FormatError(f"{path / name}: is missing; train the run again")
@@ -118,25 +127,59 @@ def load_run(path: Path | str) -> Run:
             )
     config = validate(read_yaml(path / "config.yaml", FormatError), where=str(path / "config.yaml"))
     modalities = [Modality.from_dict(m) for m in contract["modalities"]]
+    try:
+        weights = safetensors.torch.load_file(path / "weights.safetensors")
+    except SafetensorError as error:
+        raise FormatError(
+            f"{path / 'weights.safetensors'}: cannot be read ({error}); train again"
+        ) from error
+    _check_weights(weights, config, modalities, contract["window_s"], path)
     model = build_model(config, modalities, window_s=contract["window_s"], seed=0)
-    _load_weights(model, path / "weights.safetensors")
+    if model.latent_dim != contract["latent_dim"]:
+        raise ContractError(
+            f"{path / 'model.json'}: latent_dim is {contract['latent_dim']}; the network of "
+            f"config.yaml has {model.latent_dim}"
+        )
+    model.load_state_dict(weights, strict=True)
     return Run(path, model.eval(), config, contract)
 
 
-def _load_weights(model: CrossModalModel, path: Path) -> None:
+def _check_weights(
+    weights: Mapping[str, torch.Tensor],
+    config: RunConfig,
+    modalities: Sequence[Modality],
+    window_s: float,
+    out: Path,
+) -> None:
+    """Refuse weights that the network of a config cannot have, before any memory is taken for it.
+
+    Raises:
+        ContractError: a tensor has another shape or type than the network needs.
+        FormatError: no such network can be built, or a number is not finite.
+    """
+    path = out / "weights.safetensors"
     try:
-        weights = safetensors.torch.load_file(path)
-    except SafetensorError as error:
-        raise FormatError(f"{path}: cannot be read ({error}); train again") from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        with torch.device("meta"):
+            network = build_model(config, modalities, window_s=window_s, seed=0)
+    except (RuntimeError, MemoryError, ArithmeticError, TypeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FormatError(
+            f"{out / 'config.yaml'}: no network can be built of it ({why:.150}); train again"
+        ) from error
+    wanted = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
     for name in sorted(set(wanted) | set(weights)):
-        got = tuple(weights[name].shape) if name in weights else None
-        if got != wanted.get(name):
+        got = (tuple(weights[name].shape), weights[name].dtype) if name in weights else (None, None)
+        needs = wanted.get(name, (None, None))
+        if got != needs:
+            what, place = ("shape", 0) if got[0] != needs[0] else ("type", 1)
             raise ContractError(
-                f"{path}: tensor '{name}' has shape {got}; the network of config.yaml needs "
-                f"{wanted.get(name)}"
+                f"{path}: tensor '{name}' has {what} {got[place]}; the network of config.yaml "
+                f"needs {needs[place]}"
             )
-    model.load_state_dict(weights, strict=True)
+        if not torch.isfinite(weights[name]).all():
+            raise FormatError(f"{path}: tensor '{name}' is not finite; train again")
+        if name.startswith("standardiser.std_") and not (weights[name] > 0).all():
+            raise FormatError(f"{path}: tensor '{name}' is not positive; train again")
 
 
 PROBE_FORMAT = "crossl-probe"
@@ -178,12 +221,13 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
         path / "probe.json", what="probe", fmt=PROBE_FORMAT, version=VERSION,
         cure="run `crossl probe`",
     )  # fmt: skip
+    check_stored(head, StoredProbe, path / "probe.json", cure="run `crossl probe` again")
     file = path / "probe.safetensors"
     if not file.is_file() or file_sha256(file) != head["arrays"]:
         raise FormatError(f"{file}: is missing or was altered; run `crossl probe` again")
     if file_sha256(path / "weights.safetensors") != head["weights"]:
         raise FormatError(f"{path}: its probe is of other weights; run `crossl probe` again")
-    arrays = safetensors.numpy.load_file(file)
+    arrays = _probe_arrays(file, len(head["classes"]))
     numbers = np.array(head["class_numbers"], dtype=np.int64)
     probe = Probe(
         head["head"],
@@ -193,6 +237,30 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
         validation_score=head["validation_score"],
     )
     return probe, list(head["classes"])
+
+
+def _probe_arrays(file: Path, classes: int) -> dict[str, NDArray[np.floating[Any]]]:
+    """Read the arrays of a probe, if they fit together and are finite.
+
+    Raises:
+        FormatError: they do not, or cannot be read.
+    """
+    cure = "run `crossl probe` again"
+    try:
+        arrays = safetensors.numpy.load_file(file)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{file}: cannot be read ({error!s:.100}); {cure}") from error
+    width = arrays["mean"].shape[-1:] if "mean" in arrays else ()
+    wanted = {"mean": width, "scale": width, "weight": (classes, *width), "bias": (classes,)}
+    for name in sorted(wanted.keys() | arrays.keys()):
+        got = arrays[name].shape if name in arrays else None
+        if got != wanted.get(name) or not width:
+            raise FormatError(f"{file}: '{name}' has shape {got}, not {wanted.get(name)}; {cure}")
+        if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
+            raise FormatError(f"{file}: '{name}' holds what is no finite number; {cure}")
+    if not (arrays["scale"] > 0).all():
+        raise FormatError(f"{file}: 'scale' is not positive; {cure}")
+    return arrays
 
 
 def begin(
@@ -256,7 +324,8 @@ def read_begun(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: it is damaged.
     """
-    return dict(read_json(path, cure="name a new folder"))
+    cure = "name a new folder"
+    return dict(check_stored(read_json(path, cure=cure), StoredBeginning, path, cure=cure))
 
 
 def package_versions() -> dict[str, str]:

@@ -23,12 +23,13 @@ from crossl.contenders.contender import latent_table
 from crossl.data.manifest import read_manifest
 from crossl.data.splits import Fold, draw_labels
 from crossl.data.store import Store
-from crossl.errors import ConfigError, FormatError, TrainingError
+from crossl.errors import ConfigError, TrainingError
 from crossl.experiment import Progress, folds_of, quiet
-from crossl.files import json_sha256, working_in, write_whole
+from crossl.files import json_sha256, read_json, working_in, write_whole
 from crossl.learn.probe import fit_probe
 from crossl.nn.model import CrossModalModel
 from crossl.run import load_run
+from crossl.stored import StoredTrial, check_stored
 from crossl.workflow import pretrain_run
 
 Settings: TypeAlias = tuple[tuple[str, str], ...]
@@ -257,8 +258,6 @@ def _read_record(path: Path, store_sha256: str) -> dict[str, Any] | None:
     """Read what a finished trial left, if it is of this store."""
     if not path.is_file():
         return None
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: is damaged ({error}); delete it, the run stays") from error
+    cure = "delete it, the run stays"
+    record = dict(check_stored(read_json(path, cure=cure), StoredTrial, path, cure=cure))
     return record if record["store_sha256"] == store_sha256 else None

@@ -252,7 +252,7 @@ def test_a_damaged_experiment_file(
 ) -> None:
     (run / "experiment.json").write_text("{")
     done = crossl("pretrain", stores(), "--out", run, *settings)
-    refused(done, r"experiment.json: is damaged \(.*\); name a new folder")
+    refused(done, r"experiment.json: is damaged, not JSON \(.*\); name a new folder")
 
 
 def test_a_saved_estimator_has_no_folds_to_probe(crossl: Crossl, run: Path, stores: Stores) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossl.errors import FormatError
 from crossl.files import file_sha256, read_signed_json, write_signed_json
+from crossl.stored import StoredManifest, check_stored
 
 FORMAT = "crossl-store"
 VERSION = 2
@@ -24,16 +25,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file = path / "manifest.json"
     cure = "make one by `prepare`" if not file.is_file() else "prepare it again"
-    return read_signed_json(file, what="store", fmt=FORMAT, version=VERSION, cure=cure)
+    values = read_signed_json(file, what="store", fmt=FORMAT, version=VERSION, cure=cure)
+    return dict(check_stored(values, StoredManifest, file, cure=cure))
 
 
-def check_files(path: Path, files: Mapping[str, Any], *, verify: bool | None) -> None:
+def check_files(path: Path, files: Mapping[str, Any], *, verify: bool | None) -> bool:
     """Check that every file of a manifest is there, with its size and, if asked, its hash.
 
     Args:
         path: the folder.
         files: `bytes` and `sha256` by file name.
         verify: hash every file; None does so up to 256 MiB in all.
+
+    Returns:
+        Whether every file was hashed.
 
     Raises:
         FormatError: a file is missing or altered.
@@ -50,6 +55,7 @@ def check_files(path: Path, files: Mapping[str, Any], *, verify: bool | None) ->
             )
         if verify and file_sha256(file) != entry["sha256"]:
             raise FormatError(f"{file}: was altered, its hash does not match; prepare it again")
+    return verify
 
 
 def describe_files(folder: Path, segment: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from crossl.data.timing import (
     resample_to_rate,
 )
 from crossl.errors import DataError, nearest
+from crossl.names import check_name
 
 __all__ = ["Float32", "LabelInterval", "Modality", "Recording", "Signal", "Timing"]
 
@@ -49,13 +50,18 @@ class Modality:
 
     def __post_init__(self) -> None:
         """Refuse a name that no file can have, no channels, or an impossible rate."""
-        if not self.name or set(self.name) & set("./\\"):
+        check_name("modality", self.name)
+        if set(self.name) & set("./\\"):
             raise DataError(
                 f"modality '{self.name}': its name stands for a file and a layer; allowed is one "
                 "without '.', '/' and '\\', not empty"
             )
         if not self.channels:
             raise DataError(f"modality '{self.name}': has no channels; at least one is needed")
+        for channel in self.channels:
+            check_name(f"modality '{self.name}': channel", channel)
+        for what in ("unit", "device"):
+            check_name(f"modality '{self.name}': {what}", getattr(self, what), empty=True)
         if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise DataError(
                 f"modality '{self.name}': rate_hz is {self.rate_hz}; a positive number is needed"
@@ -207,6 +213,8 @@ class Recording:
         """Check every signal and label interval against the declaration."""
         if not self.subject:
             raise DataError("recording: subject is empty; every recording needs a subject")
+        check_name("subject", self.subject)
+        check_name(f"subject '{self.subject}': session", self.session, empty=True)
         if self.split not in ("", *PARTS):
             raise DataError(
                 f"subject {self.subject}, session {self.session}: split is '{self.split}'; allowed "

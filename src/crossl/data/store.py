@@ -8,9 +8,6 @@ half-written store cannot be opened.
 
 from __future__ import annotations
 
-import mmap
-import os
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,73 +24,13 @@ from crossl.data.manifest import (
     write_manifest,
 )
 from crossl.data.recording import Float32, Modality, Recording
-from crossl.data.segment import DType, SegmentSpec, SegmentWriter, scale_file, signal_file
+from crossl.data.segment import DType, SegmentSpec, SegmentWriter
+from crossl.data.segment_reader import TABLE_ROWS, SegmentReader
 from crossl.data.splits import group_subjects
 from crossl.data.windows import WindowSpec, cut_recording
-from crossl.errors import DataError, FormatError
+from crossl.errors import DataError
 from crossl.files import lock_beside, locked, whole_folder
-
-TABLE_ROWS = 65536
-"""Rows of the table that are read at once where all of them are needed."""
-
-
-class _SignalFile:
-    """The samples of one modality, read window by window at their place in the file.
-
-    By `pread` where the system has it: pages of a memory map that were touched count as memory of
-    this process, and with random windows that comes to many times what was asked for. The
-    system's cache serves both alike.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._map = np.load(path, mmap_mode="r")
-        self._descriptor: int | None = None
-        if hasattr(os, "preadv"):
-            self._descriptor = os.open(path, os.O_RDONLY)
-            weakref.finalize(self, os.close, self._descriptor)
-
-    def windows(self, first: NDArray[np.int64], samples: int) -> NDArray[Any]:
-        """Read (B, samples, C) from the first sample of each."""
-        if self._descriptor is None:
-            return _every_window(self._map, samples)[first]
-        out = np.empty((len(first), samples, self._map.shape[1]), dtype=self._map.dtype)
-        buffer, size = out.reshape(-1).view(np.uint8).data, out[:1].nbytes
-        begins = first * self._map.strides[0] + self._map.offset
-        for place, begin in enumerate(begins.tolist()):
-            target = buffer[place * size : (place + 1) * size]
-            if os.preadv(self._descriptor, [target], begin) != size:
-                raise FormatError(f"{self._map.filename}: was cut short while it was read")
-        return out
-
-
-class _Segment:
-    """The files of one segment."""
-
-    def __init__(self, path: Path, modalities: Sequence[Modality], dtype: DType) -> None:
-        # maps: a table of many millions of windows need not be in memory
-        self.rows = np.load(path / "rows.npy", mmap_mode="r")
-        self.offsets = np.load(path / "offsets.npy", mmap_mode="r")
-        self._signals = {m.name: _SignalFile(path / signal_file(m)) for m in modalities}
-        self._scales: dict[str, Float32] = {}
-        if dtype != "float32":
-            self._scales = {m.name: np.load(path / scale_file(m)) for m in modalities}
-
-    def windows(
-        self, name: str, samples: int, first: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> Float32:
-        """Read windows of one modality: (B, samples, C) float32.
-
-        Args:
-            name: of the modality.
-            samples: of a window.
-            first: (B,) first sample of each window, none absent.
-            rows: (B,) row of each window in this segment.
-        """
-        packed = self._signals[name].windows(first, samples)
-        if name not in self._scales:
-            return packed
-        scale = self._scales[name][self.rows["recording"][rows]][:, :, None, :]
-        return np.asarray(packed * scale[:, 0] + scale[:, 1], dtype=np.float32)
+from crossl.names import check_name
 
 
 class Store:
@@ -118,8 +55,10 @@ class Store:
         self.spec = WindowSpec(**manifest["window"])
         self.window_s = self.spec.window_s
         self.dtype: DType = manifest["dtype"]
+        spec = SegmentSpec(self.modalities, self.dtype)
         self._segments = [
-            _Segment(path / name, self.modalities, self.dtype) for name in manifest["segments"]
+            SegmentReader(path / name, spec, entry["recordings"])
+            for name, entry in manifest["segments"].items()
         ]
         self._first_row = np.cumsum([0, *(len(segment.rows) for segment in self._segments)])
         counts = [entry["recordings"] for entry in manifest["segments"].values()]
@@ -146,8 +85,13 @@ class Store:
         """
         path = Path(path)
         manifest = read_manifest(path)
-        check_files(path, manifest["files"], verify=verify)
-        return cls(path, manifest)
+        verified = check_files(path, manifest["files"], verify=verify)
+        store = cls(path, manifest)
+        for segment in store._segments:
+            segment.check_listed(path, manifest["files"])
+            if verified:
+                segment.check_values(store.spec, len(store.classes))
+        return store
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path,)
@@ -246,9 +190,7 @@ class Store:
     def let_go(self) -> None:
         """Give back the memory of table pages that were read; they are read again when needed."""
         for segment in self._segments:
-            for table in (segment.rows, segment.offsets):
-                if hasattr(mmap, "MADV_DONTNEED"):
-                    table._mmap.madvise(mmap.MADV_DONTNEED)
+            segment.let_go()
 
     def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present.
@@ -284,13 +226,6 @@ class Store:
 def _reopen(path: Path) -> Store:
     """Open a store in another process, whose files have other descriptors."""
     return Store.open(path, verify=False)
-
-
-def _every_window(signal: Float32, samples: int) -> Float32:
-    """View (N, C) as (N - samples + 1, samples, C), without a copy."""
-    shape = (len(signal) - samples + 1, samples, signal.shape[1])
-    strides = (signal.strides[0], *signal.strides)
-    return np.lib.stride_tricks.as_strided(signal, shape, strides, writeable=False)
 
 
 def write_store(
@@ -360,6 +295,8 @@ def check_names(modalities: Sequence[Modality], classes: Sequence[str]) -> None:
     Raises:
         DataError: a name stands twice.
     """
+    for name in classes:
+        check_name("class", name)
     for what, names in (("modalities", [m.name for m in modalities]), ("classes", list(classes))):
         if len(set(names)) < len(names):
             raise DataError(f"{what}: a name stands twice, got {names}; each may stand once")
