@@ -238,3 +238,10 @@ def test_an_acceleration_in_tesla_is_refused(tmp_path):
     check_refuses("edf", tmp_path, match=(
         "anna.edf: 'ACC X' is an acceleration by its name, got the unit 'uT' .T.; such a signal "
         "has m/s.2 or V or 1, or rename what"))  # fmt: skip
+
+
+def test_files_that_nobody_reads_are_named(tmp_path):
+    write_edf(tmp_path / "anna.edf", ["EEG Fp1"])
+    (tmp_path / "ben.gt3x").write_bytes(b"PK")
+    with open_dataset("edf", tmp_path) as dataset:
+        assert any("not read: ben.gt3x: nothing reads the ending" in one for one in dataset.notes)

@@ -24,6 +24,7 @@ from crossl.data.mapping import (
     find_mapping,
     load_mapping,
 )
+from crossl.data.mapping.endings import unread
 from crossl.data.mapping.guess import clean, group_columns
 from crossl.data.mapping.labels import check_overlap
 from crossl.data.mapping.nosensor import no_sensor, sift
@@ -168,7 +169,10 @@ def _dataset(root: Path, card: Card) -> Dataset:
         plan = RecordingPlan(*key, (Source(path, entry),), refusal=why)
         plans.append((plan, Rules({}, tuple(declared.values()), classes)))
     plans.sort(key=lambda pair: [natural(pair[0].subject), natural(pair[0].session)])
-    notes = tuple(f"left out: {one}" for one in assumed.left_out)
+    notes = (
+        *(f"left out: {one}" for one in assumed.left_out),
+        *(f"not read: {one}" for one in unread(root)),
+    )
     return Dataset(
         _card(card, root, declared, classes, keys[: len(found)], assumed),
         tuple(plan_part(plan, rules) for plan, rules in plans),
