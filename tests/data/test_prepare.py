@@ -326,6 +326,35 @@ def test_recordings_that_lack_modalities_and_classes_are_added(files, tmp_path):
     np.testing.assert_array_equal(store.gather(rows)["acc"], whole.gather(rows)["acc"])
 
 
+def test_classes_are_chosen_and_made_one_and_later_recordings_follow(files, tmp_path):
+    dataset = open_files(files)
+    early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))
+    whole = prepare(dataset, tmp_path / "whole")
+    plan = plan_for(dataset, "made").choosing(["run"])
+    prepare_store(early, tmp_path / "run", plan)
+    run = prepare(late, tmp_path / "run", append=True)
+    assert run.classes == ("run",)
+    assert len(run) == len(whole)  # what is not chosen stays as unlabelled signal
+    np.testing.assert_array_equal(run.label, np.where(whole.label == 1, 0, -1))
+    one = prepare_store(dataset, tmp_path / "one",
+                        plan_for(dataset, "made").choosing(["awake=rest+run"]))  # fmt: skip
+    assert one.classes == ("awake",)
+    assert (one.label == 0).all()
+    with pytest.raises(DataError, match=r"classes: chosen is .* in what is to be added"):
+        prepare_store(late, tmp_path / "run", plan_for(dataset, "made").choosing(["rest"]),
+                      append=True)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("runn", "--classes: no label 'runn'; did you mean 'run'"),
+    ("run,x=rest+run", "label 'run' stands twice"),
+    ("run,run=rest", "class 'run' stands twice"),
+])  # fmt: skip
+def test_a_choice_of_classes_that_cannot_be_is_refused(text, message):
+    with pytest.raises(ConfigError, match=message):
+        Plan((ACC,), ("rest", "run"), CARD.spec).choosing([text])
+
+
 def test_a_modality_or_class_that_a_store_lacks_is_named(files, tmp_path):
     dataset = open_files(files)
     early, late = (replace(dataset, parts=p) for p in (dataset.parts[:4], dataset.parts[4:]))

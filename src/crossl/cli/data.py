@@ -32,6 +32,10 @@ def prepare(
     resample: Annotated[
         list[str] | None, typer.Option(help="New rate, MODALITY=HZ, filtered; repeatable.")
     ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(help="Labels to keep, A,B; NEW=A+B makes one class of several. Repeatable."),
+    ] = None,
     window_s: Annotated[float | None, typer.Option(help="Length of a window, seconds.")] = None,
     stride_s: Annotated[float | None, typer.Option(help="Step between windows, seconds.")] = None,
     min_coverage: Annotated[
@@ -69,6 +73,7 @@ def prepare(
         "without": without or (),
         "resample": {k: _number(k, v) for k, v in split_pairs("resample", resample).items()},
         "dtype": dtype,
+        "classes": classes or (),
         "cutting": {key: value for key, value in cutting.items() if value is not None},
     }
     left_out = make_store(reader, root, out, options=split_pairs("option", option),
@@ -131,7 +136,9 @@ def make_store(
         refuse_existing(out)  # before an archive is unpacked for nothing
     with show.progress("prepare") as tell, open_dataset(reader, root, options) as dataset:
         spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
+        classes = plan.pop("classes", ())
         planned = plan_for(dataset, reader, spec=spec, options=options, **plan)
+        planned = planned.choosing(classes) if classes else planned
         try:
             store = prepare_store(dataset, out, planned, workers=workers, append=append,
                                   strict=strict, progress=tell)  # fmt: skip

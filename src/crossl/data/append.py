@@ -40,7 +40,10 @@ def as_in_store(out: Path, manifest: Mapping[str, Any], plan: Plan) -> Plan:
             )
         _check_same(f"{out}: modality '{found.name}'", found.as_dict(),
                     wanted[found.name].as_dict())  # fmt: skip
-    for name in plan.classes:
+    chosen = manifest.get("chosen", {})
+    if plan.chosen:
+        _check_same(f"{out}: classes", {"chosen": dict(plan.chosen)}, {"chosen": chosen})
+    for name in () if chosen else plan.classes:
         if name not in manifest["classes"]:
             raise DataError(
                 f"{out}: has no class '{name}', {nearest(name, manifest['classes'])}; prepare "
@@ -56,7 +59,7 @@ def as_in_store(out: Path, manifest: Mapping[str, Any], plan: Plan) -> Plan:
     read = {m.name: m for m in plan.modalities}
     modalities = tuple(read.get(name, modality) for name, modality in wanted.items())
     return replace(plan, modalities=modalities, classes=tuple(manifest["classes"]),
-                   spec=spec)  # fmt: skip
+                   spec=spec, chosen=chosen)  # fmt: skip
 
 
 def _check_same(where: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 
 from crossl.data import leftout
 from crossl.data.append import as_in_store
+from crossl.data.classes import choose_classes, with_classes
 from crossl.data.journal import Journal, is_of
 from crossl.data.leftout import Bear, Described, LeftOut
 from crossl.data.manifest import (
@@ -60,6 +61,7 @@ class Plan:
         dtype: how samples are kept on disk.
         resample: new rate by modality name, hertz; through an anti-alias filter.
         about: JSON values for the manifest.
+        chosen: the class of each label of the recordings; empty where labels are the classes.
     """
 
     modalities: tuple[Modality, ...]
@@ -68,6 +70,12 @@ class Plan:
     dtype: DType = "float32"
     resample: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    def choosing(self, texts: Sequence[str]) -> Plan:
+        """Keep some classes, or make one of several; see `choose_classes`."""
+        chosen = choose_classes(texts, self.classes)
+        return replace(self, classes=tuple(dict.fromkeys(chosen.values())), chosen=chosen)
 
     def __post_init__(self) -> None:
         """Refuse names that stand twice or nowhere, and types that no store has."""
@@ -91,6 +99,7 @@ class Plan:
         """Return what the manifest says of it."""
         return {
             **self.about,
+            **({"chosen": dict(self.chosen)} if self.chosen else {}),
             "window": self.spec.as_dict(),
             "dtype": self.dtype,
             "modalities": [m.as_dict() for m in self.stored],
@@ -386,6 +395,7 @@ def cut_part(part: Part, plan: Plan, folder: Path) -> list[dict[str, Any]]:
     try:
         for read in part.read():
             recording = read.resampled(plan.resample) if plan.resample else read
+            recording = with_classes(recording, plan.chosen) if plan.chosen else recording
             writer.add(recording, cut_recording(recording, plan.stored, plan.classes, plan.spec))
     finally:
         writer.close(final=True)
