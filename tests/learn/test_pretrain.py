@@ -431,3 +431,24 @@ def test_epochs_override_steps(train: Train, small: Callable[..., RunConfig], ru
     schedule = Schedule(steps=1, epochs=3, batch_size=64, average_decay=0.0)
     train(small(), runs / "run", schedule=schedule)
     assert len(lines(runs / "run")) == 3
+
+
+def test_a_model_that_was_trained_before_keeps_its_statistics(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from crossl.learn import pretrain as module
+
+    fits = []
+    for fitted in (False, True):
+        standardiser = SimpleNamespace(fitted=fitted, fit=lambda *_, f=fitted: fits.append(f))
+        method = SimpleNamespace(model=SimpleNamespace(standardiser=standardiser))
+        monkeypatch.setattr(module, "_check_rows", lambda *_: None)
+        monkeypatch.setattr(module, "Pretraining", _stop)
+        with pytest.raises(InterruptedError):
+            module.pretrain(method, None, train=None, validation=None, schedule=None, seed=0,
+                            out=tmp_path)  # fmt: skip
+    assert fits == [False]
+
+
+def _stop(*_, **__):
+    raise InterruptedError

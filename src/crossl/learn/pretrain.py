@@ -56,7 +56,8 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
 ) -> CrossModalModel:
     """Train a method; same seed, same bits on a CPU.
 
-    Statistics for standardisation are taken from the training windows. After every epoch
+    Statistics for standardisation are taken from the training windows, unless the model has some:
+    one that was trained before keeps those that its weights were learned with. After every epoch
     `out/metrics.jsonl` gets a line and `out/checkpoints/last.ckpt` is written, and within an
     epoch every `schedule.checkpoint_s` seconds; `resume` goes on from it as if it had never
     stopped. SIGINT and SIGTERM let a step end and be kept, first.
@@ -87,7 +88,8 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     processes = processes or Processes()
     _check_rows(train, validation, schedule, processes)
     resumed = resume and last_checkpoint(out).is_file()
-    if processes.writes and not resumed:  # other processes get them from the first
+    fresh = not resumed and not method.model.standardiser.fitted
+    if processes.writes and fresh:  # other processes get them from the first
         method.model.standardiser.fit(source, train)
     pretraining = Pretraining(
         method, schedule, source=source, train=train, validation=validation, seed=seed, out=out

@@ -42,6 +42,11 @@ class Standardiser(nn.Module):
             for name, x in signals.items()
         }
 
+    @property
+    def fitted(self) -> bool:
+        """Whether `fit`, or a loaded checkpoint, has changed what it does."""
+        return any((value != name.startswith("std_")).any() for name, value in self.named_buffers())
+
     def fit(self, source: WindowSource, rows: NDArray[np.int64]) -> None:
         """Take the statistics of some windows; what is not present does not count.
 
