@@ -46,7 +46,7 @@ def test_what_is_no_sentence_is_found(tmp_path: Path, monkeypatch: Any) -> None:
 
         return read
 
-    for error, how in ((ValueError("x"), "ValueError"), (DataError("a\nb"), "not a sentence"),
-                       (DataError("fine"), "refused")):  # fmt: skip
+    for error, how in ((ValueError("x"), "ValueError"), (DataError("fine"), "refused"),
+                       (DataError("a" * (fuzz.LONGEST + 1)), "not a sentence")):  # fmt: skip
         monkeypatch.setitem(fuzz.SEEDS, "broken", ("a", None, fails(error)))
         assert fuzz.outcome("broken", tmp_path / "a")[0] == how
