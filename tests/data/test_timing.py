@@ -313,3 +313,17 @@ def test_a_recording_changes_the_rates_that_are_asked_for_and_no_other():
     assert other.signals["acc"] is recording.signals["acc"]
     with pytest.raises(DataError, match="resample: modality 'ecc'; did you mean"):
         recording.resampled({"ecc": 1.0})
+
+
+@pytest.mark.parametrize(("hz", "lost"), [
+    (1.0, [30, 31]), (1.0, [7, 20, 21, 44]), (4.0, range(30, 34)), (50.0, [5, 90, 91, 92, 160]),
+])  # fmt: skip
+def test_lost_samples_do_not_slow_a_rate_down(hz, lost):
+    times = np.delete(np.arange(max(60, int(4 * hz))) / hz, list(lost))
+    assert estimate_rate("hr", times) == pytest.approx(hz, rel=1e-6)
+
+
+@pytest.mark.parametrize(("hz", "step"), [(0.98, 1.0), (99.0, 0.01), (95.0, 0.01), (80.0, 0.01)])
+def test_a_coarsely_rounded_clock_keeps_its_rate(hz, step):
+    times = np.unique(np.floor(np.arange(2000) / hz / step + 1e-6) * step)
+    assert estimate_rate("hr", times) == pytest.approx(hz, rel=1e-3)
