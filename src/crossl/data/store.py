@@ -248,7 +248,8 @@ def write_store(
         modalities: the streams of the store, in order.
         classes: label names, in order.
         spec: how windows are cut.
-        about: JSON values for the manifest: `dataset`, `reader`, `description`.
+        about: JSON values for the manifest: `dataset` (default: the folder's name), `reader`,
+            `description`.
         dtype: how samples are kept.
 
     Returns:
@@ -270,7 +271,7 @@ def write_store(
         finally:
             writer.close(final=True)
         refuse_empty(writer, spec)
-        settings = {**about, "window": spec.as_dict(), "dtype": dtype,
+        settings = {"dataset": out.name, **about, "window": spec.as_dict(), "dtype": dtype,
                     "modalities": [m.as_dict() for m in modalities],
                     "classes": list(classes)}  # fmt: skip
         name = SEGMENT.format(0)
@@ -299,7 +300,7 @@ def check_names(modalities: Sequence[Modality], classes: Sequence[str]) -> None:
         check_name("class", name)
     for what, names in (("modalities", [m.name for m in modalities]), ("classes", list(classes))):
         if len(set(names)) < len(names):
-            raise DataError(f"{what}: a name stands twice, got {names}; each may stand once")
+            raise DataError(f"{what}: a name occurs twice, got {names}; each may occur once")
 
 
 def refuse_empty(writer: SegmentWriter, spec: WindowSpec) -> None:

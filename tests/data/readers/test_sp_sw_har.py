@@ -104,6 +104,39 @@ def test_a_phone_without_its_watch_is_read_with_the_watch_absent(copy, tmp_path)
     assert store.present[~mine].all()
 
 
+def test_a_watch_without_its_phone_is_read_with_the_phone_absent(copy, tmp_path):
+    (copy / "DATA/s01/s01_01_sp.csv").unlink()
+    alone, both = read_recordings("sp_sw_har", copy)
+    assert (alone.subject, alone.session) == ("s01", "01")
+    assert sorted(alone.signals) == ["watch_acc", "watch_gyro"]
+    assert len(both.signals) == 4
+    assert alone.labels[0].label == "SEATED"
+    store = write(copy, tmp_path / "store")
+    mine = store.subject == "s01"
+    assert mine.any()
+    assert not store.present[mine][:, :2].any()
+    assert store.present[mine][:, 2:].all()
+
+
+def test_recordings_know_when_they_were_made(copy, tmp_path):
+    first, _ = read_recordings("sp_sw_har", copy)
+    # the phone begins at ...813 ms, the watch at ...810: the common time begins with the phone
+    assert first.origin_unix_s == 1657533977.813
+    assert first.zone == "UTC"
+    store = write(copy, tmp_path / "store")
+    assert store.start_unix_s[0] == pytest.approx(1657533977.813 + store.start_s[0], abs=1e-6)
+
+
+def test_times_that_do_not_count_from_1970_tell_no_date(copy):
+    for path in (copy / "DATA/s01").glob("*.csv"):
+        header, *lines = path.read_text().splitlines()
+        split = [line.split(",") for line in lines]
+        early = [[*p[:6], str(int(p[6]) - 1657533977000), p[7]] for p in split]
+        path.write_text("\n".join([header, *(",".join(p) for p in early)]))
+    first, _ = read_recordings("sp_sw_har", copy)
+    assert (first.origin_unix_s, first.zone) == (None, "")
+
+
 def in_lines(change):
     def changed(text):
         lines = text.splitlines(keepends=True)
@@ -168,5 +201,5 @@ def test_devices_that_never_recorded_together_are_refused(copy):
 def test_a_folder_without_recordings_is_refused(copy):
     for path in (copy / "DATA").glob("s*/*.csv"):
         path.unlink()
-    with pytest.raises(DataError, match=r"DATA: holds no file s\*/s\*_sp.csv"):
+    with pytest.raises(DataError, match=r"DATA: holds no file s\*/s\*_sp.csv or s\*/s\*_sw"):
         list(read_recordings("sp_sw_har", copy))

@@ -24,6 +24,8 @@ RATE_HZ = 100.0
 MAX_GAP_S = 0.5
 HEADER = "x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label"
 DEVICES = {"sp": "phone", "sw": "watch"}
+CALENDAR_S = (946_684_800, 4_102_444_800)
+"""Times since the epoch from 2000 to 2100: others tell no date."""
 COMMIT = "1408d85a512a53861de7bc4729dee283fff2ea9d"
 
 CARD = Card(
@@ -90,35 +92,37 @@ def open_dataset(root: Path | None) -> Iterator[Dataset]:
         DataError: files are missing or not in the official layout.
     """
     with open_root(root, marker=MARKER, stem=STEM) as folder:
-        phones = sorted((folder / "DATA").glob("s*/s*_sp.csv"))
-        if not phones:
-            raise DataError(f"{folder}/DATA: holds no file s*/s*_sp.csv")
-        yield Dataset(CARD, tuple(_part(phone) for phone in phones))
+        # an execution may lack either device
+        found: dict[Path, list[Path]] = {}
+        for ending in DEVICES:
+            for path in sorted((folder / "DATA").glob(f"s*/s*_{ending}.csv")):
+                execution = path.with_name(path.stem.removesuffix(f"_{ending}"))
+                found.setdefault(execution, []).append(path)
+        if not found:
+            raise DataError(f"{folder}/DATA: holds no file s*/s*_sp.csv or s*/s*_sw.csv")
+        yield Dataset(CARD, tuple(_part(found[execution]) for execution in sorted(found)))
 
 
-def _part(phone: Path) -> Part:
-    watch = phone.with_name(phone.name.replace("_sp.csv", "_sw.csv"))
-    files = tuple(path for path in (phone, watch) if path.is_file())
-    return Part(phone.stem.removesuffix("_sp"), partial(_read_execution, phone), files)
+def _part(files: list[Path]) -> Part:
+    return Part(files[0].stem[: -len("_sp")], partial(_read_execution, files), tuple(files))
 
 
-def _read_execution(phone: Path) -> Iterator[Recording]:
-    subject, session = phone.stem.split("_")[:2]
-    files = {}
-    for ending, device in DEVICES.items():
-        path = phone.with_name(f"{subject}_{session}_{ending}.csv")
-        if path.is_file():
-            files[device] = _read_csv(path)
+def _read_execution(paths: list[Path]) -> Iterator[Recording]:
+    subject, session, _ = paths[0].stem.split("_")
+    files = {DEVICES[path.stem[-2:]]: _read_csv(path) for path in paths}
     start = max(file.time_s[0] for file in files.values())
     stop = min(file.time_s[-1] for file in files.values())
     if stop - start < 1 / RATE_HZ:
-        raise DataError(f"{phone}: its devices never recorded at the same time")
+        raise DataError(f"{paths[0]}: its devices never recorded at the same time")
+    dated = CALENDAR_S[0] <= start <= CALENDAR_S[1]
     yield Recording(
         subject=subject,
         session=session,
         modalities={m.name: m for m in CARD.modalities},
         signals=_signals(files, start, stop),
-        labels=_label_runs(files["phone"], start, stop),
+        labels=_label_runs(next(iter(files.values())), start, stop),
+        origin_unix_s=start if dated else None,
+        zone="UTC" if dated else "",
     )
 
 
