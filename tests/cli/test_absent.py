@@ -102,6 +102,10 @@ def test_people_of_another_store_are_scored_with_what_they_have(
     assert facts["people"] == [f"new{i}" for i in range(6)]
     records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert {tuple(record["present"]) for record in records} == {("acc",)}
+    done = crossl("report", folder)
+    assert done.code == 2
+    assert "holds scores on another store, which have no page; `crossl evaluate" in done.err
+    assert not (folder / "report.html").exists()
 
 
 def test_who_was_learned_from_is_not_scored(crossl: Crossl, run: Path, stores: Stores) -> None:

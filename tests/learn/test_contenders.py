@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from crossl.config import RunConfig
+from crossl.config import RunConfig, load_config
+from crossl.config.schema import EvaluationConfig
 from crossl.contenders import Context
 from crossl.contenders.features import feature_tables
 from crossl.data.store import Store
 from crossl.experiment import FoldRunner, FoldTask
+from crossl.registry import CONTENDERS
 from crossl.report import build_report
 from crossl.workflow import run_experiment
 
@@ -30,6 +34,23 @@ RIVALS = (
 
 def rows(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+
+
+def test_the_run_file_of_the_protocol_page_is_one(tmp_path: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "rivals.yaml").write_text(example, encoding="utf-8")
+    config = load_config(tmp_path / "rivals.yaml")
+    assert list(config.contenders) == ["simclr", "long", "forest", "minirocket"]
+    for name, block in config.contenders.items():
+        block.build(name)
+    # the page names every kind, every method and the defaults
+    own = {kind for kind, block in CONTENDERS.items() if block.__module__.startswith("crossl.")}
+    methods = get_args(get_args(EvaluationConfig.model_fields["methods"].annotation)[0])
+    assert all(f"| `{name}`" in text for name in (*own, *methods))
 
 
 @pytest.mark.parametrize("recipe", ["crossl"])

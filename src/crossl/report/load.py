@@ -174,6 +174,11 @@ def summary_rows(folder: Path, summary: dict[str, Any]) -> list[Row]:
 def load_summary(path: Path) -> dict[str, Any]:
     """Read and check `summary.json`."""
     summary = _parse(str(path), _text(path))
+    if "people" in summary and "title" not in summary:
+        raise FormatError(
+            f"{path.parent}: holds scores on another store, which have no page; `crossl evaluate "
+            "RUN --store OTHER` prints their table, results.jsonl holds every number"
+        )
     _check_keys(str(path), summary, SUMMARY_KEYS)
     _check_keys(f"{path}: main", summary["main"], MAIN_KEYS)
     for key, keys in (("modalities", MODALITY_KEYS), ("examples", EXAMPLE_KEYS)):
