@@ -98,9 +98,9 @@ class Cluster:
             raise
         except ray.exceptions.RayError as error:
             raise ClusterError(
-                f"--address {self.address}: the worker of one piece of work died {RETRIES + 1} "
-                f"times ({_short(error)}); with fewer --workers there is more memory for each, and "
-                "the same command goes on"
+                f"--address {self.address}: the worker of one task died {RETRIES + 1} times "
+                f"({_short(error)}); give the same command again to resume, with fewer --workers "
+                "if memory is short"
             ) from error
 
 

@@ -178,7 +178,7 @@ def test_a_server_that_ignores_ranges_is_asked_for_everything(server, body, tmp_
 
 def test_a_file_that_changed_meanwhile_is_not_pieced_together(server, body, tmp_path):
     server.content["/set.bin"], server.breaks = os.urandom(SIZE), [200_000] + [0] * fetch.TRIES
-    with pytest.raises(DataError, match="the same command goes on later"):
+    with pytest.raises(DataError, match="give the same command again later to resume"):
         fetch_dataset(one(), tmp_path, mirror=server.address)
     server.content["/set.bin"], server.etag, server.breaks = body, '"two"', []
     fetch_dataset(one(), tmp_path, mirror=server.address)
@@ -195,7 +195,7 @@ def test_without_a_name_for_its_content_nothing_is_gone_on_with(server, body, tm
 
 def test_a_server_that_promises_more_than_it_sends_is_found_out(server, body, tmp_path):
     server.content["/set.bin"], server.claim = body, SIZE + 1000
-    with pytest.raises(DataError, match=r"set.bin: .*5 times in a row; the same command goes on"):
+    with pytest.raises(DataError, match=r"set.bin: .*5 times in a row; give the same command"):
         fetch_dataset(one(), tmp_path, mirror=server.address)
     assert not (tmp_path / "set.bin").exists()
 

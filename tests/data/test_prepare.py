@@ -347,8 +347,8 @@ def test_classes_are_chosen_and_made_one_and_later_recordings_follow(files, tmp_
 
 @pytest.mark.parametrize(("text", "message"), [
     ("runn", "--classes: no label 'runn'; did you mean 'run'"),
-    ("run,x=rest+run", "label 'run' stands twice"),
-    ("run,run=rest", "class 'run' stands twice"),
+    ("run,x=rest+run", "label 'run' is given twice"),
+    ("run,run=rest", "class 'run' is given twice"),
 ])  # fmt: skip
 def test_a_choice_of_classes_that_cannot_be_is_refused(text, message):
     with pytest.raises(ConfigError, match=message):

@@ -172,7 +172,7 @@ def test_recordings_without_a_window_are_refused(tmp_path, made, recordings, mes
 
 
 def test_a_modality_named_twice_is_refused(tmp_path, made):
-    with pytest.raises(DataError, match="modalities: a name stands twice, got"):
+    with pytest.raises(DataError, match="modalities: a name occurs twice, got"):
         made.write(tmp_path / "store", modalities=(made.acc, made.acc))
     assert not list(tmp_path.iterdir())
 

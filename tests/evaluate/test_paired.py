@@ -138,7 +138,7 @@ def test_nobody_to_compare_is_said_and_makes_no_number() -> None:
                  subject=t.subject, whole=t.label, complete=t.present.numpy().all(1))  # fmt: skip
     assert {tuple(r["present"]) for r in all_records(book)} == {NAMES}
     told = what_is_seen(book, MAIN, STREAMS)
-    assert told[0].startswith("Nobody was tested who has the phone and something beside it")
+    assert told[0].startswith("No test person has both the phone and another device")
 
 
 def test_what_is_compared_is_kept_in_the_file(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_each_label_fraction_is_told_apart_by_its_own_numbers() -> None:
     (told,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1], numbers=False)
     assert told == (
         "With all sensors, crossl is better than the same network trained on the same labels alone "
-        "at 0.5%, not told apart from it at 100% of the labels."
+        "at 0.5%, not significantly different from it at 100% of the labels."
     )
     (full,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1])
     assert full.startswith(told)

@@ -89,5 +89,5 @@ def test_where_nothing_can_be_recorded_one_line_says_so(
     with caplog.at_level(logging.WARNING):
         assert record(method, *drawn(method, batch), precision="float32") is None
     (line,) = [r.getMessage() for r in caplog.records]
-    assert line.startswith("CUDA graphs are not used, training goes on without, slower: ")
+    assert line.startswith("CUDA graphs are not used, training continues without them, slower: ")
     assert "\n" not in line

@@ -60,9 +60,10 @@ def prepare(
         bool, typer.Option(help="Refuse everything where one recording cannot be read.")
     ] = False,
 ) -> None:
-    """Read recordings, cut windows, write a store. Killed, the same command goes on.
+    """Read recordings, cut windows, write a store.
 
-    A recording that cannot be read is left out and named; the exit code is then 3.
+    A recording that cannot be read is left out and named; the exit code is then 3. If
+    interrupted, give the same command again to resume.
 
     Example: crossl prepare sp_sw_har --root downloads/sp_sw_har --out stores/sp_sw_har
     """
@@ -89,7 +90,7 @@ def _tell_left_out(left_out: list[dict[str, str]]) -> None:
     typer.echo(f"\ncrossl: prepared, but {count} left out:", err=True)
     for one in left_out:
         typer.echo(f"  {one['part']}: {one['why']}", err=True)
-    typer.echo("mend the files, then the same command with --append adds them", err=True)
+    typer.echo("repair these files, then give the same command with --append to add them", err=True)
 
 
 def split_pairs(name: str, texts: list[str] | None) -> dict[str, str]:
@@ -144,8 +145,8 @@ def make_store(
                                   strict=strict, progress=tell)  # fmt: skip
         except CrosslError:
             if working_folder(out).exists():
-                typer.echo(f"crossl: {working_folder(out)} keeps what was read; given again, the "
-                           "same command goes on", err=True)  # fmt: skip
+                typer.echo(f"crossl: {working_folder(out)} keeps what was read; give the "
+                           "same command again to resume", err=True)  # fmt: skip
             raise
         names = {part.name for part in dataset.parts}
     return [one for one in store.manifest.get("left_out", ()) if one["part"] in names]

@@ -19,7 +19,7 @@ MAX_TOLD = 5
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Know data sets, fetch them, describe your own files, and examine recordings.",
+    help="List and fetch data sets; describe and check your files.",
 )
 
 
@@ -62,9 +62,9 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Download a data set from its official place, check it, and unpack it.
+    """Download a data set, check it and unpack it.
 
-    Interrupted, the same command goes on.
+    It comes from its official place. If interrupted, give the same command again to resume.
 
     Example: crossl data fetch pamap2 --to downloads/pamap2
     """
@@ -87,7 +87,9 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Folder of your recordings.")],
     force: Annotated[bool, typer.Option(help="Overwrite a mapping that exists.")] = False,
 ) -> None:
-    """Look at your files and write a first recordings.yaml, for you to correct.
+    """Look at your files and write a first recordings.yaml.
+
+    Guesses in it are marked, for you to correct.
 
     Example: crossl data init my-recordings
     """
@@ -153,9 +155,10 @@ def doctor(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Page to write, .html.")] = None,
 ) -> None:
-    """Say what is wrong with recordings or a store, where, how much, and what to do.
+    """Say what is wrong with recordings or a store.
 
-    Ends with code 1 where there is an error, 0 where there are at most warnings.
+    Where, how much, and what to do. Ends with code 1 where there is an error, 0
+    where there are at most warnings.
 
     Example: crossl data doctor my-recordings --out doctor.html
     """

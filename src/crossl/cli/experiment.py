@@ -56,11 +56,12 @@ def demo(
     overrides: SetOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Do the whole job on real recordings: store, pretraining, dead sensors, few labels, report.
+    """Do the whole job on real recordings, in minutes.
 
-    Without --data it runs two folds of a small smartwatch data set with the default recipe, to be
-    done in minutes. Started again, it goes on where it was stopped. `crossl benchmark` does the
-    same on a store of yours.
+    It makes a store, pretrains, tests with dead sensors and few labels, and draws a report. Without
+    --data it runs two folds of a small smartwatch data set with the default recipe, to be done in
+    minutes. Started again, it resumes where it stopped. `crossl benchmark` does the same on a store
+    of yours.
 
     Example: crossl demo --data downloads/sp_sw_har --out har --seed 0
     """
@@ -83,10 +84,11 @@ def benchmark(
     overrides: SetOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Run the protocol on a prepared store: every fold, few labels, dead sensors, report.
+    """Run the whole protocol on a prepared store.
 
-    Test subjects are seen by nothing before the final score. What `prepare` was asked for (rates,
-    windows, modalities) holds here. Started again, it goes on where it was stopped.
+    Every fold, few labels, dead sensors, baselines, rivals (`contenders:` of --config), report; see
+    docs/protocol.md. Test subjects are seen by nothing before the final score. What `prepare` was
+    asked for (rates, windows, modalities) holds here. Started again, it resumes where it stopped.
 
     Example: crossl benchmark stores/study --out results/study --seed 0
     """
@@ -151,7 +153,10 @@ def _make_store(data: Path | None, store: Path) -> None:
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of `crossl demo` or a run.")],
 ) -> None:
-    """Draw report.html, one self-contained page, from a finished folder, and print its table.
+    """Draw report.html from a finished folder.
+
+    One self-contained page; its table is printed too. Scores on another store (RUN/elsewhere)
+    have no page.
 
     Example: crossl report crossl-demo
     """

@@ -17,7 +17,7 @@ StoreOption: TypeAlias = Annotated[
 ]
 SameNamesOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--same-names", help="People named like the run's are others, not the same."),
+    typer.Option("--same-names", help="People with the same names as the run's are other people."),
 ]
 RecipeOption: TypeAlias = Annotated[
     str, typer.Option(help="Where settings start from: crossl (the default), or paper.")

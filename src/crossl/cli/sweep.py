@@ -42,10 +42,11 @@ def sweep(
     overrides: SetOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Try settings; the best is told by validation subjects, test subjects are not looked at.
+    """Try settings and rank them on validation subjects.
 
-    Without --address trials run here, one after another. Killed, the same command goes on;
-    what was tried is not tried again. Results, the best first, are in sweep.jsonl.
+    Test subjects are not looked at. Without --address trials run here, one after another. If
+    interrupted, give the same command again to resume; finished trials are kept. Results, the best
+    first, are in sweep.jsonl.
 
     Example: crossl sweep stores/har --out sweeps/lr --grid schedule.lr=1e-3,2e-3 --address local
     """

@@ -24,7 +24,7 @@ from crossl.cli.options import (
 
 def pretrain(
     store: StoreArgument,
-    out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make, or to resume.")],
     fold: Annotated[int, typer.Option(help="Which fold's training subjects to learn from.")] = 0,
     recipe: RecipeOption = "crossl",
     config: ConfigOption = None,
@@ -35,9 +35,9 @@ def pretrain(
     ] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines; see docs/distributed.md.")] = 1,
 ) -> None:
-    """Learn from unlabelled windows; started again, it goes on where it was stopped.
+    """Learn from unlabelled windows.
 
-    Ctrl-C lets the step end and keeps it.
+    Started again, it resumes where it stopped. Ctrl-C finishes the current step and saves it.
 
     Example: crossl pretrain stores/sp_sw_har --out runs/first --set schedule.steps=200
     """
@@ -69,17 +69,18 @@ def probe(
     ] = "aggregator",
     label_seed: Annotated[int, typer.Option(help="Seed of the draw of labels.")] = 0,
     pretrained_elsewhere: Annotated[
-        bool, typer.Option("--pretrained-elsewhere", help="The store is of other people.")
+        bool,
+        typer.Option("--pretrained-elsewhere", help="The run was pretrained on another store."),
     ] = False,
     fold: Annotated[
-        int | None, typer.Option(help="Fold of another store; a run has its own. Default: 0.")
+        int | None, typer.Option(help="With --pretrained-elsewhere: fold of the store. Default: 0.")
     ] = None,
     same_names: SameNamesOption = False,
 ) -> None:
-    """Fit a linear classifier on frozen embeddings, with sensors missing, and keep it.
+    """Fit a linear classifier on frozen embeddings.
 
-    With --pretrained-elsewhere on another store, which may lack sensors of the run; people who
-    trained the run are not tested.
+    It is trained with sensors missing and kept in the run. With --pretrained-elsewhere the store
+    may be another than the run's and may lack sensors; people who trained the run are not tested.
 
     Example: crossl probe runs/first --store stores/sp_sw_har --label-fraction 0.05
     """
@@ -103,11 +104,11 @@ def probe(
 
 
 def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption = False) -> None:
-    """Score the kept classifier on test subjects under every subset of sensors.
+    """Score the classifier of a run under every set of sensors.
 
     Writes results.jsonl, summary.json and figures.npz into the run; `crossl report` draws them.
-    Another store than the run's, which may lack sensors, is scored on all its people that nothing
-    was learned from, into RUN/elsewhere.
+    On another store, which may lack sensors, it scores everybody that nothing was learned from,
+    into RUN/elsewhere, and prints the table.
 
     Example: crossl evaluate runs/first --store stores/sp_sw_har
     """
@@ -122,7 +123,7 @@ def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption =
     for sentence in scored.notes:
         show.note(sentence)
     show.table(scored.rows)
-    typer.echo(f"\n{scored.folder}: results.jsonl, summary.json")
+    typer.echo(f"\n{scored.folder}: results.jsonl, summary.json (no report page)")
 
 
 def embed(
@@ -135,13 +136,14 @@ def embed(
     ] = None,
     address: AddressOption = None,
 ) -> None:
-    """Embed every window of a store, and classify it where the run has a classifier.
+    """Embed every window of a store.
 
-    The file holds embedding (n, D); present (n, M) and modalities, the names of its columns;
-    subject, session, start_s; start_unix_s, start_time (UTC) and zone, where the recordings tell
-    them; label, where the store has classes; and, with a classifier, probability, classes and
-    predicted. A store may lack sensors of the run: they are absent.
-    Killed, the same command goes on; until the file is whole the disk holds up to twice of it.
+    With a classifier in the run (`crossl probe`) windows are classified too. The file holds
+    embedding (n, D); present (n, M) and modalities, the names of its columns; subject, session,
+    start_s; start_unix_s, start_time (UTC) and zone, where the recordings tell them; label, where
+    the store has classes; and, with a classifier, probability, classes and predicted. A store may
+    lack sensors of the run: they are absent. If interrupted, give the same command again to resume.
+    While it runs it needs up to twice the disk space of the finished file.
 
     Example: crossl embed runs/first --store stores/new --out new.npz
     """

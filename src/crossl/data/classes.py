@@ -33,13 +33,13 @@ def choose_classes(texts: Sequence[str], known: Sequence[str]) -> dict[str, str]
     named: set[str] = set()
     for name, labels in _pieces(texts, known):
         if name in named:
-            raise ConfigError(f"--classes: class '{name}' stands twice; each may stand once")
+            raise ConfigError(f"--classes: class '{name}' is given twice; give each once")
         named.add(name)
         for label in labels:
             if label not in known:
                 raise ConfigError(f"--classes: no label '{label}'; {nearest(label, known)}")
             if label in chosen:
-                raise ConfigError(f"--classes: label '{label}' stands twice; each may stand once")
+                raise ConfigError(f"--classes: label '{label}' is given twice; give each once")
             chosen[label] = name
     return chosen
 

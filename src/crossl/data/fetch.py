@@ -245,8 +245,9 @@ class _Download:
                 furthest = max(furthest, self._have())
                 if vain >= TRIES:
                     raise DataError(
-                        f"{url}: {error}, {vain} times in a row; the same command "
-                        f"goes on later, with --mirror from elsewhere, or get it at {self._page}"
+                        f"{url}: {error}, {vain} times in a row; give the same "
+                        "command again later to resume, or another server by --mirror, or "
+                        f"download it by hand from {self._page}"
                     ) from error
                 wait = max(BACKOFF_S * 2 ** (vain - 1), error.wait_s)
                 LOG.info("%s: %s; asking again in %.1f s", url, error, wait)

@@ -371,8 +371,8 @@ def _result(
         return number, bear(parts[number], future.result)
     except BrokenProcessPool as error:
         raise DataError(
-            f"part {parts[number].name}: a worker process died while reading, perhaps for want of "
-            "memory; the same command goes on, with --workers 1 in less memory"
+            f"part {parts[number].name}: a worker process died while reading, perhaps because "
+            "memory ran out; give the same command again to resume, with --workers 1 in less memory"
         ) from error
 
 

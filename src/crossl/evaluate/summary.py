@@ -139,7 +139,9 @@ class _Compared:
         d = self.difference
         if d.low is None or d.high is None:
             return "compared on one person only with"
-        return "better than" if d.low > 0 else "worse than" if d.high < 0 else "not told apart from"
+        if d.low <= 0 <= d.high:
+            return "not significantly different from"
+        return "better than" if d.low > 0 else "worse than"
 
     @property
     def numbers(self) -> str:
@@ -235,8 +237,8 @@ def _without_devices(
         found = pairing.pair(replace(main, present=left))
         if found is None:
             out.append(
-                f"Nobody was tested who has the {device} and something beside it: what is left "
-                "without it cannot be told."
+                f"No test person has both the {device} and another device: how much of the score "
+                f"is left without the {device} cannot be measured."
             )
             continue
         (score, whole), kept = found.scores, found.kept

@@ -144,7 +144,7 @@ def record(
     made = None
     gc.collect()  # recordings are in cycles with what recorded them
     torch.cuda.empty_cache()
-    logger.warning("CUDA graphs are not used, training goes on without, slower: %s", told)
+    logger.warning("CUDA graphs are not used, training continues without them, slower: %s", told)
     return None
 
 

@@ -239,7 +239,7 @@ def embedding(inputs: Inputs) -> Section:
     n = len(inputs.arrays["map_xy"])
     classes = [pretty(name) for name in inputs.summary["classes"]]
     by_label = Words(
-        "Coloured by label: classes that form islands can be told apart with few labels.",
+        "Coloured by label: classes that form separate islands need few labels to be recognised.",
         f"Map of {n} windows, coloured by label",
         title="By label",
     )

@@ -34,9 +34,9 @@ def found(diagnosis, check):
 
 
 @pytest.mark.parametrize(("values", "what"), [
-    (np.arange(COUNT), "goes on in equal steps"),
-    (np.arange(COUNT) % 201, "goes on in equal steps"),
-    (1.7e9 + np.arange(COUNT) * 0.5, "goes on in equal steps"),
+    (np.arange(COUNT), "rises in equal steps"),
+    (np.arange(COUNT) % 201, "rises in equal steps"),
+    (1.7e9 + np.arange(COUNT) * 0.5, "rises in equal steps"),
     (np.repeat([0, 1, 2, 1], COUNT // 4), "takes a few whole numbers"),
     (np.where(np.arange(COUNT) % 500 == 0, 7, 0), "takes a few whole numbers"),
 ])  # fmt: skip

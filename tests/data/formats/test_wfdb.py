@@ -124,7 +124,7 @@ def test_damaged_annotations_are_refused_and_leave_the_signals(written):
     written.with_suffix(".atr").write_bytes(b"\x01\xfc\xff")
     content = open_file(written)
     assert content.streams[0].load(["a"]).shape == (20, 1)
-    why = "is cut off: an annotation goes on until byte 6 and the file has 3"
+    why = "is cut off: an annotation extends to byte 6 and the file has 3"
     with pytest.raises(DataError, match=rf"cannot be read: {written.parent}/r.atr: {why}"):
         content.check_labels()
 

@@ -247,7 +247,7 @@ def _apart(
     by_s, length = by
     severity: Severity = "warning" if abs(by_s) > WARN_APART * length else "note"
     mend = (
-        "Started together, its clock is off: add the `offset_s` that is told here to the rule in "
+        "Started together, its clock is off: add the `offset_s` given here to the rule in "
         "`files` that reads it, or for one recording to its entry in `recordings`."
     )
     return Finding(

@@ -40,7 +40,7 @@ def _may_be_codes(modality: Modality) -> bool:
 
 def _by_values(modality: Modality, channel: str, seen: str) -> Finding:
     if seen == "ramp":
-        what = f"channel '{channel}' goes on in equal steps, as a counter, row number or clock does"
+        what = f"channel '{channel}' rises in equal steps, as a counter, row number or clock does"
         return Finding("sensors", "warning", modality.name, what, ADVICE)
     return Finding(
         "sensors",

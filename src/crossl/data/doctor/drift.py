@@ -153,7 +153,7 @@ def _judge(first: str, second: str, lags: list[Lag]) -> Iterator[Finding]:
             "warning",
             names,
             f"'{second}' feels the same motion {{}} {'later' if offset > 0 else 'earlier'}",
-            "Windows pair different moments: add the `offset_s` that is told here to the rule in "
+            "Windows pair different moments: add the `offset_s` given here to the rule in "
             "`files` that reads it, or for one recording to its entry in `recordings`.",
             one(abs(offset)),
             "s",

@@ -29,7 +29,7 @@ MAX_CLASSES = 50
 MAX_BAD = 0.05
 """Share of cells that are no numbers, below which a column is one of numbers all the same."""
 
-DISGUISES = {"ramp": "goes on in equal steps", "codes": "holds a few whole numbers, as labels do"}
+DISGUISES = {"ramp": "rises in equal steps", "codes": "holds a few whole numbers, as labels do"}
 
 
 def text_columns(stream: Stream) -> list[str]:

@@ -90,7 +90,7 @@ def read_marks(path: Path) -> Marks:
 def _whole(path: Path, data: bytes, end: int) -> None:
     if end > len(data):
         raise DataError(
-            f"{path}: is cut off: an annotation goes on until byte {end} and the file has "
+            f"{path}: is cut off: an annotation extends to byte {end} and the file has "
             f"{len(data)}; fetch it again"
         )
 
