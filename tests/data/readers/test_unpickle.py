@@ -40,6 +40,13 @@ def test_what_these_attacks_change_is_an_array_of_numbers():
     np.testing.assert_array_equal(got, [0.0, 0.0])
 
 
+def doubled(depth=60, pair=b"\x86"):
+    """Make something that holds a thing twice, which holds a thing twice, and so on."""
+    levels = (b"(h" + bytes([n]) + b"h" + bytes([n]) + pair + b"q" + bytes([n + 1]) + b"0"
+              for n in range(depth))  # fmt: skip
+    return b"K\x01q\x000" + b"".join(levels) + b"h" + bytes([depth])
+
+
 OBJECTS_OF_TEXT = b"(" + b"K\x01\x85" + dtype(b"O8") + b"U\x08" + struct.pack("<Q", 0x10) + b"tR"
 
 KINDS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -93,6 +100,23 @@ ATTACKS = {
     "a place far away, in digits": (b"Np2000000000\n", "beyond the file's length"),
     "a text longer than the file": (b"T\xff\xff\xff\x7fabc", "asks for 2147483647 bytes"),
     "bytes longer than the file": (b"\x8e" + struct.pack("<Q", 2**40), "asks for 1099511627776"),
+    "a key that takes for ever": (b"}" + doubled(pair=b"t") + b"K\x01s", "a tuple into a dict"),
+    "keys that take for ever": (b"}(" + doubled(pair=b"t") + b"K\x01u", "a tuple into a dict"),
+    "a dict of them": (b"(" + doubled(pair=b"t") + b"K\x01d", "a tuple into a dict"),
+    "a set of them": (b"\x8f(" + doubled(pair=b"t") + b"\x90", "no need of"),
+    "a frozen set of them": (b"(" + doubled(pair=b"t") + b"\x91", "no need of"),
+    "a thing twice": (b"K\x012\x86", "no need of"),
+    "a type that takes for ever": (
+        b"cnumpy\ndtype\n(" + doubled(pair=b"t") + b"K\x00K\x01tR", "type of its own",
+    ),
+    "an encoding that takes for ever": (
+        b"c_codecs\nencode\n(U\x01a" + doubled(pair=b"t") + b"tR", "in an unknown way",
+    ),
+    "places of an array that fill the memory": (
+        array() + doubled(pair=b"l") + b"K\x00s", "under a list into a _Array",
+    ),
+    "an extension": (b"\x82\x01", "no need of"),
+    "something kept elsewhere": (b"Pmine\n", "no need of"),
     "a frame longer than the file": (b"\x95" + struct.pack("<Q", 2**40) + b"N", "beyond the file"),
 }  # fmt: skip
 

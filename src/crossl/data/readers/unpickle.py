@@ -3,7 +3,8 @@
 A pickle is a program. Here it may name four things, none of which is what numpy means by them:
 `ndarray` is a token without powers, `_reconstruct` makes an empty array, `dtype` one of a list of
 numbers, and the state of either is checked before numpy sees it. What is made counts against the
-size of the file.
+size of the file. Of the operations only those are known that write such files, and keys are plain:
+a tuple that holds another one twice, and so on, takes for ever to be hashed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import pickle
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -32,6 +33,16 @@ COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT8U: (8, False),
 }
 """Bytes of the number that says how many follow, and whether it has a sign."""
+KEYS = (str, bytes, int, float)
+KNOWN = """
+    PROTO FRAME STOP MARK POP POP_MARK PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET NONE
+    NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING
+    SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE
+    BINUNICODE8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT
+    DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD
+"""
+"""Operations that arrays, lists, dicts, texts and numbers are written by."""
+KNOWN_CODES = [getattr(pickle, name)[0] for name in KNOWN.split()]
 OPERATIONS = {info.code: info for info in pickletools.opcodes}
 PLACES = {b"r": 4, b"\x95": 8}
 """Operations whose number makes the unpickler reserve as much: a place in its memory, a frame."""
@@ -125,7 +136,16 @@ class _Budget:
             raise _refuse(f"makes more than the {self._size} bytes that it has")
 
 
-class NumpyUnpickler(pickle.Unpickler):
+def _unknown(_: object) -> None:
+    raise _refuse("does what files of arrays have no need of")
+
+
+def _check_key(holder: Any, key: Any) -> None:
+    if type(holder) is not dict or type(key) not in KEYS:
+        raise _refuse(f"puts a value under a {type(key).__name__} into a {type(holder).__name__}")
+
+
+class NumpyUnpickler(pickle._Unpickler):  # written in C it cannot be told what to leave
     """Reads pickled arrays of numbers and plain containers; anything else is refused.
 
     Args:
@@ -135,8 +155,11 @@ class NumpyUnpickler(pickle.Unpickler):
             there are.
 
     Raises:
-        DataError: an operation asks for more bytes than the file has.
+        DataError: an operation asks for more bytes than the file has, or is none of such files.
     """
+
+    stack: list[Any]
+    metastack: list[list[Any]]
 
     def __init__(self, file: BinaryIO, *, encoding: str = "ASCII", trusted: bool = False) -> None:
         super().__init__(file, encoding=encoding)
@@ -152,13 +175,14 @@ class NumpyUnpickler(pickle.Unpickler):
             return array
 
         def dtype(name: Any, *how: Any) -> _Type:
-            if name not in kinds or len(how) > 2:
-                raise _refuse(f"has an array of type {str(name)[:20]!a}")
+            if not isinstance(name, str) or name not in kinds or len(how) > 2:
+                told = f"'{name[:20]}'" if isinstance(name, str) else "of its own"
+                raise _refuse(f"has an array of type {told}")
             return _Type(np.dtype(str(name).removesuffix("8") if name == "O8" else name))
 
         def encode(text: Any, encoding: Any) -> bytes:
             if encoding != "latin1" or not isinstance(text, str):
-                raise pickle.UnpicklingError(f"encoding {str(encoding)[:20]}")
+                raise _refuse("encodes text in an unknown way")
             texts.take(len(text))
             return text.encode("latin1")
 
@@ -170,6 +194,31 @@ class NumpyUnpickler(pickle.Unpickler):
             # how Python 2 compatible pickles spell bytes
             ("_codecs", "encode"): _Call(encode),
         }
+
+    def load_setitem(self) -> None:
+        """Put a value into a dict."""
+        _check_key(self.stack[-3], self.stack[-2])
+        super().load_setitem()  # type: ignore[misc]
+
+    def load_setitems(self) -> None:
+        """Put values into a dict."""
+        for key in self.stack[::2]:
+            _check_key(self.metastack[-1][-1], key)
+        super().load_setitems()  # type: ignore[misc]
+
+    def load_dict(self) -> None:
+        """Make a dict of what lies there."""
+        for key in self.stack[::2]:
+            _check_key({}, key)
+        super().load_dict()  # type: ignore[misc]
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {  # type: ignore[assignment]
+        **dict.fromkeys(range(256), _unknown),
+        **{code: pickle._Unpickler.dispatch[code] for code in KNOWN_CODES},
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for an allowed name.
@@ -198,6 +247,8 @@ def _check_operations(file: BinaryIO, most: float) -> int:
         if done > most:
             raise _refuse(f"has more than {most} operations")
         _skip_argument(file, code, begin + size)
+    if not code:
+        raise EOFError("it ends before its end")
     file.seek(begin)
     return size
 
@@ -213,9 +264,11 @@ def _skip_argument(file: BinaryIO, code: bytes, end: int) -> None:
             raise pickle.UnpicklingError(f"asks for {wanted} bytes, more than the file has")
         file.seek(wanted, 1)
     elif info.arg.n == pickletools.UP_TO_NEWLINE:
-        line = file.readline()
+        line = last = file.readline()
         if info.arg is pickletools.stringnl_noescape_pair:
-            file.readline()
+            last = file.readline()
+        if not last.endswith(b"\n"):
+            raise EOFError("it ends within a line")
         if code == pickle.PUT and (len(line) > 20 or not line.strip().isdigit() or int(line) > end):
             raise pickle.UnpicklingError("numbers a thing beyond the file's length")
     else:

@@ -303,7 +303,8 @@ def _read_pickle(folder: Path, modalities: Mapping[str, Modality]) -> Iterator[R
             f"{path}: is not in the official layout ({type(error).__name__}: {str(error)[:80]})"
         ) from error
     if subject != folder.name:
-        raise DataError(f"{path}: is of subject {str(subject)[:20]!a}; expected {folder.name}")
+        told = f"'{subject[:20]}'" if isinstance(subject, str) else f"a {type(subject).__name__}"
+        raise DataError(f"{path}: is of subject {told}; expected {folder.name}")
     known = WRIST | CHEST
     signals = {}
     for name, values in arrays.items():
