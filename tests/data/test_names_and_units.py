@@ -37,6 +37,10 @@ def test_electrodes_that_fit_each_other_are_an_eeg(columns):
     (["Linear Acceleration x (m/s^2)", "Linear Acceleration y (m/s^2)"], "linear_acceleration",
      "xy"),
     (["Accel_X m/(s^2)", "Accel_Y m/(s^2)"], "accel", "xy"),
+    (["Accelerometer X-axis", "Accelerometer Y-axis"], "accelerometer", "xy"),
+    (["X-Achse [g]", "Y-Achse [g]", "Z-Achse [g]"], "xyz", "xyz"),
+    (["wx (rad/s)", "wy (rad/s)", "wz (rad/s)"], "w", "xyz"), (["Bx", "By", "Bz"], "b", "xyz"),
+    (["a1", "a2", "a3"], "a", "123"), (["m1", "m2"], "m", "12"),
 ])  # fmt: skip
 def test_a_unit_behind_a_name_does_not_part_axes(columns, group, channels):
     assert {name: "".join(found) for name, found in group_columns(columns).items()} == {
@@ -75,6 +79,15 @@ def test_no_modality_of_a_known_data_set_contradicts_its_unit():
             assert misfit(modality.unit, modality.name) is None, (name, modality.name)
 
 
+@pytest.mark.parametrize(("name", "wrong"), [
+    ("Hautleitfähigkeit", "s"), ("Fréquence cardiaque", "V/s"), ("Winkelgeschw. X", "m/s^2"),
+    ("Vitesse angulaire x", "m/s^2"), ("Champ magnétique y", "rad/s"), ("Versnelling Z", "T"),
+    ("rotationRate.x", "m/s^2"), ("Frecuencia cardiaca", "S"),
+])  # fmt: skip
+def test_quantities_are_known_in_several_languages(name, wrong):
+    assert misfit(wrong, name) is not None
+
+
 def test_a_name_of_two_quantities_or_none_tells_nothing():
     assert quantity_of("acc_mag") is None
     assert quantity_of("gyro_temp") is None
@@ -92,6 +105,9 @@ def test_a_name_of_two_quantities_or_none_tells_nothing():
     ("Marker", "trigger"), ("EDF Annotations", "trigger"), ("Event marker", "trigger"),
     ("Proband", "person"), ("user", "person"), ("participant_id", "person"),
     ("acc_x", ""), ("ECG", ""), ("heart_rate", ""), ("EEG Fp1", ""), ("temp", ""), ("SpO2", ""),
+    ("temps (s)", ""), ("tiempo", "clock"), ("Zähler", "counter"), ("compteur", "counter"),
+    ("Índice", "row number"), ("Observation", "row number"), ("étiquette", "label"),
+    ("clase", "label"), ("Batterie", "trigger"), ("Lead_Off_Status", "trigger"),
     ("EDA", ""), ("stand", ""), ("T3", ""), ("light", ""), ("step_length", ""),
 ])  # fmt: skip
 def test_what_is_no_sensor_is_known_by_name(name, kind):
@@ -101,5 +117,8 @@ def test_what_is_no_sensor_is_known_by_name(name, kind):
 def test_an_axis_is_no_label_and_own_names_of_columns_are_no_row_numbers():
     assert sift(["x", "y", "z"]) == {}
     assert sift(["acc", "y"]) == {"y": "label"}
+    assert sift(["userAcceleration.x", "userAcceleration.y", "userAcceleration.z"]) == {}
+    assert sift(["rec.x", "rec.y", "gyro_z"]) == {}
+    assert sift(["acc_x", "rec.y"]) == {"rec.y": "label"}
     assert sift(["c0", "c1", "c2"], named=False) == {}
     assert sift(["c0", "acc_x", "acc_y"]) == {"c0": "row number"}

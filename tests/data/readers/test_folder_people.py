@@ -8,6 +8,8 @@ import yaml
 
 from crossl.data.doctor import examine_recordings
 from crossl.data.formats import open_file
+from crossl.data.init import init_mapping
+from crossl.data.init.draft import quoted
 from crossl.data.mapping import load_mapping, read_recording
 from crossl.data.mapping.people import named_like_subject, subject_columns
 from crossl.data.readers import open_dataset
@@ -282,6 +284,33 @@ def test_the_column_of_people_is_found_by_its_name_and_values(tmp_path):
     )
     assert subject_columns(open_file(tmp_path / "all.csv")) == {"Proband": ("P1", "P2")}
     assert not named_like_subject("user agent")
+
+
+@pytest.mark.parametrize("name", [
+    "Probanden-ID", "Patienten ID", "Testperson", "Nutzer", "Respondent ID", "CaseID", "animal_id",
+    "Numéro du sujet", "Número de paciente", "Försöksperson", "Forsøksperson", "Испытуемый",
+    "被験者", "被験者番号",
+])  # fmt: skip
+def test_people_are_named_in_several_languages(tmp_path, name):
+    rows = [(t, who, x) for who, t, x in everyone(["P1", "P2"])]
+    write_rows(tmp_path / "all.csv", ["t", name, "x"], rows)
+    with pytest.raises(DataError, match=f"column '{name}' names 2 people"):
+        read(mapping(tmp_path, TABLE | {"subject": "one"}))
+    (tmp_path / "recordings.yaml").unlink()
+    assert f"subject_column: {quoted(name)}" in init_mapping(tmp_path).read_text()
+
+
+def test_long_numbers_are_people_where_many_rows_share_one(tmp_path):
+    rows = [(t, who, x) for who, t, x in everyone([20240001, 20240002])]
+    write_rows(tmp_path / "all.csv", ["t", "user_id", "x"], rows)
+    with pytest.raises(DataError, match="column 'user_id' names 2 people"):
+        read(mapping(tmp_path, TABLE | {"subject": "one"}))
+
+
+def test_text_that_changes_from_row_to_row_is_no_label(tmp_path):
+    rows = [(t, who, x) for who, t, x in everyone(["P1", "P2"])]
+    write_rows(tmp_path / "all.csv", ["t", "token", "x"], rows)
+    assert "label: token" not in init_mapping(tmp_path).read_text()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ LABEL = re.compile(
 )
 AXIS = re.compile(r"(.*_)?[xyz]|[agm][xyz]")
 MAX_CLASSES = 50
+MAX_CHANGES = 0.5
+"""Share of rows that have another value than the one before, up to which text may be a label."""
 MAX_BAD = 0.05
 """Share of cells that are no numbers, below which a column is one of numbers all the same."""
 
@@ -60,7 +62,8 @@ def label_column(
 ) -> str | None:
     """Find the column with a label per sample: by its name, else by text that repeats.
 
-    Never one that is the same in all files, holds dates, or is named like a clock, counter, person.
+    Never one that is the same in all files, holds dates, changes from row to row, or is named
+    like a clock, counter, person.
 
     Args:
         contents: files of one kind.
@@ -85,9 +88,17 @@ def label_column(
             continue
         values = _values(contents, column)
         most = min(MAX_CLASSES, stream.length // 10)
-        if 1 < len(values) <= most and not _dates(column, sorted(values)):
+        if _alternates(stream, column) or _dates(column, sorted(values)):
+            continue
+        if 1 < len(values) <= most:
             return column
     return None
+
+
+def _alternates(stream: Stream, column: str) -> bool:
+    """Tell whether a column changes from row to row, as people or sensors do that share a table."""
+    texts = texts_of(stream, column)
+    return bool((texts[1:] != texts[:-1]).mean() > MAX_CHANGES) if len(texts) > 1 else False
 
 
 def _mostly_numbers(stream: Stream, column: str) -> bool:

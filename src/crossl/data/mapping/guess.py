@@ -166,12 +166,15 @@ def _options(column: str, *, eeg: bool) -> list[tuple[str, str]]:
         r"(?P<axis>[xyz])_(?P<group>.+)",
         r"(?P<group>[agm])(?P<axis>[xyz])",
         r"(?P<group>\w*[a-z]{2})(?P<axis>[xyz])",
+        r"(?P<group>[a-z])(?P<axis>[xyz])",
         r"(?P<group>.*[a-z])_?(?P<axis>\d{1,3})",
-        r"(?P<group>.+)_(?P<axis>[xyz])_(?:cal|raw|uncal|wr|filtered|filt)",
+        r"(?P<group>.+)_(?P<axis>[xyz])_(?:cal|raw|uncal|wr|filtered|filt|axis|achse|axe|eje|asse)",
     ):
         match = re.fullmatch(pattern, name)
         if match:
-            found.append((SHORT.get(match["group"], match["group"]), match["axis"]))
-    if name in ("x", "y", "z"):
-        found.append(("xyz", name))
+            group = match["group"] if match["axis"].isdigit() else SHORT.get(match["group"])
+            found.append((group or match["group"], match["axis"]))
+    axis = re.fullmatch(r"(?P<axis>[xyz])(_(axis|achse|axe|eje|asse))?", name)
+    if axis:
+        found.insert(0, ("xyz", axis["axis"]))
     return found

@@ -23,31 +23,33 @@ KINDS = {
     ),
     "row number": (
         r"unnamed(_\d+)*(_level_\d+)?|(index_)?level_\d+|index(_\d+)?|idx|row|rownames|line|"
-        r"(row|line)_?(names?|id|nr|no|num(ber)?|index)|zeile(nnummer)?"
+        r"(row|line)_?(names?|id|nr|no|num(ber)?|index)|zeile(nnummer)?|obs|observations?|indice|"
+        r"ligne|fila|riga|rij|wiersz"
     ),
     "counter": (
         r"(sample|frame|packet|package|pkt|message|msg|record|block|burst|seq(uence)?|data|scan|"
         r"event|loop|paket|lauf|lfd)s?_?"
         r"(index|idx|id|count(er)?|cnt|number|num|no|n|nr|seq(uence)?|nummer|zahler)|"
         r"count(er)?|cnt|seq(uence)?|packets?|samples?|samp|frames?|nr|no|num|number|nummer|"
-        r"zahler|id|.*_id|package_num_channel|uuid|serial(_?(no|nr|num(ber)?))?"
+        r"zahler|compteur|contador|contatore|abtastung|echantillon|muestra|campione|"
+        r"(board_shim_)?package_num|id|.*_id|package_num_channel|uuid|serial(_?(no|nr|num(ber)?))?"
     ),
     "clock": (
         r"t|ts|time.*|.*timestamp.*|datetime.*|date|datum|zeit.*|uhrzeit|.*zeitstempel|unix.*|"
         r"epoch.*|sec|secs|seconds?|millis.*|msec|elapsed.*|.*_time|hora|fecha|heure|sekunden?|"
-        r"millisekunden|utc.*|local_?time|sample_?time_?fine|tstamp|stamp|clock"
+        r"millisekunden|tiempo|tempo|tijd|czas|horodatage|loggingtime|utc.*|local_?time|sample_?time_?fine|tstamp|stamp|clock"
     ),
     "label": (
         r"y|ys|y_(true|train|test)|labels?|label_.*|.*_labels?|targets?|class|classes|class_.*|"
         r"activit.*|aktivitat.*|actividad|stages?|sleep_?stages?|hypnogram.*|condition|phase|"
-        r"posture|behaviou?r|ground_?truth|gt|emotion|state|etikett.*|bezeichnung|klasse|task"
+        r"clase|classe|etiquette.*|etiqueta.*|etichetta.*|posture|behaviou?r|ground_?truth|gt|emotion|state|etikett.*|bezeichnung|klasse|task"
     ),
     "trigger": (
         r"status|trig|trigger.*|trigs?\d*|sti\d*|sti_\d+|stim.*|.*_stim|(the_)?markers?\d*|events?|"
         r".*_markers?|event_?(codes?|markers?|id)?|(bdf_|edf_)?annotations?|photo_?diode|ttl\d*|"
         r"din\d*|dig(ital)?_?(in|input|trig)?\d*|button.*|taste|knopf|sync|marker_?channel|"
-        r"board_?status|battery.*|batt|akku.*|rssi|lost_?samples?|checksum|crc|parity|valid|"
-        r"validity|quality|error_?(code|flag)?|flags?|end_byte|start_byte"
+        r"board_?status|battery.*|batt|batterie|akku.*|rssi|lost_?samples?|checksum|crc|parity|valid|"
+        r"validity|quality|sqi|lead_?off.*|error_?(code|flag)?|flags?|end_byte|start_byte"
     ),
 }
 """What it is, and names of it, cleaned, as whole words."""
@@ -89,7 +91,7 @@ def no_sensor(name: str) -> str:
 
 
 def sift(columns: Sequence[str], *, named: bool = True) -> dict[str, str]:
-    """Say which of a file's columns are no sensors by name.
+    """Say which of a file's columns are no sensors by name; `y` beside `x` or `z` is an axis.
 
     Args:
         columns: of one table.
@@ -99,7 +101,8 @@ def sift(columns: Sequence[str], *, named: bool = True) -> dict[str, str]:
         >>> sift(["x", "y", "z", "Status"]), sift(["c0", "acc"]), sift(["c0", "c1"], named=False)
         ({'Status': 'trigger'}, {'c0': 'row number'}, {})
     """
-    axes = {clean(split_unit(column)[0]) for column in columns} & {"x", "z"}
+    plain = [clean(split_unit(column)[0]) for column in columns]
+    axes = {name[:-1] for name in plain if name.endswith(("x", "z"))}
     own = [f"c{number}" for number in range(len(columns))]
     unnamed = [column for column, other in zip(columns, own, strict=True) if column == other]
     found = {}
@@ -107,7 +110,8 @@ def sift(columns: Sequence[str], *, named: bool = True) -> dict[str, str]:
         kind = no_sensor(column)
         if column in unnamed and named and len(unnamed) < len(columns):
             kind = "row number"
-        if kind and not (axes and clean(split_unit(column)[0]) == "y"):
+        axis = clean(split_unit(column)[0])
+        if kind and not (re.fullmatch(r"(.*_)?y", axis) and axis[:-1] in axes):
             found[column] = kind
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,10 +17,17 @@ from crossl.errors import DataError, nearest
 
 SUBJECT_NAMES = (
     "subject", "subjects", "subj", "sub", "user", "participant", "person", "patient", "volunteer",
-    "wearer", "owner", "uuid", "uid", "pid", "sid", "id",
-    "proband", "probandin", "vp", "vpn", "versuchsperson", "teilnehmer", "teilnehmerin",
-    "studienteilnehmer", "sujet", "sujeto", "sujeito", "participante", "paciente", "soggetto",
-    "partecipante", "paziente", "deelnemer", "proefpersoon",
+    "wearer", "owner", "uuid", "uid", "pid", "sid", "id", "caseid", "individual", "respondent",
+    "athlete", "player", "student", "pupil", "driver", "rider", "worker", "employee", "resident",
+    "client", "infant", "child", "baby", "animal", "rat", "mouse", "who",
+    "proband", "probandin", "probanden", "vp", "vpn", "versuchsperson", "versuchspersonen",
+    "versuchsteilnehmer", "testperson", "teilnehmer", "teilnehmerin", "studienteilnehmer",
+    "patientin", "patienten", "nutzer", "nutzerin", "benutzer", "mitarbeiter", "tier", "wer",
+    "sujet", "utilisateur", "sujeto", "usuario", "sujeito", "participante", "paciente", "soggetto",
+    "utente", "partecipante", "paziente", "deelnemer", "proefpersoon", "gebruiker", "deltager",
+    "deltagare", "forsøksperson", "forsoksperson", "uczestnik", "osoba", "pacjent", "pacient",
+    "ucastnik", "испытуемыи", "участник", "пациент", "被験者", "参加者",
+    "受试者", "被试", "피험자", "참가자",
 )  # fmt: skip
 """Names of columns that say whose a row is; with `id`, `nr`, `name` or `code` beside as well."""
 
@@ -27,12 +35,17 @@ WEAK = ("id", "sid", "sub", "uuid", "uid")
 """Names that as often mean something else: they count where values stand in several rows."""
 
 MOST_CODES = 10_000
-"""Larger numbers are counters or times, not people."""
+"""Larger numbers are counters or times, where the name is weak or few rows share one."""
+
+LEAST_ROWS = 10
+"""Rows that share a large number, on average, if it is a person's."""
 
 KEYS = ("subject", "session")
 
 _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
-_BESIDE = r"ids?|nr|no|num|number|name|code|key|index"
+_BESIDE = (
+    r"ids?|nr|no|num|number|name|code|key|index|nummer|numero|nom|nombre|d[ueo]|del|der|番号|编号"
+)
 
 
 def named_like_subject(name: str) -> bool:
@@ -42,7 +55,10 @@ def named_like_subject(name: str) -> bool:
         >>> [named_like_subject(n) for n in ("Participant ID", "userId", "VP-Nr.", "ID", "t_id")]
         [True, True, True, True, False]
     """
-    words = [word.lower() for word in _WORDS.split(name) if word]
+    letters = unicodedata.normalize("NFKD", name)
+    plain = "".join(one for one in letters if not unicodedata.combining(one))
+    plain = unicodedata.normalize("NFC", plain)
+    words = [word.lower() for word in _WORDS.split(plain) if word]
     if "".join(words) in SUBJECT_NAMES:
         return True
     rest = [word for word in words if not re.fullmatch(_BESIDE, word)]
@@ -100,7 +116,8 @@ def _several(name: str, stream: Stream, column: str) -> tuple[str, ...]:
     weak = re.sub(r"[\W_]", "", name).lower() in WEAK
     if (numbers or weak) and len(values) > len(texts) / 2:
         return ()
-    if numbers and max(int(value) for value in values.tolist()) > MOST_CODES:
+    rare = weak or len(values) * LEAST_ROWS > len(texts)
+    if numbers and rare and max(int(value) for value in values.tolist()) > MOST_CODES:
         return ()
     return tuple(values.tolist())
 

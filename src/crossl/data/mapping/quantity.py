@@ -36,26 +36,29 @@ class Quantity:
 QUANTITIES = (
     Quantity(
         "an acceleration",
-        r"acc|accel|accelerometers?|accelero?|acceleration|beschl\w*|acelera\w*|accelera\w*",
+        r"acc|accel|accelerometers?|accelero?|acceleration|beschl\w*|acelera\w*|accelera\w*|"
+        r"versnelling\w*|przyspieszenie|gforce|g_force",
         ("m/s^2",),
         (("G", "g"), ("mG", "mg"), ("MG", "mg"), ("gs", "g")),
     ),
     Quantity(
         "a rate of turn",
-        r"gyro?|gyros?|gyroscopes?|angular|drehrate|drehgeschw\w*|gyroskop|giroscopio|giro",
+        r"gyro?|gyros?|gyroscopes?|angular|drehrate|drehgeschw\w*|winkelgeschw\w*|"
+        r"angulaire|angolare|gyroskop|giroscopio|giroscopo|giro|rotationrate|rotation_rate",
         ("rad/s",),
         (("rad", "rad/s"), ("deg", "deg/s")),
     ),
     Quantity(
         "a magnetic field",
-        r"mag|magn|magneto|magnetometers?|magnetic|magnetfeld\w*|kompass|compass",
+        r"mag|magn|magneto|magnetometers?|magnetic|magnetfeld\w*|"
+        r"magnetique|magnetico|kompass|compass",
         ("T",),
         (("g", "G"), ("mg", "mG"), ("ut", "uT"), ("UT", "uT")),
     ),
     Quantity("a voltage of the body", r"ecg|ekg|eeg|emg|eog|exg|egm", ()),
     Quantity(
         "a conductance of the skin",
-        r"eda|gsr|scl|scr|electrodermal|hautleitw\w*|skin_?conductance|conductance|leitwert",
+        r"eda|gsr|scl|scr|electrodermal|hautleit\w*|skin_?conductance|conductance|leitwert",
         ("S", "Ohm"),
         (("us", "uS"), ("US", "uS"), ("ms", "mS"), ("s", "S")),
     ),
@@ -64,7 +67,8 @@ QUANTITIES = (
         (("C", "degC"), ("F", "degF"), ("deg", "degC")),
     ),
     Quantity(
-        "a heart rate", r"hr|heartrate|heart_rate|herzfrequenz|bpm|pulsrate|pulse_rate",
+        "a heart rate", r"hr|heartrate|heart_rate|herzfrequenz|bpm|pulsrate|pulse_rate|"
+        r"frequence_cardiaque|frecuencia_cardiaca|frequenza_cardiaca|hartslag",
         ("Hz",), (("1/s", "Hz"),),
     ),
     Quantity("an oxygen saturation", r"spo2|sao2|so2", ()),
