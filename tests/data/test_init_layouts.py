@@ -1,8 +1,9 @@
 """Layouts of devices and habits of people, made small: `data init` describes what `prepare` reads.
 
 Verified against public code and files: Polar Sensor Logger, OpenBCI, phyphox, EmbracePlus (its
-maker's script), Labfront's export of Garmin, ActiGraph. From documentation: GENEActiv, Axivity,
-Apple's electrocardiogram, Movesense, Sleep-EDF's names.
+maker's script), Labfront's export of Garmin. From documentation: Sleep-EDF's names. From general
+knowledge, not looked up anywhere: ActiGraph, GENEActiv, Axivity, Apple's electrocardiogram and
+Movesense.
 """
 
 from __future__ import annotations
