@@ -9,6 +9,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,6 +146,37 @@ def xdf(path: Path) -> None:
     foot = f"<?xml version='1.0'?><info><sample_count>{COUNT}</sample_count></info>"
     data += chunk(6, struct.pack("<I", 1) + foot.encode())
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".xdfz" else data)
+
+
+def avro(path: Path) -> None:
+    """Write a file of an EmbracePlus, packed where the name says so."""
+    import fastavro
+
+    def record(name: str, **fields: Any) -> dict[str, Any]:
+        kinds = [{"name": key, "type": kind} for key, kind in fields.items()]
+        return {"type": "record", "name": name, "fields": kinds}
+
+    ints, longs, floats = ({"type": "array", "items": one} for one in ("int", "long", "float"))
+    sensor = {"timestampStart": "long", "samplingFrequency": "float"}
+    imu = {"physicalMin": -16, "physicalMax": 16, "digitalMin": -32768, "digitalMax": 32767}
+    acc = sensor | {"imuParams": record("Imu", **dict.fromkeys(imu, "int"))}
+    raw = record(
+        "Raw",
+        accelerometer=record("Acc", **acc, x=ints, y=ints, z=ints),
+        eda=record("Eda", **sensor, values=floats),
+        tags=record("Tags", tagsTimeMicros=longs),
+    )
+    start = {"timestampStart": 1_700_000_000_000_000, "samplingFrequency": 4.0}
+    counts = {axis: (2048 * ACC[:, n]).astype(int).tolist() for n, axis in enumerate("xyz")}
+    told = {
+        "accelerometer": {**start, "imuParams": imu, **counts},
+        "eda": {**start, "values": [0.25] * 40},
+        "tags": {"tagsTimeMicros": [1_700_000_005_000_000]},
+    }
+    codec = "deflate" if path.stem == "z" else "null"
+    with path.open("wb") as file:
+        kind = fastavro.parse_schema(record("Session", rawData=raw))
+        fastavro.writer(file, kind, [{"rawData": told}], codec=codec, sync_marker=b"-" * 16)
 
 
 def read_file(path: Path) -> None:
@@ -304,6 +336,7 @@ SEEDS: dict[str, tuple[str, Maker, Maker]] = {
     "edf": ("a.edf", edf, read_file), "bdf": ("a.bdf", edf, read_file),
     "wfdb": ("r.hea", wfdb, read_file), "e4": ("a.zip", e4, read_file),
     "xdf": ("a.xdf", xdf, read_file), "xdfz": ("a.xdfz", xdf, read_file),
+    "avro": ("a.avro", avro, read_file), "avro packed": ("z.avro", avro, read_file),
     "pickle": ("WESAD/S2/S2.pkl", wesad, read_wesad),
     "mapping": ("mine/recordings.yaml", mapping, read_mapping),
     "run": ("run/model.json", run_folder, read_run), "store": ("store/manifest.json", store,

@@ -32,6 +32,7 @@ FORMATS = {
     "wfdb": (".hea",),
     "e4": (".zip",),
     "xdf": (".xdf", ".xdfz"),
+    "avro": (".avro",),
 }
 """Module below this package, and the endings of the files it opens."""
 
@@ -41,6 +42,7 @@ MAX_LABEL = 200
 NAMES = {
     "csv": "a table of text", "parquet": "Parquet", "npy": "NumPy", "mat": "MATLAB", "edf": "EDF",
     "wfdb": "WFDB", "e4": "an Empatica session", "xdf": "XDF",
+    "avro": "Avro of an EmbracePlus",
 }  # fmt: skip
 """What files of a format are called in sentences."""
 

@@ -46,7 +46,9 @@ def alike(folder: Path, draft: Draft) -> list[list[FileContent]]:
         if len(content.streams) > MAX_STREAMS:
             draft.skip(folder, f"{name}: holds {len(content.streams)} arrays, too many to guess")
             continue
-        key = (format_of(folder / name), *((stream_name(s), s.columns) for s in content.streams))
+        kind = format_of(folder / name)
+        named = [(stream_name(s), s.columns) for s in content.streams]
+        key = (kind, *named) if kind != "avro" else (kind,)  # sensors are on and off
         groups.setdefault(key, []).append(content)
     return list(groups.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from crossl.data.formats import FileContent, Stream, format_of
 from crossl.data.init.columns import MAX_CLASSES
@@ -31,6 +32,8 @@ def describe_streams(
         contents: files of this kind.
     """
     content = contents[0]
+    if "off" in content.about:
+        content = _of_all(contents)
     lines: list[str] = []
     rates: dict[str, list[float]] = {}
     streams = list(content.streams)
@@ -44,10 +47,25 @@ def describe_streams(
     signals: list[str] = []
     for stream in streams:
         if stream.length > 1:
-            at = content.streams.index(stream)  # files of one kind have streams in one order
-            own = [hz for one in contents[:MAX_RATES] if (hz := one.streams[at].rate_hz)]
+            own = _rates(contents, content.streams.index(stream), stream.name)
             signals += _stream(draft, kind, stream, (rates.get(stream.name) or own, lines))
     return lines, signals
+
+
+def _of_all(contents: Sequence[FileContent]) -> FileContent:
+    """Put together the sensors of files in which some were off."""
+    streams = {one.name: one for content in reversed(contents) for one in content.streams}
+    labels = tuple(label for content in contents for label in content.labels)
+    return replace(contents[0], streams=tuple(streams.values()), labels=labels)
+
+
+def _rates(contents: Sequence[FileContent], at: int, name: str) -> list[float]:
+    """Return the rates that files tell; those of one kind have streams in one order, or by name."""
+    if "off" in contents[0].about:
+        found = [s for one in contents for s in one.streams if s.name == name][:MAX_RATES]
+    else:
+        found = [one.streams[at] for one in contents[:MAX_RATES]]
+    return [stream.rate_hz for stream in found if stream.rate_hz]
 
 
 def _arrays(content: FileContent) -> tuple[list[Stream], list[str], list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crossl.data.mapping.columns import check_unit, locate_signal
+from crossl.data.mapping.columns import check_unit, locate_signal, was_off
 from crossl.data.mapping.entries import FileEntry
 from crossl.data.mapping.load import Mapped
 from crossl.data.mapping.opening import open_entry
@@ -53,6 +53,8 @@ def _headers(plan: RecordingPlan, mapped: Mapped) -> None:
 def _columns(path: Path, entry: FileEntry, mapped: Mapped) -> None:
     content = open_entry(path, entry)
     for name, signal in entry.signals.items():
+        if was_off(content, signal):
+            continue
         where = f"{path}: signal '{name}'"
         modality = mapped.mapping.modalities[name]
         for stream, column in locate_signal(where, content, signal, modality.channels):

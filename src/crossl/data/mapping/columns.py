@@ -113,6 +113,18 @@ def lacking(content: FileContent, entry: SignalEntry, channels: tuple[str, ...])
     return tuple(channels[at] for at in missing)
 
 
+def was_off(content: FileContent, entry: SignalEntry) -> bool:
+    """Tell whether a signal is that of a sensor that its device has, and that was off.
+
+    Args:
+        content: of the file.
+        entry: what the mapping says.
+    """
+    wanted = {entry.stream} if entry.stream is not None else set(entry.columns)
+    off = set(content.about.get("off", ())) - {one.name for one in content.streams}
+    return bool(wanted) and wanted <= off
+
+
 def check_unit(where: str, stream: Stream, column: str, unit: str, name: str) -> None:
     """Refuse a unit that the file itself contradicts.
 

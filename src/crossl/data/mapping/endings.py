@@ -9,7 +9,6 @@ from crossl.data.formats import FORMATS, format_of
 CURES = {
     (".xlsx", ".xls", ".ods", ".numbers"): "save it as CSV",
     (".cwa", ".gt3x", ".bin", ".wav"): "export it as CSV with the maker's software",
-    (".avro",): "export it as CSV with the maker's script",
     (".fit", ".tcx", ".gpx"): "export it as CSV",
     (".xml",): "export its records as CSV",
     (".json", ".jsonl", ".feather", ".arrow", ".orc"): "save it as CSV or Parquet",

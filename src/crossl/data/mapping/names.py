@@ -18,6 +18,10 @@ LABELS = re.compile(
     r"walk.*|sit.*|stand.*|run.*|jog.*|rest.*|stress.*|baseline|task|relax.*|lying.*|stairs?.*|"
     r"up(stairs)?|down(stairs)?|cycl.*|sleep.*|wake|amusement|meditation"
 )
+UNIX = re.compile(r"1\d{9}")
+DATE = ("20[0-9]{2}", "-", "[01][0-9]", "-", "[0-3][0-9]")
+IN_PARTS = (".avro",)
+"""Endings of files of a band that writes one every half hour, with its start in the name."""
 DULL = re.compile(r"data|psg|raw|csv|recording|record|export|signals?|sensors?|file|bio|\d+hz|\d*")
 
 
@@ -26,7 +30,7 @@ class Kind:
     """Files that are alike, and the pattern that finds them.
 
     Attributes:
-        pattern: with `{subject}`, `{session}`, `{label}`.
+        pattern: with `{subject}`, `{session}`, `{label}`, `{part}`.
         paths: of the files, below the folder.
         device: what the name says that they are of; empty where it says nothing.
         subject: of all, where the names tell none apart.
@@ -78,7 +82,8 @@ def _kinds(rows: list[list[str]]) -> list[Kind]:
     """Make a kind of each device that names tell apart; other parts mean the same in all."""
     varying = _varying(rows)
     devices = [at for at in varying if all(DEVICES.fullmatch(row[at].lower()) for row in rows)]
-    fields = _fields(rows, [at for at in varying if at not in devices])
+    told = _starts(rows)
+    fields = told | _fields(rows, [at for at in varying if at not in (*devices, *told)], told)
     parts: dict[tuple[str, ...], list[list[str]]] = {}
     for row in rows:
         parts.setdefault(tuple(row[at] for at in devices), []).append(row)
@@ -89,8 +94,26 @@ def _varying(rows: list[list[str]]) -> list[int]:
     return [at for at in range(len(rows[0])) if len({row[at] for row in rows}) > 1]
 
 
-def _fields(rows: list[list[str]], varying: list[int]) -> dict[int, str]:
-    """Say what each varying token is; `*` where another tells as much."""
+def _starts(rows: list[list[str]]) -> dict[int, str]:
+    """Find the Unix time in the names of files that follow each other, and the day in a folder's.
+
+    Examples:
+        >>> guess_kinds(["2024-05-30/A_1717060000.avro", "2024-05-31/B_1717142400.avro"])[0].pattern
+        '{session}/{subject}_{part}.avro'
+    """
+    if rows[0][-1] not in IN_PARTS or not all(UNIX.fullmatch(row[-2]) for row in rows):
+        return {}
+    days = [
+        at + step for at in range(len(rows[0]) - len(DATE)) for step in range(len(DATE))
+        if all(re.fullmatch("".join(DATE), "".join(row[at : at + len(DATE)])) for row in rows)
+    ]  # fmt: skip
+    return {at: "more" if number else "session" for number, at in enumerate(days)} | {
+        len(rows[0]) - 2: "part"
+    }
+
+
+def _fields(rows: list[list[str]], varying: list[int], told: Mapping[int, str]) -> dict[int, str]:
+    """Say what each varying token is, beside those told; `*` where another tells as much."""
     fields: dict[int, str] = {}
     for at in varying:
         words = {row[at].lower() for row in rows}
@@ -103,7 +126,7 @@ def _fields(rows: list[list[str]], varying: list[int]) -> dict[int, str]:
     for number, at in enumerate(left[1:], start=1):
         if tokens[number] in tokens[:number]:  # the same again, such as S1/S1_watch.csv
             fields[at] = fields.get(left[tokens.index(tokens[number])], "*")
-        elif "session" not in fields.values():
+        elif "session" not in (*fields.values(), *told.values()):
             fields[at] = "session"
         else:
             fields[at] = "more"
@@ -128,7 +151,12 @@ def _kind(rows: list[list[str]], fields: Mapping[int, str]) -> Kind:
     start = max((i for i, word in enumerate(row) if word == "/"), default=-1)
     words = [row[i] for i in range(start + 1, len(row) - 1) if i not in fields and row[i].isalnum()]
     words = [word for word in words if not DULL.fullmatch(word.lower())]
-    subject = "" if "subject" in fields.values() else clean("".join(rows[0][start + 1 : -1]))
+    subject = "" if "subject" in fields.values() else _of_name(rows[0][:-1], start, fields)
     # without folders or several files nothing but the name is left to go by
     device = words[-1].lower() if words and not subject else ""
     return Kind(out, tuple("".join(row) for row in rows), device, subject)
+
+
+def _of_name(row: Sequence[str], start: int, fields: Mapping[int, str]) -> str:
+    """Name the person after the file, without what tells its parts apart."""
+    return clean("".join(row[i] for i in range(start + 1, len(row)) if fields.get(i) != "part"))

@@ -132,6 +132,19 @@ def _follow(contents: Sequence[FileContent], pieces: Sequence[_Piece]) -> list[f
     return shifts
 
 
+def _timed_where_rates_differ(pieces: Sequence[_Piece]) -> list[_Piece]:
+    """Give samples times where parts tell slightly different rates: none holds for all of them."""
+    rates = [one.stream.rate_hz for one in pieces if one.times is None]
+    if len(set(rates)) < 2:
+        return list(pieces)
+    return [
+        replace(one, times=one.stream.start_s + np.arange(one.stream.length) / rate_hz)
+        if one.times is None and (rate_hz := one.stream.rate_hz)
+        else one
+        for one in pieces
+    ]
+
+
 def _joined(source: Source, pieces: Sequence[_Piece]) -> Stream:
     first = pieces[0].stream
     columns = tuple(dict.fromkeys(c for one in pieces for c in one.stream.columns))
@@ -140,6 +153,7 @@ def _joined(source: Source, pieces: Sequence[_Piece]) -> Stream:
     for one in pieces:
         if one.stream.units:
             units |= dict(zip(one.stream.columns, one.stream.units, strict=True))
+    pieces = _timed_where_rates_differ(pieces)
     timed = [one.times is not None for one in pieces]
     if any(timed) and not all(timed):
         raise DataError(f"{source.path}: some of its parts have times and some have none")

@@ -15,6 +15,7 @@ from crossl.data.mapping.columns import (
     check_unit,
     lacking,
     locate_signal,
+    was_off,
 )
 from crossl.data.mapping.entries import ModalityEntry
 from crossl.data.mapping.labels import Names
@@ -120,6 +121,9 @@ def _places(
     for name, entry in source.entry.signals.items():
         where = f"{source.path}: signal '{name}'"
         modality = rules.modalities[name]
+        if was_off(content, entry):
+            notes.append(f"'{name}' was off and counts as not recorded")
+            continue
         lacks = lacking(content, entry, modality.channels)
         if lacks and all(modality.may_lack(channel) for channel in lacks):
             notes.append(
