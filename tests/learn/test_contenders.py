@@ -16,6 +16,7 @@ from crossl.config.schema import EvaluationConfig
 from crossl.contenders import Context
 from crossl.contenders.features import feature_tables
 from crossl.data.store import Store
+from crossl.errors import ConfigError
 from crossl.experiment import FoldRunner, FoldTask
 from crossl.registry import CONTENDERS
 from crossl.report import build_report
@@ -89,3 +90,14 @@ def test_features_of_absent_modalities_are_zeros_and_statistics_are_of_training_
     acc = train.latent[:, 0][train.present[:, 0]].numpy()
     np.testing.assert_allclose(acc.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(acc.std(axis=0), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(("contender", "message"), [
+    ("{aggregator: {kind: mlp}}", "method.kind 'crossl' needs .*, got 'mlp'"),
+    ("{schedule: {patience: 3, patience_share: 0.1}}", "schedule.patience is 3 epochs and sched"),
+])  # fmt: skip
+def test_a_contender_whose_parts_do_not_fit_is_refused_before_anything_is_trained(
+    contender: str, message: str, small: Callable[..., RunConfig]
+) -> None:
+    with pytest.raises(ConfigError, match=rf": contenders.other: {message}"):
+        small("crossl", f"contenders.other={contender}")

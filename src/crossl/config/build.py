@@ -124,6 +124,8 @@ def check_contenders(config: RunConfig, *, where: str) -> None:
         raise ConfigError(
             f"{where}: contenders.{name}: the name is taken by evaluation.methods; choose another"
         )
+    for name, settings in config.contenders.items():
+        settings.check(config, where=f"{where}: contenders.{name}")
 
 
 def build_method(config: RunConfig, model: CrossModalModel, *, seed: int) -> Method:

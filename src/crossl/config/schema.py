@@ -50,6 +50,17 @@ class ContenderConfig(Settings):
         """
         raise NotImplementedError
 
+    def check(self, config: RunConfig, *, where: str) -> None:
+        """Refuse settings that do not fit each other or the experiment's, before it begins.
+
+        Args:
+            config: of the experiment.
+            where: names the contender in messages.
+
+        Raises:
+            ConfigError: they do not fit.
+        """
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
 

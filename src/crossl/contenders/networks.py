@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from crossl.config import RunConfig, build_method, build_model
-from crossl.config.build import check_parts
+from crossl.config.build import check_parts, check_schedule
 from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Outcome, latent_table
 from crossl.learn.finetune import fine_tune
@@ -143,6 +143,19 @@ class PretrainedConfig(ContenderConfig):
         """Make the contender."""
         return Pretrained(name, self)
 
+    def within(self, config: RunConfig) -> RunConfig:
+        """Return the settings of an experiment with those that are given here in their place."""
+        asked = {name: getattr(self, name) for name in
+                 ("method", "encoder", "aggregator", "schedule")}  # fmt: skip
+        given = {name: block for name, block in asked.items() if block is not None}
+        return config.model_copy(update={**given, "contenders": {}})
+
+    def check(self, config: RunConfig, *, where: str) -> None:
+        """Refuse parts that do not fit together."""
+        merged = self.within(config)
+        check_parts(merged, where=where)
+        check_schedule(merged, where=where)
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -160,12 +173,8 @@ class Pretrained:
     def _model(self, context: Context) -> CrossModalModel:
         if (context.folder / "model.json").is_file():
             return load_run(context.folder).model
-        asked = {name: getattr(self.settings, name) for name in
-                 ("method", "encoder", "aggregator", "schedule")}  # fmt: skip
-        given = {name: block for name, block in asked.items() if block is not None}
-        config = context.config.model_copy(update={**given, "contenders": {}})
-        check_parts(config, where=f"contenders.{self.name}")
-        return pretrained(context, config)
+        self.settings.check(context.config, where=f"contenders.{self.name}")
+        return pretrained(context, self.settings.within(context.config))
 
 
 def pretrained(context: Context, config: RunConfig) -> CrossModalModel:

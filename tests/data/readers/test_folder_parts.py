@@ -118,6 +118,40 @@ def test_parts_of_a_format_with_a_start_and_a_rate_keep_the_gap(tmp_path):
     assert len(signal.values) == 2400
 
 
+def write_edf(path, annotations, *, named="ECG"):
+    edfio = pytest.importorskip("edfio")
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(1000) / 50), sampling_frequency=100, label=label,
+                        physical_dimension="mV", physical_range=(-5, 5))
+        for label in (named, "Marker")
+    ]  # fmt: skip
+    found = [edfio.EdfAnnotation(at, None, text) for at, text in annotations]
+    edfio.Edf(signals, annotations=found).write(path)
+
+
+EDF = {"pattern": "{subject}_{part}.edf", "signals": {"ecg": "ECG"}, "parts": "follow"}
+ECG = {"ecg": {"channels": ["ecg"], "unit": "mV", "rate_hz": 100}}
+
+
+def test_points_in_time_end_no_state_of_a_part(tmp_path):
+    write_edf(tmp_path / "S1_1.edf", [(0, "rest"), (4, "blink"), (7, "walk")])
+    write_edf(tmp_path / "S1_2.edf", [(1, "blink"), (2, "rest"), (5, "blink")])
+    entry = EDF | {"annotations": True}
+    root = mapping(tmp_path, entry, modalities=ECG, classes=["rest", "walk"])
+    assert spans(read(root)) == [(0, 7, "rest"), (7, 10, "walk"), (12, 20, "rest")]
+
+
+def test_why_a_signal_of_a_part_cannot_be_read_is_told(tmp_path):
+    for number in (1, 2):
+        write_edf(tmp_path / f"S1_{number}.edf", [])
+    path = tmp_path / "S1_2.edf"
+    data = path.read_bytes()
+    assert data.count(b"5       5       ") == 1
+    path.write_bytes(data.replace(b"5       5       ", b"-5      5       "))
+    with pytest.raises(DataError, match=r"'ECG' cannot be read: in S1_2.edf, it has physical min"):
+        read(mapping(tmp_path, EDF, modalities=ECG))
+
+
 def test_a_part_that_lacks_a_column_is_named(tmp_path):
     part(tmp_path / "S1_1.csv", 0.0)
     write_rows(tmp_path / "S1_2.csv", ["t", "x"], [[5 + at / 20, 0] for at in range(100)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,10 +94,33 @@ def _join(source: Source, contents: Sequence[FileContent], zones: Zones) -> File
         for content, shift in zip(contents, shifts, strict=True)
         for one in content.labels
     )
+    return FileContent(
+        source.path,
+        streams,
+        labels,
+        _about(contents),
+        left_out={name: f"in {content.path.name}, {why}"
+                  for content in contents for name, why in content.left_out.items()},
+        open_ended=_open_ended(contents),
+    )  # fmt: skip
+
+
+def _about(contents: Sequence[FileContent]) -> dict[str, Any]:
     about = dict(contents[0].about)
     for key in ("notes", "label_notes"):
         about[key] = tuple(dict.fromkeys(told for c in contents for told in c.about.get(key, ())))
-    return FileContent(source.path, streams, labels, about)
+    faults = [str(c.about["label_fault"]) for c in contents if c.about.get("label_fault")]
+    return about | ({"label_fault": faults[0]} if faults else {})
+
+
+def _open_ended(contents: Sequence[FileContent]) -> dict[int, str]:
+    """Number the labels without an end; those of a part end with it at the latest."""
+    found: dict[int, str] = {}
+    before = 0
+    for part, content in enumerate(contents, start=1):
+        found |= {before + n: f"{where} {part}" for n, where in content.open_ended.items()}
+        before += len(content.labels)
+    return found
 
 
 def _pieces(

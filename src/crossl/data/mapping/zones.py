@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
@@ -177,11 +176,7 @@ def _offset_s(where: str, zone: ZoneInfo, minute: float, fold: int) -> float:
 
 def _runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(np.int8)))
-    yield from (
-        pairwise(edges.tolist())
-        if len(edges) == 2
-        else zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    )
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def _second_time(
