@@ -21,7 +21,9 @@ from crossl.data.doctor import examine_recordings
 from crossl.data.init import init_mapping
 from crossl.data.init.trial import problems
 from crossl.data.mapping import load_mapping
+from crossl.data.mapping.read import read_recording
 from crossl.data.readers import open_dataset, read_recordings
+from crossl.data.windows import cut_recording
 
 N = 600
 RNG = np.random.default_rng(0)
@@ -45,6 +47,12 @@ def described(root):
 
 def kinds(mapped):
     return {name: (m.channels, m.unit, m.rate_hz) for name, m in mapped.mapping.modalities.items()}
+
+
+def windows_of(mapped):
+    for plan in mapped.plans:
+        recording = read_recording(plan, mapped.rules)
+        yield from cut_recording(recording, mapped.modalities, (), mapped.mapping.spec()).start_s
 
 
 POLAR = "Phone timestamp;sensor timestamp [ns];"
@@ -112,6 +120,19 @@ def labfront():
     ("s1.csv", "Zeitstempel;Beschl X (m/s²);Beschl Y (m/s²);Beschl Z (m/s²)\n" + rows(
         np.arange(N) / 50, *(9.81 * ACC.T).round(4)).replace(",", ";").replace(".", ","),
      {"beschl": (XYZ, "m/s²", 50)}),
+    ("s1.csv", "Horodatage;Accélération X (m/s²);Accélération Y (m/s²)\n" + rows(
+        stamps(50, "%d/%m/%Y %H:%M:%S.%f"), *(9.81 * ACC.T[:2]).round(4)).replace(",", ";"),
+     {"acceleration": (("x", "y"), "m/s²", 50)}),
+    ("s1.csv", "Tiempo;Acel X;Acel Y;Acel Z\n" + rows(np.arange(N) / 50, *ACC.T.round(4)).replace(
+        ",", ";").replace(".", ","), {"acel": (XYZ, "g", 50)}),
+    ("s1.csv", "Tempo (s);Accelerazione X (g);Accelerazione Y (g);Accelerazione Z (g)\n" + rows(
+        np.arange(N) / 50, *ACC.T.round(4)).replace(",", ";"), {"accelerazione": (XYZ, "g", 50)}),
+    ("s1/Gyroscope.csv", "time,seconds_elapsed,z,y,x\n" + rows(
+        UNIX_US * 1000 + np.arange(N) * 10_000_000, np.arange(N) / 100, *(0.1 * ACC.T)),
+     {"gyroscope": (("z", "y", "x"), "rad/s", 100)}),
+    ("s1/eda.csv", "timestamp_unix,eda_scl_usiemens\n" + rows(
+        UNIX_US // 1000 + np.arange(N) * 60_000, RNG.normal(2, 0.1, N)),
+     {"eda_scl_usiemens": (("eda_scl_usiemens",), "uS", 0.01667)}),
 ])  # fmt: skip
 def test_layouts_of_devices_are_known(tmp_path, name, text, expected):
     # another person's files, where the name tells one
@@ -119,7 +140,10 @@ def test_layouts_of_devices_are_known(tmp_path, name, text, expected):
         other = tmp_path / "study" / name.replace("s1", one)
         other.parent.mkdir(parents=True, exist_ok=True)
         other.write_text(text)
-    found = kinds(described(tmp_path / "study"))
+    mapped = described(tmp_path / "study")
+    found = kinds(mapped)
+    if max(m.rate_hz for m in mapped.modalities) < N / 4:
+        assert list(windows_of(mapped))
     assert {key: found.get(key) for key in expected} == expected
     assert not {"sample_index", "timestamp", "button"} & set(found)
 
@@ -260,3 +284,28 @@ def test_an_axis_with_few_values_is_no_label(tmp_path):
     sheet(tmp_path / "anna.csv", "t,x,y,z", np.arange(N) / 50, *(ACC.T * 4).round())
     mapped = described(tmp_path)
     assert mapped.mapping.files[0].label is None
+
+
+@pytest.mark.parametrize(("labels", "text"), [
+    ("{}_labels.csv", "start,end,what\n0,5,rest\n5,10,walk\n"),
+    ("labels.csv", "subject,start,end,what\nanna,0,5,rest\nanna,5,9,walk\nben,0,9,walk\n"),
+])  # fmt: skip
+def test_labels_beside_files_that_are_named_after_people_are_no_people(tmp_path, labels, text):
+    for who in ("anna", "ben"):
+        sheet(tmp_path / f"{who}.csv", "t,x,y,z", np.arange(N) / 50, *ACC.T)
+        (tmp_path / labels.format(who)).write_text(text)
+    mapped = described(tmp_path)
+    assert [plan.subject for plan in mapped.plans] == ["anna", "ben"]
+    assert mapped.classes == ("rest", "walk")
+
+
+def test_a_table_of_one_row_and_columns_of_one_number_are_no_signals(tmp_path):
+    for who in ("anna", "ben"):
+        sheet(tmp_path / who / "watch.csv", "t,x,y,z,other,worn", np.arange(N) / 50, *ACC.T,
+              [0.0] * N, [1] * N)  # fmt: skip
+        sheet(tmp_path / who / "about.csv", "version,platform", [1], ["android"])
+    mapped = described(tmp_path)
+    assert list(mapped.mapping.modalities) == ["watch_acc"]
+    text = (tmp_path / "recordings.yaml").read_text()
+    assert "other (one number), worn (one number)" in text
+    assert "about.csv: no column that could be a signal; NOT READ, 1 row" in text

@@ -14,15 +14,17 @@ from crossl.data.formats import FileContent, Stream
 from crossl.data.formats.numbers import CellError
 from crossl.data.init.draft import quoted
 from crossl.data.mapping.guess import clean, split_unit
-from crossl.data.mapping.nosensor import disguise, sift
+from crossl.data.mapping.nosensor import LEAST_SAMPLES, disguise, sift
 from crossl.data.mapping.people import texts_of
+from crossl.data.mapping.quantity import quantity_of
 from crossl.data.mapping.times import guess_dates
 from crossl.data.spellings import alike
 from crossl.errors import DataError
 
 LABEL = re.compile(
     r"y|label.*|.*_label|activit.*|aktivitat.*|class.*|stage|state|condition|task|phase|"
-    r"annotation.*|event|posture|behaviou?r|target|what|was|tatigkeit|klasse|marker_?label"
+    r"annotation.*|event|posture|behaviou?r|target|what|was|tatigkeit|klasse|marker_?label|"
+    r"attivita|actividad|etiquet\w*|etichett\w*|etat|estado|stato|stade|etapa|classe|clase"
 )
 AXIS = re.compile(r"(.*_)?[xyz]|[agm][xyz]")
 MAX_CLASSES = 50
@@ -142,6 +144,29 @@ def _of_nothing(values: NDArray[np.float64], *, named: bool) -> str:
         return "empty"
     one = len(known) > 1 and bool((known == known[0]).all())
     return "one number" if not named and one and known[0] == round(known[0]) else ""
+
+
+def one_number(contents: Sequence[FileContent], column: str) -> bool:
+    """Tell whether a column that measures nothing by its name has one whole number in every file.
+
+    Args:
+        contents: files of one kind.
+        column: its name.
+    """
+    if quantity_of(column) is not None:
+        return False
+    found: set[float] = set()
+    for content in contents:
+        values = content.streams[0].load([column])[:, 0]
+        known = values[np.isfinite(values)]
+        if (
+            len(values) < LEAST_SAMPLES
+            or len(found | set(known[:1])) > 1
+            or (known != known[:1]).any()
+        ):
+            return False
+        found.update(known[:1].tolist())
+    return bool(found) and all(value == round(value) for value in found)
 
 
 def sensors_of(

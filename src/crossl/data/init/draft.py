@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,13 @@ class Draft:
         modalities: a block each, by name.
         files: of the kinds of files.
         skipped: files that are not read, and why.
+        slowest_hz: the lowest rate of all; 1 where none is lower.
     """
 
     modalities: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    slowest_hz: float = 1.0
 
     def skip(self, folder: Path, why: object) -> None:
         """Note a file that is not read; its path begins in the folder."""
@@ -51,6 +54,7 @@ class Draft:
             rates: that files tell, hertz.
             device: that carries it; empty where nothing tells.
         """
+        self.slowest_hz = min([self.slowest_hz, *rates])
         spread = bool(rates) and max(rates) - min(rates) > 0.01 * min(rates)
         rate = f"{min(rates):g}" if rates else ""
         why = f"rate seen in {counted(len(rates), 'file')}" if rates else (
@@ -65,6 +69,13 @@ class Draft:
             + ("    resample: true   # files tell different rates\n" if spread else ""),
         )
 
+    def _windows(self) -> str:
+        """Write windows that hold two samples of the slowest sensor at least."""
+        window_s = math.ceil(2 / self.slowest_hz)
+        more = f", stride_s: {window_s / 2:g}, min_coverage: 0.8, max_gap_s: 0.2}}"
+        told = "   # guessed: two samples of the slowest sensor" if window_s > 2 else ""
+        return f"windows: {{window_s: {window_s}{more}{told}"
+
     def text(self, folder: Path) -> str:
         """Return the mapping of a folder."""
         return "\n".join([
@@ -73,7 +84,7 @@ class Draft:
             "version: 1",
             f"name: {quoted(clean(folder.resolve().name))}",
             "# classes: [rest, walk]   # labels to keep, in order; without it all that are found",
-            "windows: {window_s: 2, stride_s: 1, min_coverage: 0.8, max_gap_s: 0.2}",
+            self._windows(),
             "",
             "modalities:",
             *self.modalities.values(),

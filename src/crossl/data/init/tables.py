@@ -10,18 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.formats import FileContent, Stream
-from crossl.data.init.columns import bad_cells, label_column, sensors_of, spellings, text_columns
+from crossl.data.init.columns import (
+    bad_cells,
+    label_column,
+    one_number,
+    sensors_of,
+    spellings,
+    text_columns,
+)
 from crossl.data.init.draft import Draft, listed, modality_name, quoted, table_keys
 from crossl.data.mapping.guess import clean, group_columns
 from crossl.data.mapping.measure import Clock, find_clock, guess_rate, guess_unit, rate_in_name
 from crossl.data.mapping.names import Kind
 from crossl.data.mapping.people import named_like_subject, only_rows, subject_columns, texts_of
 from crossl.data.mapping.quantity import misfit, quantity_of, read_unit, spelt
-from crossl.errors import DataError
+from crossl.errors import DataError, counted
 
 SESSION = re.compile(r"session.*|sitzung.*|visit|day|trial|run|recording|sess|messung|aufnahme")
 MAX_RATES = 5
 MAX_SESSIONS = 50
+LEAST_ROWS = 2
 BY_UNIT = {"m/s^2": "acc", "rad/s": "gyro", "T": "mag"}
 """What axes without a name measure, by their unit."""
 
@@ -64,7 +72,12 @@ def describe_table(
     rates = _rates(contents, clock, stream)
     if clock is None and not rates and any(map(named_like_subject, stream.columns)):
         return None  # a list of people, not a recording
+    if clock is None and not rates and stream.length < LEAST_ROWS:
+        return [f"# NOT READ, {counted(stream.length, 'row')} without times and rate"], []
     left, why = sensors_of(content, stream, texts, [*taken, *([label] if label else [])])
+    same = [column for column in left if one_number(contents[:MAX_RATES], column)]
+    left = [column for column in left if column not in same]
+    why += [f"{quoted(column)} (one number)" for column in same]
     if why:
         lines.append(f"    # not used: {', '.join(why)}")
     return lines, list(_signals(draft, kind, content, (stream, left, rates)))

@@ -25,6 +25,9 @@ def problems(mapped: Mapped) -> dict[str, str]:
     Raises:
         PackageError: what lacks is a package, for which no file is to blame.
     """
+    spec = mapped.mapping.spec()
+    for modality in mapped.modalities:
+        spec.samples(modality)
     found = {}
     whole = 0
     for plan in mapped.plans:

@@ -20,7 +20,9 @@ from crossl.errors import DataError
 
 CLOCK = re.compile(
     r"t|ts|time.*|.*timestamp.*|datetime|date|unix.*|epoch.*|sec|seconds|millis.*|elapsed.*|.*_time|"
-    r"zeit.*|.*zeitstempel|uhrzeit|datum.*|iso_?date|sample_?time_?fine|hora|fecha|heure"
+    r"zeit.*|.*zeitstempel|uhrzeit|datum.*|iso_?date|sample_?time_?fine|hora|fecha.*|heure|"
+    r"horodatage|temps|date_heure|marca_(de_)?tiempo|tiempo.*|tempo|tempo_s|orario|data_ora|"
+    r"(start|begin|end|creation|local|utc|recording)_?(date|time|datetime)|tijd.*|tijdstempel|czas|tid"
 )
 
 
@@ -214,7 +216,7 @@ def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) 
 
 _RANGES: tuple[tuple[str, str, tuple[tuple[float, float, str], ...]], ...] = (
     (
-        "acc|beschl",
+        "acc|acel|beschl|versnelling",
         "norm",
         (
             (0.5, 2, "g"),
@@ -224,14 +226,14 @@ _RANGES: tuple[tuple[str, str, tuple[tuple[float, float, str], ...]], ...] = (
             (1800, 2300, "g/2048"),
         ),
     ),
-    ("xyz", "norm", ((0.9, 1.1, "g"), (9.3, 10.3, "m/s^2"), (900, 1100, "mg"))),
-    ("gyr", "norm", ((0, 6, "rad/s"), (6, 2000, "deg/s"))),
+    ("gyr|giro", "norm", ((0, 6, "rad/s"), (6, 2000, "deg/s"))),
     ("mag", "norm", ((0.15, 1.5, "G"), (15, 150, "uT"), (150, 1500, "mG"))),
+    ("xyz", "norm", ((0.9, 1.1, "g"), (9.3, 10.3, "m/s^2"), (900, 1100, "mg"))),
     ("ecg|ekg", "spread", ((1e-6, 5e-3, "V"), (5e-3, 5, "mV"), (5, 5e3, "uV"))),
     ("eeg|eog|exg", "spread", ((1e-7, 1e-3, "V"), (1e-3, 0.2, "mV"), (0.2, 1e3, "uV"))),
     ("emg", "spread", ((1e-7, 1e-4, "V"), (1e-4, 0.5, "mV"), (0.5, 5e3, "uV"))),
     ("eda|gsr|skin_cond", "norm", ((1e-8, 1e-4, "S"), (0.01, 100, "uS"))),
     ("temp", "norm", ((10, 50, "degC"), (50, 115, "degF"), (270, 330, "K"))),
-    ("hr|heart|pulse_rate|herz", "norm", ((0.4, 4, "Hz"), (25, 250, "bpm"))),
+    ("hr|heart|pulse_rate|herz|cardia", "norm", ((0.4, 4, "Hz"), (25, 250, "bpm"))),
 )
 """What a signal is, by its name; how large it is in which unit, on a living body."""

@@ -17,6 +17,7 @@ from crossl.data.mapping.guess import clean, split_unit
 
 KINDS = {
     "person": (
+        r"sujet.*|sujeto.*|soggetto.*|paciente.*|paziente.*|participante.*|partecipante.*|sexe|sexo|"
         r"subject.*|subj.*|participant.*|patient.*|persons?|person_.*|proband.*|user|user_?(id|name)?|"
         r"volunteer.*|session.*|sess|trial.*|run|block|visit|day|fold|group|name|gender|sex|age|"
         r"device_?(id|name)?|sensor_?(id|name)|mac|address|folder|file(name)?|teilnehmer.*|vp|vpn"
@@ -36,13 +37,17 @@ KINDS = {
     ),
     "clock": (
         r"t|ts|time.*|.*timestamp.*|datetime.*|date|datum|zeit.*|uhrzeit|.*zeitstempel|unix.*|"
-        r"epoch.*|sec|secs|seconds?|millis.*|msec|elapsed.*|.*_time|hora|fecha|heure|sekunden?|"
-        r"millisekunden|tiempo|tempo|tijd|czas|horodatage|loggingtime|utc.*|local_?time|sample_?time_?fine|tstamp|stamp|clock"
+        r"epoch.*|sec|secs|seconds?|millis.*|msec|elapsed.*|(milli)?seconds?_.*|.*_elapsed|.*_time|"
+        r"hora|heure|sekunden?|millisekunden|horodatage|date_heure|tiempo.*|tijd|czas|tempo|"
+        r"marca_(de_)?tiempo|fecha.*|orario|data_ora|loggingtime|utc.*|local_?time|"
+        r"(start|begin|end|creation|recording)_?(date|time|datetime)|sample_?time_?fine|"
+        r"tstamp|stamp|clock"
     ),
     "label": (
         r"y|ys|y_(true|train|test)|labels?|label_.*|.*_labels?|targets?|class|classes|class_.*|"
         r"activit.*|aktivitat.*|actividad|stages?|sleep_?stages?|hypnogram.*|condition|phase|"
-        r"clase|classe|etiquette.*|etiqueta.*|etichetta.*|posture|behaviou?r|ground_?truth|gt|emotion|state|etikett.*|bezeichnung|klasse|task"
+        r"clase|classe|posture|behaviou?r|ground_?truth|gt|emotion|state|etikett.*|etiquet\w*|"
+        r"etichett\w*|etapa|stade|estado|bezeichnung|klasse|task"
     ),
     "trigger": (
         r"status|trig|trigger.*|trigs?\d*|sti\d*|sti_\d+|stim.*|.*_stim|(the_)?markers?\d*|events?|"

@@ -31,6 +31,11 @@ class Pattern:
         """Names of the fields."""
         return {piece[1:-1] for piece in self.pieces if _is_field(piece)}
 
+    @property
+    def letters(self) -> int:
+        """Letters that must stand in a path as they are."""
+        return sum(len(piece) for piece in self.pieces if piece != "*" and not _is_field(piece))
+
     def match(self, path: str) -> dict[str, str] | None:
         """Tell what the fields are in a path; None where it does not match.
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from crossl.data.boundary import check_regular
 from crossl.data.formats import format_of
 from crossl.data.mapping.absent import absent_notes, refuse_nothing, refuse_required
+from crossl.data.mapping.claims import of_others
 from crossl.data.mapping.entries import FileEntry
 from crossl.data.mapping.grouping import grouped
 from crossl.data.mapping.offsets import add_offsets
@@ -68,10 +69,17 @@ def plan_recordings(
     refused: list[RecordingPlan] = []
     names = find_sources(root)
     empty = []
+    patterns = {
+        number: _pattern(entry, f"{where}: files.{number}")
+        for number, entry in enumerate(mapping.files)
+        if entry.pattern is not None
+    }
+    others = of_others(patterns, mapping.files, [name for name in names if name not in OWN_FILES])
     for number, entry in enumerate(mapping.files):
         if entry.pattern is not None:
             here, before = f"{where}: files.{number}", (len(found), len(refused))
-            found += _matches(entry, root, names, here, refused)
+            rest = [name for name in names if name not in others[number]]
+            found += _matches((entry, patterns[number]), root, rest, here, refused)
             if before == (len(found), len(refused)):
                 refuse_required(here, entry, root, names)
                 empty.append(entry)
@@ -104,17 +112,21 @@ def _check_claims(where: str, found: Iterable[tuple[Key, Source]]) -> None:
                 )
 
 
+def _pattern(entry: FileEntry, where: str) -> Pattern:
+    try:
+        return read_pattern(entry.pattern or "")
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
 def _matches(
-    entry: FileEntry,
+    how: tuple[FileEntry, Pattern],
     root: Path,
     names: Iterable[str],
     where: str,
     refused: list[RecordingPlan],
 ) -> Iterator[tuple[Key, Source]]:
-    try:
-        pattern = read_pattern(entry.pattern or "")
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
+    entry, pattern = how
     if "subject" not in pattern.fields and entry.subject is None and not entry.subject_column:
         raise DataError(
             f"{where}: pattern '{entry.pattern}' has no {{subject}}; put it where the path names "
