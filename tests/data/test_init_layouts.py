@@ -309,3 +309,26 @@ def test_a_table_of_one_row_and_columns_of_one_number_are_no_signals(tmp_path):
     text = (tmp_path / "recordings.yaml").read_text()
     assert "other (one number), worn (one number)" in text
     assert "about.csv: no column that could be a signal; NOT READ, 1 row" in text
+
+
+def long_table(*sensors):
+    """Return rows of several sensors in turn: time, sensor, values."""
+    return "".join(
+        f"{i / 50},{name},{','.join(f'{v:.4f}' for v in values(i))}\n"
+        for i in range(N) for name, values in sensors
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("time,sensor,x,y,z\n" + long_table(("acc", lambda i: ACC[i]), ("gyro", lambda i: -ACC[i])),
+     {"acc": (XYZ, "g", 50), "gyro": (XYZ, "rad/s", 50)}),
+    ("time,variable,value\n" + long_table(
+        *((f"acc_{a}", lambda i, at=at: ACC[i, at : at + 1]) for at, a in enumerate("xyz")),
+        ("eda", lambda i: 2 + ACC[i, :1])), {"acc": (XYZ, "g", 50), "eda": (("eda",), "uS", 50)}),
+])  # fmt: skip
+def test_a_table_whose_column_names_the_sensor_of_a_row_is_long(tmp_path, text, expected):
+    for who in ("anna", "ben"):
+        (tmp_path / f"{who}.csv").write_text(text)
+    assert kinds(described(tmp_path)) == expected
+    recording = next(iter(read_recordings("folder", tmp_path)))
+    assert recording.signals["acc"].values == pytest.approx(9.80665 * ACC, abs=1e-3)

@@ -19,6 +19,7 @@ from crossl.data.init.columns import (
     text_columns,
 )
 from crossl.data.init.draft import Draft, listed, modality_name, quoted, table_keys
+from crossl.data.init.long import describe_long, sensor_column
 from crossl.data.mapping.guess import clean, group_columns
 from crossl.data.mapping.measure import Clock, find_clock, guess_rate, guess_unit, rate_in_name
 from crossl.data.mapping.names import Kind
@@ -65,6 +66,8 @@ def describe_table(
         lines.append(f"    clock: {quoted(clock.column)}   # guessed by name; it increases")
         lines.append(f"    clock_unit: {clock.unit}   # guessed; correct me")
     taken = [*whose.columns.values(), *([clock.column] if clock else [])]
+    sensor = sensor_column(stream, [c for c in texts if c not in taken])
+    taken += [sensor] if sensor else []
     label = None if "{label}" in kind.pattern else label_column(contents, texts, taken)
     if label is not None:
         lines.append(f"    label: {quoted(label)}   # guessed: a label per sample")
@@ -74,13 +77,26 @@ def describe_table(
         return None  # a list of people, not a recording
     if clock is None and not rates and stream.length < LEAST_ROWS:
         return [f"# NOT READ, {counted(stream.length, 'row')} without times and rate"], []
-    left, why = sensors_of(content, stream, texts, [*taken, *([label] if label else [])])
-    same = [column for column in left if one_number(contents[:MAX_RATES], column)]
-    left = [column for column in left if column not in same]
-    why += [f"{quoted(column)} (one number)" for column in same]
+    used = [*taken, *([label] if label else [])]
+    left, why = _sensors(contents, stream, texts, used)
     if why:
         lines.append(f"    # not used: {', '.join(why)}")
+    if sensor is not None and left:
+        told, signals = describe_long(
+            draft, kind, (stream, sensor, left), clock.column if clock else None
+        )
+        return [*lines, *told], signals
     return lines, list(_signals(draft, kind, content, (stream, left, rates)))
+
+
+def _sensors(
+    contents: Sequence[FileContent], stream: Stream, texts: Sequence[str], used: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Part columns into those that may be sensors, and why the others are not used."""
+    left, why = sensors_of(contents[0], stream, texts, used)
+    same = [column for column in left if one_number(contents[:MAX_RATES], column)]
+    why += [f"{quoted(column)} (one number)" for column in same]
+    return [column for column in left if column not in same], why
 
 
 def _whose(content: FileContent) -> _Whose:
