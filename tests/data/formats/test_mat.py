@@ -131,3 +131,37 @@ def test_cells_structures_and_complex_numbers_are_named_with_what_is_in_them(tmp
     ]  # fmt: skip
     with pytest.raises(DataError, match=r"a.mat: 'z' is no signal, got z \(100, 3\) complex"):
         content.stream("z")
+
+
+LABELS = ["rest", "", "walk", "walking"] * 25
+
+
+def write_old_texts(path):
+    savemat(path, {"acc": ACC, "label": np.array(LABELS, dtype=object)})
+    return path
+
+
+def write_new_texts(path):
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("acc", data=ACC.T)
+        cell = file.create_dataset("label", (1, len(LABELS)), dtype=h5py.ref_dtype)
+        cell.attrs["MATLAB_class"] = np.bytes_("cell")
+        for number, text in enumerate(LABELS):
+            codes = np.array([[ord(letter)] for letter in text] or [0, 0], dtype=np.uint16)
+            one = file.create_dataset(f"#refs#/{number}", data=codes)
+            one.attrs["MATLAB_class"] = np.bytes_("char")
+            if not text:
+                one.attrs["MATLAB_empty"] = 1
+            cell[0, number] = one.ref
+    with path.open("r+b") as opened:
+        opened.write(b"MATLAB 7.3 MAT-file")
+    return path
+
+
+@pytest.mark.parametrize("write", [write_old_texts, write_new_texts])
+def test_a_cell_of_texts_is_a_column_of_labels(tmp_path, write):
+    content = open_file(write(tmp_path / "a.mat"))
+    assert {one.name: one.length for one in content.streams} == {"acc": 100, "label": 100}
+    stream = content.stream("label")
+    assert stream.load_text("0").tolist() == LABELS
+    assert "left_out" not in content.about

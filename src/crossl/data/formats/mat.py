@@ -1,9 +1,10 @@
 """MATLAB files: up to version 7 by scipy, version 7.3 by h5py; a stream per numeric array.
 
 Fields of structures are streams with dotted names, such as `data.acc`. As in MATLAB an array of
-one row or column is a stream of one column, `0`; of other arrays the longer axis is time. Text,
-cells, complex numbers and arrays of three and more dimensions are left out, and what they are is
-told. Of version 7.3 only what lies in the file itself is read: no other files that it points to.
+one row or column is a stream of one column, `0`; of other arrays the longer axis is time. A cell of
+texts is a column of text. Other text and cells, complex numbers and arrays of three and more
+dimensions are left out, and what they are is told. Of version 7.3 only what lies in the file itself
+is read: no other files that it points to.
 """
 
 from __future__ import annotations
@@ -78,8 +79,24 @@ def _fields(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any] | str]]:
         yield name, value
     elif isinstance(value, (int, float)):
         yield name, np.asarray(value)
+    elif (texts := _texts(value)) is not None:
+        yield name, texts
     elif not isinstance(value, str):
         yield name, _what(value)
+
+
+def _texts(value: Any) -> NDArray[np.str_] | None:
+    """Return a cell, or a matrix of characters, as a column of text; None where it is none."""
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or value.size < 2:
+        return None
+    if value.dtype.kind == "U":
+        return np.char.rstrip(value)
+    empty = [isinstance(one, np.ndarray) and not one.size for one in value]
+    if value.dtype.kind != "O" or not all(
+        isinstance(one, str) or none for one, none in zip(value, empty, strict=True)
+    ):
+        return None
+    return np.array(["" if none else one for one, none in zip(value, empty, strict=True)])
 
 
 def _what(value: Any) -> str:
@@ -129,6 +146,10 @@ def _from_hdf5(path: Path) -> Iterator[tuple[str, NDArray[Any] | str]]:
             dotted = name.replace("/", ".")
             if kind == b"char":
                 continue
+            texts = _texts_of_cell(path, file, item) if kind == b"cell" else None
+            if texts is not None:
+                yield dotted, texts
+                continue
             if kind == b"cell" or item.dtype.kind not in "biufc":
                 what = "cell" if kind == b"cell" else str(item.dtype)
                 yield dotted, f"{what} {item.shape[::-1]}"
@@ -137,6 +158,24 @@ def _from_hdf5(path: Path) -> Iterator[tuple[str, NDArray[Any] | str]]:
             check_unpacked(path, unpacked, HARMLESS_ARRAY_BYTES)
             # MATLAB counts columns first, HDF5 rows
             yield dotted, np.asarray(item).T
+
+
+def _texts_of_cell(path: Path, file: Any, item: Any) -> NDArray[np.str_] | None:
+    """Return a cell of texts, each of which is an array of its own; None where it is none."""
+    if item.dtype.kind != "O" or item.size < 2 or item.size != max(item.shape):
+        return None
+    out: list[str] = []
+    longest = 0
+    for reference in np.asarray(item).ravel():
+        one = file[reference] if reference else None
+        if one is None or bytes(np.bytes_(one.attrs.get("MATLAB_class", b""))) != b"char":
+            return None
+        _check_own(path, one.name, one)
+        empty = "MATLAB_empty" in one.attrs
+        longest = max(longest, 0 if empty else one.size)
+        check_unpacked(path, 4 * longest * item.size, HARMLESS_ARRAY_BYTES)
+        out.append("" if empty else "".join(map(chr, np.asarray(one).ravel().tolist())))
+    return np.array(out)
 
 
 def _check_links(path: Path, links: Mapping[str, Any]) -> None:
