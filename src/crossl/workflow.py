@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from crossl.collect import collect
@@ -27,7 +28,7 @@ from crossl.elsewhere import (
     fold_elsewhere,
     refuse_nonsense,
 )
-from crossl.errors import ConfigError, ContractError, nearest
+from crossl.errors import ConfigError, ContractError, FormatError, nearest
 from crossl.evaluate.metrics import Interval, bootstrap_score, confusion_by_subject, macro_f1
 from crossl.experiment import (
     FoldRunner,
@@ -251,6 +252,23 @@ def probe_run(
     return bootstrap_score(counts[None], macro_f1)
 
 
+def _check_fold(run: Run, store: Store) -> None:
+    """Refuse to score another fold than the one that the run was trained on.
+
+    Raises:
+        FormatError: `model.json` names other people than its fold has.
+    """
+    folds, number = folds_of(store, run.config), run.contract["fold"]
+    fold = folds[number] if number < len(folds) else None
+    for part, told in run.contract["subjects"].items():
+        rows = getattr(fold, part, None)
+        if rows is None or np.unique(store.subject[rows]).tolist() != sorted(told):
+            raise FormatError(
+                f"{run.path / 'model.json'}: names {part} subjects that fold {number} of the store "
+                "does not have; its scores would leak, train again"
+            )
+
+
 def evaluate_run(
     run_path: Path, store_path: Path, *, same_names: bool = False, progress: Progress = quiet
 ) -> Scored | None:
@@ -272,6 +290,12 @@ def evaluate_run(
     store = fitted.store
     probe, _ = load_probe(run_path)
     kept = json.loads((run_path / "probe.json").read_text(encoding="utf-8"))
+    for key in ("label_fraction", "seed"):
+        if kept.get(key) is None:
+            raise FormatError(
+                f"{run_path / 'probe.json'}: does not say its {key}, which a score must name; run "
+                "`crossl probe` again"
+            )
     own = run.contract.get("store_sha256")
     if store.hash != own:
         return evaluate_elsewhere(run, fitted, probe, kept, same_names=same_names)
@@ -287,6 +311,7 @@ def evaluate_run(
         "heads": (probe.head,),
     })  # fmt: skip
     config = run.config.model_copy(update={"evaluation": evaluation})
+    _check_fold(run, store)
     task = FoldTask(store_path, config, run_path, run.contract["fold"])
     scores = [task.scores(name) for name in config.evaluation.methods]
     with (

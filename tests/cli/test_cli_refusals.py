@@ -296,3 +296,33 @@ def test_a_demo_folder_of_another_demo(crossl: Crossl, stores: Stores, tmp_path:
     shutil.copytree(stores(), tmp_path / "store")
     done = crossl("demo", "--out", tmp_path)
     refused(done, "store: holds other recordings than 'seglearn_watch'; name a new --out")
+
+
+def resigned(path: Path, change: Callable[[dict], object]) -> None:
+    """Change what a signed file says, and sign it again."""
+    values = json.loads(path.read_text())
+    change(values)
+    values["sha256"] = json_sha256(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize("key", ["label_fraction", "seed"])
+def test_evaluating_a_classifier_that_does_not_say_how_it_was_fitted(
+    key: str, crossl: Crossl, run: Path, stores: Stores
+) -> None:
+    resigned(run / "probe.json", lambda values: values.pop(key))
+    done = crossl("evaluate", run, "--store", stores())
+    assert done.code == 2
+    assert f"probe.json: does not say its {key}" in done.err
+
+
+def test_evaluating_a_run_whose_people_are_not_those_of_its_fold(
+    crossl: Crossl, run: Path, stores: Stores
+) -> None:
+    def other(values: dict) -> None:
+        values["fold"] = 1
+
+    resigned(run / "model.json", other)
+    done = crossl("evaluate", run, "--store", stores())
+    assert done.code == 2
+    assert "subjects that fold 1 of the store does not have; its scores would leak" in done.err

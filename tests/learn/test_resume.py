@@ -18,6 +18,7 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.learn.keeping import AtomicCheckpoints
 from crossl.learn.pretrain import pretrain
+from crossl.learn.resuming import computed_by, warn_of_other_bits
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
 
@@ -161,3 +162,34 @@ def test_lines_of_metrics_survive_a_kill_while_they_are_shortened(
     lines = (runs / "cut/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
     assert not list((runs / "cut").glob(".*"))
+
+
+def test_resuming_with_other_threads_or_kernels_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = computed_by()
+    warn_of_other_bits(now)
+    assert not caplog.records
+    warn_of_other_bits({**now, "threads": "7", "kernels": "Other"})
+    (record,) = caplog.records
+    assert f"threads 7 before, {now['threads']} now; kernels Other before" in record.message
+
+
+def test_checkpoints_say_what_they_were_computed_by(
+    store: Store, fold: Fold, small: Callable[..., RunConfig], method_of: Callable[..., Method],
+    runs: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    config = small("crossl", "schedule.epochs=2")
+    asked = {"train": fold.train, "validation": fold.validation, "seed": 0, "out": runs / "run"}
+
+    def interrupt(done: int, total: int, metrics: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(method_of(config), store, schedule=config.schedule, progress=interrupt, **asked)
+    held = torch.load(runs / "run/checkpoints/last.ckpt", weights_only=True)
+    assert held["computed_by"] == computed_by()
+    other = {**computed_by(), "threads": "7"}
+    monkeypatch.setattr("crossl.learn.resuming.computed_by", lambda: other)
+    pretrain(method_of(config), store, schedule=config.schedule, resume=True, **asked)
+    assert "pretraining is resumed by other means (threads 1 before, 7 now)" in caplog.text

@@ -1,8 +1,45 @@
-"""A checkpoint within an epoch, in words that Lightning resumes from exactly."""
+"""A checkpoint within an epoch, in words that Lightning resumes from exactly.
+
+And what bits depend on beside seed and data: whoever resumes otherwise is warned.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
+
+import torch
+
+from crossl.nn.blocks import fastest_epilogue
+
+logger = logging.getLogger(__name__)
+
+
+def computed_by() -> dict[str, str]:
+    """Name what sums are rounded by: threads, compiled kernels or plain torch, its version."""
+    return {
+        "threads": str(torch.get_num_threads()),
+        "kernels": type(fastest_epilogue()).__name__,
+        "torch": torch.__version__,
+    }
+
+
+def warn_of_other_bits(before: Mapping[str, str]) -> None:
+    """Warn where training is resumed with other threads, kernels or torch than it began with.
+
+    Args:
+        before: what `computed_by` said when the checkpoint was written.
+    """
+    now = computed_by()
+    changed = [f"{name} {before.get(name)} before, {now[name]} now" for name in now
+               if before.get(name) != now[name]]  # fmt: skip
+    if changed:
+        logger.warning(
+            "pretraining is resumed by other means (%s): sums are rounded differently, so the "
+            "weights will not be equal to the byte to those of an uninterrupted run",
+            "; ".join(changed),
+        )
 
 
 def as_at_epoch_start(loops: dict[str, Any], *, epoch: int) -> None:

@@ -25,7 +25,7 @@ from crossl.learn.graphs import Recorded, record
 from crossl.learn.loading import Batches, Part, training_batches, validation_batches
 from crossl.learn.nonfinite import stop_nonfinite
 from crossl.learn.processes import Ranks
-from crossl.learn.resuming import as_at_epoch_start
+from crossl.learn.resuming import as_at_epoch_start, computed_by, warn_of_other_bits
 from crossl.learn.schedule import Schedule, build_optimizer
 from crossl.learn.stopping import Stopped, StopSignals
 from crossl.learn.tally import Tally
@@ -303,11 +303,13 @@ class Pretraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was done of an epoch, and nothing that belongs to a step only."""
         checkpoint["part"] = {"done": self._done, "tally": self.trained_terms.state()}
+        checkpoint["computed_by"] = computed_by()
         if self._done:
             as_at_epoch_start(checkpoint["loops"], epoch=self.current_epoch)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on within the epoch."""
+        warn_of_other_bits(checkpoint.get("computed_by", computed_by()))
         part = checkpoint["part"]
         self._done = part["done"]
         self.trained_terms.restore(part["tally"], self.device)
