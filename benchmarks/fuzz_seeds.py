@@ -179,6 +179,17 @@ def avro(path: Path) -> None:
         fastavro.writer(file, kind, [{"rawData": told}], codec=codec, sync_marker=b"-" * 16)
 
 
+def apple(path: Path) -> None:
+    """Write an export of heart rates."""
+    rows = "".join(
+        f' <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Watch" unit="count/min" '
+        f'startDate="2024-05-31 08:{n // 60:02}:{n % 60:02} +0200" value="{60 + n % 7}"/>\n'
+        for n in range(0, COUNT, 5)
+    )
+    head = "<!DOCTYPE HealthData [\n<!ATTLIST Record type CDATA #REQUIRED>\n]>\n"
+    path.write_text(f'<?xml version="1.0"?>\n{head}<HealthData>\n{rows}</HealthData>\n')
+
+
 def read_file(path: Path) -> None:
     """Open a file, and load each column of it as numbers and as text."""
     from crossl.data.formats import open_file
@@ -337,6 +348,7 @@ SEEDS: dict[str, tuple[str, Maker, Maker]] = {
     "wfdb": ("r.hea", wfdb, read_file), "e4": ("a.zip", e4, read_file),
     "xdf": ("a.xdf", xdf, read_file), "xdfz": ("a.xdfz", xdf, read_file),
     "avro": ("a.avro", avro, read_file), "avro packed": ("z.avro", avro, read_file),
+    "apple": ("export.xml", apple, read_file),
     "pickle": ("WESAD/S2/S2.pkl", wesad, read_wesad),
     "mapping": ("mine/recordings.yaml", mapping, read_mapping),
     "run": ("run/model.json", run_folder, read_run), "store": ("store/manifest.json", store,

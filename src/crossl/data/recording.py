@@ -113,6 +113,7 @@ class Signal:
         rate_hz: float,
         resample: bool = False,
         max_gap_s: float = 0.5,
+        irregular: bool = False,
         where: str = "signal",
     ) -> Signal:
         """Put timestamped samples on a regular grid.
@@ -127,6 +128,8 @@ class Signal:
             rate_hz: rate of the signal to make.
             resample: allow timestamps that tell another rate; without, they must agree to 1%.
             max_gap_s: longer steps between samples become NaN.
+            irregular: samples come when they come, no rate is theirs: straight onto a grid at
+                `rate_hz`, without a filter.
             where: names the signal in a message.
 
         Raises:
@@ -139,7 +142,9 @@ class Signal:
         """
         times, kept, timing = put_in_order(where, timestamps_s, values, declared_hz=rate_hz)
         ratio = Fraction(1)
-        if resample and abs(timing.estimated_hz - rate_hz) > RATE_TOLERANCE * rate_hz:
+        if irregular:
+            pass
+        elif resample and abs(timing.estimated_hz - rate_hz) > RATE_TOLERANCE * rate_hz:
             ratio = ratio_of_rates(timing.estimated_hz, rate_hz)
         else:
             refuse_rate(where, timing.estimated_hz, rate_hz)

@@ -33,6 +33,7 @@ FORMATS = {
     "e4": (".zip",),
     "xdf": (".xdf", ".xdfz"),
     "avro": (".avro",),
+    "apple": (".xml",),
 }
 """Module below this package, and the endings of the files it opens."""
 
@@ -43,6 +44,7 @@ NAMES = {
     "csv": "a table of text", "parquet": "Parquet", "npy": "NumPy", "mat": "MATLAB", "edf": "EDF",
     "wfdb": "WFDB", "e4": "an Empatica session", "xdf": "XDF",
     "avro": "Avro of an EmbracePlus",
+    "apple": "an export of Apple Health",
 }  # fmt: skip
 """What files of a format are called in sentences."""
 

@@ -44,6 +44,8 @@ class Draft:
         unit: tuple[str, str],
         rates: Sequence[float],
         device: str,
+        *,
+        irregular: bool = False,
     ) -> None:
         """Declare a modality, unless it is.
 
@@ -53,6 +55,7 @@ class Draft:
             unit: and by what it was guessed.
             rates: that files tell, hertz.
             device: that carries it; empty where nothing tells.
+            irregular: samples come at irregular times; the rates are their usual ones.
         """
         self.slowest_hz = min([self.slowest_hz, *rates])
         spread = bool(rates) and max(rates) - min(rates) > 0.01 * min(rates)
@@ -66,7 +69,13 @@ class Draft:
             f"    unit: {quoted(unit[0])}\n"
             f"    rate_hz: {rate}\n"
             + (f"    device: {quoted(device)}\n" if device else "")
-            + ("    resample: true   # files tell different rates\n" if spread else ""),
+            + ("    resample: true   # times are irregular\n" if irregular else "")
+            + (f"    max_gap_s: {3 / min(rates):g}   # guessed\n" if irregular else "")
+            + (
+                "    resample: true   # files tell different rates\n"
+                if spread and not irregular
+                else ""
+            ),
         )
 
     def _windows(self) -> str:

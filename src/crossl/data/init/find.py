@@ -70,11 +70,27 @@ def _open(path: Path) -> FileContent:
     if layout is not None and layout.table is not None:
         content = open_file(path, "csv", layout.told)
         content = replace(content, about={**content.about, "table": layout.table})
+    elif path.suffix.lower() == ".zip" and format_of(path) == "e4":
+        content = _open_zip(path)
     else:
         content = open_sniffed(path)
     taken = tuple(stream for stream in content.streams if not stream.aside)
     about = {**content.about, "layout": layout} if layout else content.about
     return replace(content, streams=taken, about=about)
+
+
+def _open_zip(path: Path) -> FileContent:
+    """Open an Empatica session, or else an export of Apple Health."""
+    try:
+        return open_file(path)
+    except DataError:
+        try:
+            content = open_file(path, "apple")
+        except DataError:
+            content = None
+        if content is None:
+            raise
+    return replace(content, about={**content.about, "opened_as": "apple"})
 
 
 def stream_name(stream: Stream) -> str:

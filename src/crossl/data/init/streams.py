@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crossl.data.formats import FileContent, Stream, format_of
 from crossl.data.init.columns import MAX_CLASSES
 from crossl.data.init.draft import Draft, listed, modality_name, quoted
@@ -19,6 +22,8 @@ from crossl.errors import DataError
 
 MAX_RATES = 5
 ARRAYS = ("npy", "mat")
+SELDOM_HZ = 0.02
+"""Irregular samples that come less often are not proposed."""
 
 
 def describe_streams(
@@ -37,7 +42,9 @@ def describe_streams(
     lines: list[str] = []
     rates: dict[str, list[float]] = {}
     streams = list(content.streams)
-    if format_of(content.path) == "e4":
+    if "opened_as" in content.about:
+        lines.append(f"    format: {content.about['opened_as']}")
+    elif format_of(content.path) == "e4":
         lines.append("    format: e4")
     elif format_of(content.path) in ARRAYS:
         streams, lines, rate = _arrays(content)
@@ -61,11 +68,22 @@ def _of_all(contents: Sequence[FileContent]) -> FileContent:
 
 def _rates(contents: Sequence[FileContent], at: int, name: str) -> list[float]:
     """Return the rates that files tell; those of one kind have streams in one order, or by name."""
+    if "irregular" in contents[0].about:
+        times = [s.timestamps_s for one in contents[:MAX_RATES] for s in one.streams
+                 if s.name == name and s.timestamps_s is not None]  # fmt: skip
+        return [rate for one in times if (rate := _dense(one))]
     if "off" in contents[0].about:
         found = [s for one in contents for s in one.streams if s.name == name][:MAX_RATES]
     else:
         found = [one.streams[at] for one in contents[:MAX_RATES]]
     return [stream.rate_hz for stream in found if stream.rate_hz]
+
+
+def _dense(times_s: NDArray[np.float64]) -> float:
+    """Return the rate where irregular samples lie densely, such as in a workout; 0 for few."""
+    steps = np.diff(times_s)
+    steps = steps[steps > 0]
+    return float(f"{1 / np.percentile(steps, 25):.3g}") if len(steps) else 0.0
 
 
 def _arrays(content: FileContent) -> tuple[list[Stream], list[str], list[float]]:
@@ -133,6 +151,13 @@ def _stream(
         told = ", ".join(f"{quoted(name)} ({what})" for name, what in none.items())
         lines.append(f"    # not used: {told}")
     columns = [column for column in stream.columns if column not in none]
+    irregular = bool(rates) and stream.rate_hz is None and stream.timestamps_s is not None
+    if irregular and min(rates) < SELDOM_HZ:
+        lines.append(
+            f"    # {quoted(stream.name)} is NOT READ, it has a value every "
+            f"{1 / min(rates):.0f} s, too seldom for windows"
+        )
+        return
     groups = group_columns(columns)
     if stream_name(stream):
         groups = {stream.name: {clean(c): c for c in columns}} if columns else {}
@@ -140,7 +165,8 @@ def _stream(
         name = modality_name(kind, clean(group))
         if name in draft.modalities and any(f" {name}:" in line for line in lines):
             name += f"_{clean(stream.name)}"
-        draft.add_modality(name, list(channels), _unit(stream, name, channels), rates, kind.device)
+        unit = _unit(stream, name, channels)
+        draft.add_modality(name, list(channels), unit, rates, kind.device, irregular=irregular)
         if stream_name(stream) and not none:
             members = ", ".join(map(quoted, channels.values()))
             yield f"      {name}: {{stream: {quoted(stream.name)}}}   # columns: {members}"

@@ -10,7 +10,6 @@ CURES = {
     (".xlsx", ".xls", ".ods", ".numbers"): "save it as CSV",
     (".cwa", ".gt3x", ".bin", ".wav"): "export it as CSV with the maker's software",
     (".fit", ".tcx", ".gpx"): "export it as CSV",
-    (".xml",): "export its records as CSV",
     (".json", ".jsonl", ".feather", ".arrow", ".orc"): "save it as CSV or Parquet",
     (".h5", ".hdf5", ".hdf", ".pkl", ".pickle"): "save its arrays as NPZ or Parquet",
     (".vhdr", ".eeg", ".vmrk", ".set", ".fdt", ".fif", ".cnt", ".gdf", ".nwb", ".c3d"): (

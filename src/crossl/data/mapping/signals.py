@@ -93,7 +93,8 @@ def read_signals(
         times = _times(where, source, content, place, zones)
         moved = source.offset_of(name)
         if times is not None:
-            how = (modality, rules.gap_of(name), moved, source.entry.sparse)
+            irregular = modality.resample and bool(content.about.get("irregular"))
+            how = (modality, rules.gap_of(name), moved, source.entry.sparse, irregular)
             signals[name] = _by_clock(where, times, values, how)
             zones.notes += _batches(name, signals[name], len(times))
         else:
@@ -187,9 +188,9 @@ def _by_clock(
     where: str,
     times: NDArray[np.float64],
     values: NDArray[np.floating[Any]],
-    how: tuple[ModalityEntry, float, float, bool],
+    how: tuple[ModalityEntry, float, float, bool, bool],
 ) -> Signal:
-    modality, max_gap_s, offset_s, sparse = how
+    modality, max_gap_s, offset_s, sparse, irregular = how
     if len(times) != len(values):
         raise DataError(
             f"{where} has {len(values)} samples and its clock {len(times)}; one time a sample is "
@@ -199,7 +200,7 @@ def _by_clock(
         held = np.isfinite(values).any(axis=1)
         times, values = times[held], values[held]
     slowest_hz = modality.rate_hz
-    if modality.resample:
+    if modality.resample and not irregular:
         _, _, timing = put_in_order(where, times, times[:, None])
         slowest_hz = min(slowest_hz, timing.estimated_hz)
     return Signal.from_timestamps(
@@ -209,6 +210,7 @@ def _by_clock(
         resample=modality.resample,
         # at low rates neighbours lie further apart than a gap is long
         max_gap_s=max(max_gap_s, 1.5 / slowest_hz),
+        irregular=irregular,
         where=where,
     )
 
