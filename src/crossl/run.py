@@ -289,7 +289,8 @@ def begin(
     if path.is_file():
         if read_begun(path)["sha256"] != json_sha256(facts):
             raise DataError(
-                f"{out}: holds another experiment (other data or settings); name a new folder"
+                f"{out}: holds another experiment (other data or settings, or begun by another "
+                "version of crossl); name a new folder"
             )
         return
     for other in ("model.json", "manifest.json"):

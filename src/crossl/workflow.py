@@ -52,6 +52,9 @@ from crossl.run import (
 )
 from crossl.workers import CONTEXT, worker_processes
 
+OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz")
+"""Files of a run that are of its classifier: another one makes them anew."""
+
 
 def run_experiment(
     store_path: Path,
@@ -242,8 +245,9 @@ def probe_run(
         about |= {key: value for key, value in run_facts(store, fold).items()
                   if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
     with working_in(run_path, "is writing into this run"):
-        for stale in run_path.glob("scores-*.npz"):
-            stale.unlink()
+        for name in OF_A_PROBE:
+            for stale in run_path.glob(name):
+                stale.unlink()
         save_probe(run_path, probe, classes=store.classes, about=about)
     predicted = probe.predict(test.embed(probe.head))
     _, counts = confusion_by_subject(

@@ -264,6 +264,10 @@ def test_a_subject_who_lacks_a_sensor_does_not_stop_an_evaluation(
     records = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
     assert not [record for record in records if record["present"] == ["ecg"]]
     assert crossl("report", run).code == 0
+    # scores are those of the classifier that is kept
+    assert crossl("probe", run, "--store", store, "--label-fraction", 1).code == 0
+    done = crossl("report", run)
+    assert (done.code, "summary.json" in done.err) == (2, True)
 
 
 def test_a_score_without_a_sensor_is_compared_with_that_of_the_same_people(

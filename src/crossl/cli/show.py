@@ -64,7 +64,7 @@ def _lines(title: str) -> Iterator[Callable[[str, float], None]]:
 
     def write() -> None:
         while not over.wait(EVERY_S):
-            typer.echo(_line(title, known, time.monotonic() - begun), err=True)
+            typer.echo(_line(title, known.copy(), time.monotonic() - begun), err=True)
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()

@@ -21,7 +21,6 @@ MAX_BYTES = 1 << 24
 """Of a header; real ones have a few thousand."""
 
 MAX_SIGNALS = 10_000
-MAX_PER_FRAME = 1_000_000
 
 _RECORD = re.compile(r"([^\s/]+)(?:/(\d{1,9}))?")
 _RATE = re.compile(r"([^/(]+)(?:/[^(]*)?(?:\([^)]*\))?")
