@@ -332,3 +332,32 @@ def test_a_table_whose_column_names_the_sensor_of_a_row_is_long(tmp_path, text, 
     assert kinds(described(tmp_path)) == expected
     recording = next(iter(read_recordings("folder", tmp_path)))
     assert recording.signals["acc"].values == pytest.approx(9.80665 * ACC, abs=1e-3)
+
+
+def test_numbers_that_count_from_elsewhere_than_dates_beside_them_are_no_clock(tmp_path):
+    # Polar's sensors count from 2000; its other files have the phone's dates only
+    for who in ("s1", "s2"):
+        (tmp_path / who).mkdir()
+        (tmp_path / who / "ACC.txt").write_text(polar_acc())
+        (tmp_path / who / "HR.txt").write_text("Phone timestamp;HR [bpm];\n" + "".join(
+            f"{t};{70 + i % 3};\n" for i, t in enumerate(stamps(1, "%Y-%m-%dT%H:%M:%S.%f")[:12])
+        ))  # fmt: skip
+    assert {name: m[2] for name, m in kinds(described(tmp_path)).items()} == {"acc": 50, "hr": 1}
+    recording = next(iter(read_recordings("folder", tmp_path)))
+    assert recording.origin_unix_s == pytest.approx(
+        datetime(2024, 5, 31, 9, tzinfo=UTC).timestamp(), abs=1
+    )
+    assert abs(recording.signals["acc"].start_s - recording.signals["hr"].start_s) < 1
+
+
+@pytest.mark.parametrize("others", [["ben"], []])
+def test_one_bad_cell_takes_no_channel_from_everybody(tmp_path, others):
+    for who in ("anna", *others):
+        sheet(tmp_path / f"{who}_50hz.csv", "t,acc_x,acc_y,acc_z", np.arange(N) / 50, *ACC.T)
+    lines = (tmp_path / "anna_50hz.csv").read_text().splitlines()
+    lines[300] = lines[300].replace(lines[300].split(",")[1], "0.0.1")
+    (tmp_path / "anna_50hz.csv").write_text("\n".join(lines) + "\n")
+    done = CliRunner().invoke(app, ["init", str(tmp_path)], catch_exceptions=False)
+    assert "line 301, column 'acc_x' holds '0.0.1'" in done.output
+    if others:
+        assert "channels: [x, y, z]" in (tmp_path / "recordings.yaml").read_text()

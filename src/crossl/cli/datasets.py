@@ -104,6 +104,9 @@ def init(
     typer.echo(f"{path}: written; every guess in it says so, correct them")
     for name in unread(folder)[:MAX_TOLD]:
         typer.echo(f"not read: {name}")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if " is NOT READ, " in line:
+            typer.echo(line.strip(" #"))
     try:
         mapped = load_mapping(path)
     except DataError as error:

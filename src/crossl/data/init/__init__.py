@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossl.data.formats import FileContent
+from crossl.data.init.columns import bad_cells, text_columns
 from crossl.data.init.draft import Draft, quoted, table_keys
 from crossl.data.init.find import alike
 from crossl.data.init.hypnograms import Kinds, beside_signals
@@ -17,6 +18,9 @@ from crossl.data.mapping.load import MAPPING_NAMES
 from crossl.data.mapping.names import Kind, guess_kinds
 from crossl.errors import DataError, PackageError, counted
 from crossl.files import lock_beside, locked, write_whole
+
+MAX_LOOKED = 5
+"""Files of one kind among which one without a bad cell is sought."""
 
 
 def init_mapping(folder: Path, *, force: bool = False) -> Path:
@@ -86,6 +90,7 @@ def _refuse_mapping(folder: Path, *, force: bool) -> None:
 
 def _add_kind(draft: Draft, kind: Kind, contents: Sequence[FileContent], folder: Path) -> None:
     """Describe files of one kind by the first of them that can be read."""
+    contents = _whole_first(contents)
     for number, content in enumerate(contents):
         try:
             found = _describe(draft, for_several(kind, content), contents[number:])
@@ -99,6 +104,15 @@ def _add_kind(draft: Draft, kind: Kind, contents: Sequence[FileContent], folder:
         else:
             draft.files += found
         return
+
+
+def _whole_first(contents: Sequence[FileContent]) -> list[FileContent]:
+    """Put a table in which no column of numbers has a bad cell first, where there is one."""
+    for number, one in enumerate(contents[:MAX_LOOKED]):
+        stream = one.streams[0] if one.streams else None
+        if stream is None or not any(bad_cells(stream, text_columns(stream))):
+            return [*contents[number:], *contents[:number]]
+    return list(contents)
 
 
 def _describe(draft: Draft, kind: Kind, contents: Sequence[FileContent]) -> list[str] | str:

@@ -14,7 +14,7 @@ from crossl.data.formats import Stream
 from crossl.data.mapping.entries import SECONDS, ClockUnit
 from crossl.data.mapping.guess import clean, split_unit
 from crossl.data.mapping.quantity import read_unit
-from crossl.data.mapping.times import guess_dates
+from crossl.data.mapping.times import ABSOLUTE_S, DAY_S, guess_dates
 from crossl.data.timing import LEAST_BATCHES, estimate_rate, put_in_order
 from crossl.errors import DataError
 
@@ -55,7 +55,8 @@ def find_clock(stream: Stream, texts: Sequence[str], *, name: str = "") -> Clock
     """Find the column of times: by its name, if it increases; or without a name, if it is dates.
 
     Of several, the one whose times increase most often: phones write the time at which a packet
-    came, sensors their own.
+    came, sensors their own. Numbers that would be of another day than dates beside them count from
+    something else than 1970 (Polar's sensors from 2000) and are left out.
 
     Args:
         stream: of the file.
@@ -68,7 +69,16 @@ def find_clock(stream: Stream, texts: Sequence[str], *, name: str = "") -> Clock
         clock = _clock(stream, column, called, column in texts)
         if clock is not None and _goes_on(clock.times_s):
             found.append((float((np.diff(clock.times_s) > 0).mean()), clock))
+    days = [clock.times_s[0] for _, clock in found if clock.unit == "datetime"]
+    if any(day_s >= ABSOLUTE_S for day_s in days):
+        found = [pair for pair in found if not _counts_from_elsewhere(pair[1], max(days))]
     return max(found, key=lambda pair: round(pair[0], 2))[1] if found else None
+
+
+def _counts_from_elsewhere(clock: Clock, day_s: float) -> bool:
+    """Tell whether numbers look like times since 1970, but dates beside them say another day."""
+    first = float(clock.times_s[0])
+    return clock.unit != "datetime" and first >= ABSOLUTE_S and abs(first - day_s) > 2 * DAY_S
 
 
 def _clock(stream: Stream, column: str, called: str, is_text: bool) -> Clock | None:  # noqa: FBT001
