@@ -22,6 +22,7 @@ from crossl.data.store import Store
 from crossl.errors import ConfigError, ContractError, DataError, SplitError
 from crossl.evaluate.metrics import bootstrap_score, macro_f1
 from crossl.evaluate.missing import predict_subsets
+from crossl.evaluate.paired import Pairing, kept_records
 from crossl.evaluate.results import (
     Key,
     ResultBook,
@@ -31,7 +32,7 @@ from crossl.evaluate.results import (
 )
 from crossl.experiment import MAX_EVERY_SUBSET, folds_of
 from crossl.files import working_in, write_whole
-from crossl.learn.latents import LatentTable, Subset, subsets
+from crossl.learn.latents import LatentTable, Subset, comparable, subsets
 from crossl.learn.probe import Probe
 from crossl.run import Run
 
@@ -131,7 +132,8 @@ def evaluate_elsewhere(
 ) -> Scored:
     """Score a run's classifier on people of another store, under every subset of their sensors.
 
-    Who trained the run or the classifier is not scored. Writes `results.jsonl` and `summary.json`
+    A subset is scored on windows that have all that is taken away and something beside it. Who
+    trained the run or the classifier is not scored. Writes `results.jsonl` and `summary.json`
     into a folder of the run that is named after the store.
 
     Args:
@@ -157,9 +159,11 @@ def evaluate_elsewhere(
         )
     people = np.unique(table.subject[label >= 0]).tolist()
     names = tuple(m.name for m in store.modalities)
-    book = ResultBook(store.manifest["dataset"], classes, names)
-    number = {int(n): i for i, n in enumerate(kept["class_numbers"])}
     choices = _choices(table)
+    held = choices[0]
+    book = ResultBook(store.manifest["dataset"], classes, tuple(names[i] for i in held))
+    number = {int(n): i for i, n in enumerate(kept["class_numbers"])}
+    present = np.asarray(table.present)[:, held]
     (found,) = predict_subsets([probe], table, choices)
     for subset, predicted in found.items():
         key = Key(run.config.recipe, run.config.recipe, probe.head, kept["label_fraction"],
@@ -168,9 +172,11 @@ def evaluate_elsewhere(
             key,
             fold=run.contract.get("fold", 0),
             seed=kept["seed"],
-            label=np.where(table.usable(subset), label, -1),
-            predicted=np.array([number[int(n)] for n in predicted], dtype=np.int64),
+            label=np.where(comparable(present, [held.index(i) for i in subset]), label, -1),
+            predicted=_numbers(predicted, number),
             subject=table.subject,
+            whole=_numbers(found[held], number),
+            complete=present.all(axis=1),
         )
     notes = [f"scored on {len(people)} people that nothing was learned from: {_some(people)}",
              *left_out, *fitted.notes, *notes]  # fmt: skip
@@ -214,6 +220,10 @@ def _labels(
     return classes, number[label], notes
 
 
+def _numbers(predicted: NDArray[np.int64], number: Mapping[int, int]) -> NDArray[np.int64]:
+    return np.array([number[int(n)] for n in predicted], dtype=np.int64)
+
+
 def _choices(table: LatentTable) -> list[Subset]:
     """List subsets of what anybody has, the full one first."""
     held = np.flatnonzero(np.asarray(table.present.any(dim=0))).tolist()
@@ -224,20 +234,25 @@ def _choices(table: LatentTable) -> list[Subset]:
 
 
 def _rows(book: ResultBook) -> list[list[str]]:
-    rows = [["sensors", "people", "windows", "macro-F1", "95% interval"]]
+    """Return a line for each subset: who has what is taken away, and what they score with all."""
+    rows = [["sensors", "people", "windows", "macro-F1", "95% interval", "the same with all"]]
+    pairing = Pairing(book)
     for key in book.by_key():
         subjects, counts = book.pooled(key)
         score = bootstrap_score(counts, macro_f1)
+        pair = pairing.pair(key)
         rows.append([", ".join(key.present), str(len(subjects)), str(int(counts[0].sum())),
-                     f"{score.value:.3f}", score.told()])  # fmt: skip
-    return rows
+                     f"{score.value:.3f}", score.told(),
+                     f"{pair.scores[1].value:.3f}" if pair else ""])  # fmt: skip
+    return rows if len(rows) > 2 else [row[:-1] for row in rows]
 
 
 def _write(
     folder: Path, book: ResultBook, store: Store, people: Sequence[str], notes: Sequence[str]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_records([*detail_records(book), *summary_records(book)], folder / "results.jsonl")
+    records = [*detail_records(book), *summary_records(book), *kept_records(book)]
+    write_records(records, folder / "results.jsonl")
     facts = {
         "dataset": book.dataset,
         "store_sha256": store.hash,

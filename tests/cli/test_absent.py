@@ -108,6 +108,22 @@ def test_people_of_another_store_are_scored_with_what_they_have(
     assert not (folder / "report.html").exists()
 
 
+def test_scores_elsewhere_with_a_sensor_missing_are_of_who_has_it(
+    crossl: Crossl, run: Path, tmp_path: Path
+) -> None:
+    done = crossl("evaluate", run, "--store", others(tmp_path / "new", lacking="acc"))
+    assert done.code == 0, done.err
+    head, _, *rows = [line.split() for line in done.out.splitlines()[:5]]
+    assert head[-4:] == ["the", "same", "with", "all"]
+    people = {" ".join(row[:-6]): (row[-6], row[-5]) for row in rows}
+    assert people == {"acc, ecg": ("6", "120"), "acc": ("5", "100"), "ecg": ("5", "100")}
+    (folder,) = (run / "elsewhere").iterdir()
+    records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    pooled = {(tuple(r["present"]), r["metric"]): r for r in records if r["fold"] is None}
+    assert pooled[("ecg",), "macro_f1_with_all"]["n"] == 5
+    assert [r["present"] for r in records if r["metric"] == "macro_f1_kept"] == [["acc"], ["ecg"]]
+
+
 def test_who_was_learned_from_is_not_scored(crossl: Crossl, run: Path, stores: Stores) -> None:
     contract = json.loads((run / "model.json").read_text())["subjects"]
     learned = sorted([*contract["train"], *contract["validation"]])
