@@ -53,6 +53,16 @@ def test_a_note_names_files_that_no_pattern_takes(study):
         "any pattern: anna/day1_fone.csv and 3 more",)  # fmt: skip
 
 
+def test_a_note_names_the_file_of_one_person_that_a_pattern_misses(study):
+    path = study / "anna" / "day2_watch.csv"
+    path.rename(path.with_name("Day2_Watch.csv"))
+    (study / "anna" / "notes.txt").write_text("was ill")
+    mapped = load_mapping(study / "recordings.yaml")
+    assert mapped.notes == (
+        "anna/day2: pattern '{subject}/{session}_watch.csv' finds no file; not taken by any "
+        "pattern: anna/Day2_Watch.csv",)  # fmt: skip
+
+
 def test_a_modality_that_no_rule_names_is_absent(study):
     values = yaml.safe_load(MAPPING)
     del values["files"][1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from crossl.errors import DataError
 
 MAPPINGS = (".yaml", ".yml", "recordings.csv")
 """Ends of names that are no recordings."""
+
+MOST_COMPARED = 1_000_000
+"""People times files that no pattern takes, up to which files are looked at for people's names."""
 
 
 def refuse_required(where: str, entry: FileEntry, root: Path, names: Iterable[str]) -> None:
@@ -64,11 +68,13 @@ def absent_notes(
         names: of everything in it.
 
     Returns:
-        A sentence each, with a file that no pattern takes: it may be meant.
+        A sentence each, with a file that no pattern takes: it may be meant. Likewise for one person
+        who lacks what others have, while no pattern takes a file that bears the person's name.
     """
     sources = [source for plan in plans for source in plan.sources]
     held = {name for source in sources for name in source.entry.signals}
-    left = _unclaimed(root, names, sources) if empty else ""
+    unclaimed = _unclaimed(root, names, sources)
+    left = _told(unclaimed) if empty else ""
     notes, told = [], set()
     for entry in empty:
         gone = [name for name in entry.signals if name not in held]
@@ -78,16 +84,38 @@ def absent_notes(
         notes.append(f"pattern '{entry.pattern}' finds no file: {what}{left}")
         told.update(gone)
     rest = [name for name in mapping.modalities if name not in held | told]
+    notes += _missed(plans, unclaimed)
     return (*notes, *(f"modality '{name}' is in no file: it is absent" for name in rest))
 
 
-def _unclaimed(root: Path, names: Iterable[str], sources: Iterable[Source]) -> str:
+def _missed(plans: Sequence[RecordingPlan], unclaimed: Sequence[str]) -> list[str]:
+    """Tell of files that bear the name of a person for whom a pattern finds none."""
+    sources = [source for plan in plans for source in plan.sources]
+    endings = {s.entry.pattern: s.path.suffix.lower() for s in sources
+               if s.entry.pattern is not None and "{subject}" in s.entry.pattern}  # fmt: skip
+    notes = []
+    for plan in plans if len(plans) * len(unclaimed) <= MOST_COMPARED else ():
+        mine = {source.entry.pattern for source in plan.sources}
+        lacking = [one for one in endings if one not in mine] if mine else []
+        word = re.compile(rf"(?<![^\W_]){re.escape(plan.subject)}(?![^\W_])", re.IGNORECASE)
+        for pattern in lacking:
+            files = [one for one in unclaimed
+                     if one.lower().endswith(endings[pattern]) and word.search(one)]  # fmt: skip
+            if files:
+                notes.append(f"{plan.name}: pattern '{pattern}' finds no file{_told(files)}")
+    return list(dict.fromkeys(notes))
+
+
+def _unclaimed(root: Path, names: Iterable[str], sources: Iterable[Source]) -> list[str]:
     paths = {path for source in sources for path in source.paths}
     taken = paths | {file for path in paths for file in beside(path)}
-    left = [
+    return [
         name
         for name in names
         if not name.endswith(MAPPINGS) and not taken & {root / name, *(root / name).parents}
     ]
+
+
+def _told(left: Sequence[str]) -> str:
     more = f" and {len(left) - 1} more" if len(left) > 1 else ""
     return f"; not taken by any pattern: {left[0]}{more}" if left else ""
