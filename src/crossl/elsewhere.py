@@ -172,11 +172,11 @@ def evaluate_elsewhere(
             key,
             fold=run.contract.get("fold", 0),
             seed=kept["seed"],
-            label=np.where(comparable(present, [held.index(i) for i in subset]), label, -1),
+            label=np.where(comparable(present, tuple(map(held.index, subset))), label, -1),
             predicted=_numbers(predicted, number),
             subject=table.subject,
             whole=_numbers(found[held], number),
-            complete=present.all(axis=1),
+            complete=np.asarray(present.all(axis=1)),
         )
     notes = [f"scored on {len(people)} people that nothing was learned from: {_some(people)}",
              *left_out, *fitted.notes, *notes]  # fmt: skip

@@ -62,7 +62,7 @@ def test_the_command_line_says_so_by_code_3_and_names_it(study, tmp_path):
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 3
     assert "crossl: prepared, but 1 recording was left out:\n  anna/day2: " in done.stderr
-    assert "--append adds them" in done.stderr
+    assert "the same command with --append to add them" in done.stderr
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "store")]).stdout
     assert "not in it: anna/day2, " in shown
     mend(study / "anna/day2_watch.csv")

@@ -105,6 +105,7 @@ def test_a_name_of_two_quantities_or_none_tells_nothing():
     ("Marker", "trigger"), ("EDF Annotations", "trigger"), ("Event marker", "trigger"),
     ("Proband", "person"), ("user", "person"), ("participant_id", "person"),
     ("acc_x", ""), ("ECG", ""), ("heart_rate", ""), ("EEG Fp1", ""), ("temp", ""), ("SpO2", ""),
+    ("year", "clock"), ("Minute", "clock"), ("Stunde", "clock"), ("dt", "clock"),
     ("temps (s)", ""), ("tiempo", "clock"), ("Zähler", "counter"), ("compteur", "counter"),
     ("Índice", "row number"), ("Observation", "row number"), ("étiquette", "label"),
     ("clase", "label"), ("Batterie", "trigger"), ("Lead_Off_Status", "trigger"),

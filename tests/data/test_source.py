@@ -8,7 +8,7 @@ import torch
 
 from crossl.data.batch import Batch, collate, in_batches
 from crossl.data.recording import Modality
-from crossl.data.source import ArraySource
+from crossl.data.source import ArraySource, as_windows
 from crossl.errors import DataError
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 10.0)
@@ -108,3 +108,11 @@ def test_a_batch_moves_to_a_device_with_all_it_holds(arrays):
     held = (*moved.signals.values(), moved.present, moved.label)
     assert {tensor.device.type for tensor in held} == {"meta"}
     assert collate(source(*arrays), np.arange(3)).to("meta").label is None
+
+
+def test_what_a_masked_array_masks_is_missing():
+    values = np.ma.masked_array(np.ones((2, 10, 3)), mask=np.zeros((2, 10, 3), dtype=bool))
+    values[1, 4, 0] = np.ma.masked
+    held = ArraySource({"acc": as_windows("acc", values)}, modalities=(ACC,), window_s=1.0)
+    assert held.present[:, 0].tolist() == [True, False]
+    assert np.isnan(as_windows("acc", np.ma.masked_array([[[1]]], mask=True))).all()

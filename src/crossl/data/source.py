@@ -96,7 +96,7 @@ def as_windows(where: str, given: Any) -> NDArray[np.floating[Any]]:
 
     Args:
         where: names the array in messages.
-        given: an array, or lists that are one.
+        given: an array, or lists that are one; what a masked array masks is missing, NaN.
 
     Returns:
         The array, of any shape.
@@ -108,6 +108,9 @@ def as_windows(where: str, given: Any) -> NDArray[np.floating[Any]]:
         >>> as_windows("acc", [[[1.0], [2.0]]]).shape
         (1, 2, 1)
     """
+    if isinstance(given, np.ma.MaskedArray) and given.dtype.kind in "buif":
+        numbers = given.astype(np.result_type(given.dtype, np.float32))
+        given = np.ma.filled(numbers, np.nan)
     try:
         array = np.asarray(given)
     except ValueError:

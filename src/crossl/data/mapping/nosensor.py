@@ -41,7 +41,8 @@ KINDS = {
         r"hora|heure|sekunden?|millisekunden|horodatage|date_heure|tiempo.*|tijd|czas|tempo|"
         r"marca_(de_)?tiempo|fecha.*|orario|data_ora|loggingtime|utc.*|local_?time|"
         r"(start|begin|end|creation|recording)_?(date|time|datetime)|sample_?time_?fine|"
-        r"tstamp|stamp|clock"
+        r"tstamp|stamp|clock|"
+        r"years?|months?|hours?|minutes?|jahr|monat|stunden?|minuten?|dt|delta_?t"
     ),
     "label": (
         r"y|ys|y_(true|train|test)|labels?|label_.*|.*_labels?|targets?|class|classes|class_.*|"
