@@ -21,7 +21,7 @@ def computed_by() -> dict[str, str]:
     return {
         "threads": str(torch.get_num_threads()),
         "kernels": type(fastest_epilogue()).__name__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # of a class of its own, which no checkpoint may name
     }
 
 
