@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossl.data.formats import format_of, open_file
+from crossl.data.formats.csv import open_file as open_csv
+from crossl.data.formats.layout import TableFormat
 from crossl.errors import DataError
 
 NUMBERS = np.array([[0.5, 1.5], [1.0, -2e-3], [1.5, np.nan]])
@@ -335,3 +338,16 @@ def test_a_number_that_the_end_of_the_file_may_have_cut_off_is_told(tmp_path):
     assert "its last number, '6.12', has fewer decimals than those above" in note
     table(tmp_path / "a.csv", "t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.125")
     assert "notes" not in open_file(tmp_path / "a.csv").about
+
+
+@pytest.mark.parametrize(("sign", "said"), [("\u202f", " "), ("\xa0", " "), (" ", " "), ("'", "'")])
+def test_digits_that_stand_apart_in_groups_are_told_with_the_keys_that_read_them(
+    tmp_path, sign, said
+):
+    path = tmp_path / "a.csv"
+    path.write_text(f"t;x\n0,5;1{sign}012,5\n1,0;987\n1,5;2{sign}001{sign}000,25\n")
+    keys = f'table: {{thousands: "{said}", decimal: ","}}'
+    with pytest.raises(DataError, match=re.escape(keys)):
+        open_file(path).streams[0].load(["x"])
+    stream = open_csv(path, TableFormat(thousands=said, decimal=",")).streams[0]
+    assert stream.load(["x"])[:, 0].tolist() == [1012.5, 987.0, 2_001_000.25]

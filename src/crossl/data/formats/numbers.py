@@ -23,6 +23,9 @@ from crossl.errors import DataError
 GROUPED = r"[-+]?[1-9]\d{{0,2}}(?:{mark}\d{{3}})+"
 """Groups of three digits behind one to three."""
 
+BLANKS = "[ \u00a0\u2007\u2009\u202f]"
+"""Blanks between groups of digits: plain ones, and those at which no line breaks."""
+
 FEW_SHOWN = 3
 """So many cells that are no number may be spellings of a missing value, and are named."""
 
@@ -144,9 +147,10 @@ def to_numbers(cells: Written, names: Sequence[str]) -> NDArray[np.float64]:
     text = cells.frame.with_columns(polars.when(~column.is_in(absent)).then(column))
     plain = text
     if layout.thousands:
-        sign, mark = re.escape(layout.thousands), re.escape(layout.decimal)
+        sign = BLANKS if re.fullmatch(BLANKS, layout.thousands) else re.escape(layout.thousands)
+        mark = re.escape(layout.decimal)
         grouped = rf"^[-+]?\d{{1,3}}(?:{sign}\d{{3}})+(?:{mark}\d*)?$"
-        no_sign = column.str.replace_all(layout.thousands, "", literal=True)
+        no_sign = column.str.replace_all(sign, "")
         plain = plain.with_columns(
             polars.when(column.str.contains(grouped)).then(no_sign).otherwise(column)
         )
@@ -212,6 +216,14 @@ def _refuse_cells(cells: Written, name: str, text: Any, bad: list[int], other: s
             len(bad),
             given,
         )
+    blanks = re.fullmatch(
+        rf"[-+]?\d{{1,3}}({BLANKS}|['\u2019])\d{{3}}(?:\1\d{{3}})*([.,]?)\d*", cell
+    )
+    if blanks:
+        sign = " " if re.fullmatch(BLANKS, blanks[1]) else blanks[1]
+        keys = f'thousands: "{sign}"' + (f', decimal: "{blanks[2]}"' if blanks[2] else "")
+        why = f"whose groups of digits stand apart; say in the mapping `table: {{{keys}}}`"
+        raise CellError(f"{where}, {why}", len(bad), given)
     if cell == name and bad[0]:
         why = "its own name: files were put one behind another; part them there"
         raise CellError(f"{where}, {why}", len(bad), given)
