@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import numpy as np
 import pytest
 
 from crossl import files
+from crossl.cli.interrupt import Terminated, stopped_by_signals
 from crossl.files import lock_beside, locked, working_in
 
 Crossl = Callable[..., Any]
@@ -193,3 +198,44 @@ def test_sigterm_ends_every_command_with_143_and_one_line(
         143, "crossl: stopped; nothing is half-written, give the same command again\n"
     )  # fmt: skip
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_an_import_waits_for_its_end(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C++ that imports Python, such as torch's, aborts the process where an exception comes."""
+    name = f"sends_{int(number)}"
+    text = f"import os\nos.kill(os.getpid(), {int(number)})\ndone = sum(range(1000))\n"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work() -> None:
+        with stopped_by_signals():
+            assert importlib.import_module(name).done
+            time.sleep(5)
+
+    before = signal.getsignal(number)
+    with pytest.raises((Terminated, KeyboardInterrupt)):
+        work()
+    assert sys.modules[name].done
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_command_line_is_imported_is_one_sentence(number: int) -> None:
+    start = (
+        "import os, sys\n"
+        "class Sends:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'typer': os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Sends())\n"
+        "sys.argv = ['crossl', 'data', 'list']\n"
+        "from crossl.cli.start import run\n"
+        "run()\n"
+    )
+    command = [sys.executable, "-c", start]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    how = {signal.SIGTERM: "stopped", signal.SIGINT: "interrupted"}[signal.Signals(number)]
+    told = f"crossl: {how}; nothing is half-written, give the same command again\n"
+    assert (done.returncode, done.stderr) == (128 + number, told)

@@ -1,12 +1,17 @@
-"""What asks a command to stop, beside Ctrl-C."""
+"""What asks a command to stop: Ctrl-C, and SIGTERM as schedulers send it."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+IMPORT = "<frozen importlib."
+"""How the files are called in which Python imports modules."""
+SOON_S = 0.05
+"""After so long a signal that came during an import is looked at again."""
 
 
 class Terminated(SystemExit):
@@ -14,19 +19,60 @@ class Terminated(SystemExit):
 
 
 @contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send before they kill, stop a command as Ctrl-C does."""
-    before = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+def stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send before they kill, stop a command as Ctrl-C does.
+
+    Modules that are being imported are imported first: some of their C++ aborts the process when
+    an exception comes through it.
+    """
+    wanted = {signal.SIGTERM: _terminate, signal.SIGINT: _interrupt}
+    before = {number: signal.getsignal(number) for number in wanted}
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    taken = [
+        number
+        for number, had in before.items()
+        if had is not None and had is not signal.SIG_IGN  # a shell's background jobs ignore Ctrl-C
+    ]
+    for number in taken:
+        signal.signal(number, _after_imports(wanted[number]))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in taken:
+            signal.signal(number, before[number])
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
+def _after_imports(stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not (_is_importing(frame) and _send_again(number)):
+            stop()
+
+    return handle
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(IMPORT):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> bool:
+    """Let a signal come once more, soon; tell whether this system can."""
+    if not hasattr(signal, "setitimer"):
+        return False
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, SOON_S)
+    return True
+
+
+def _terminate() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: what is begun is put away
     raise Terminated(128 + signal.SIGTERM)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -121,7 +121,7 @@ def _environments(devices: int, nodes: int) -> list[tuple[int, dict[str, str]]]:
 
 def _start(rank: int, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603 - this very command
-        [sys.executable, "-m", "crossl.cli.main", *sys.argv[1:]],
+        [sys.executable, "-m", "crossl.cli.start", *sys.argv[1:]],
         env=environment,
         stdout=None if rank == 0 else subprocess.DEVNULL,
         stderr=subprocess.PIPE,

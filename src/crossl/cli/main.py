@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from crossl.cli import data, datasets, experiment, sweep, train
-from crossl.cli.interrupt import stopped_by_sigterm
+from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
 from crossl.cli.memory import keep_freed_memory
 from crossl.errors import CrosslError
@@ -69,17 +69,19 @@ def common(
 def run() -> None:
     """Run the application; what crossl refuses ends with one sentence and exit code 2."""
     try:
-        with stopped_by_sigterm():
+        with stopped_by_signals():
             app()
     except CrosslError as error:
         _fail(str(error), code=2)
-    except SystemExit as end:
-        # Typer answers Ctrl-C by a code; of several processes the first tells, and only once
+    except (SystemExit, KeyboardInterrupt) as end:
+        # Typer answers Ctrl-C by a code, once it works
+        code = end.code if isinstance(end, SystemExit) else 130
+        # of several processes the first tells, and only once
         first = os.environ.get("RANK", "0") == "0"
-        if isinstance(end.code, int) and end.code in STOPPED and first and type(end) is not Ended:
+        if isinstance(code, int) and code in STOPPED and first and type(end) is not Ended:
             kept = _kept(end) or NOTHING_KEPT
-            _fail(f"{STOPPED[end.code]}; {kept}, give the same command again", code=end.code)
-        raise
+            _fail(f"{STOPPED[code]}; {kept}, give the same command again", code=code)
+        sys.exit(code)
     except OSError as error:
         if error.errno is None:
             raise

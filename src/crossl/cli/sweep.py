@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from crossl.cli import show
-from crossl.cli.interrupt import stopped_by_sigterm
+from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.options import (
     AddressOption,
     ConfigOption,
@@ -63,7 +63,7 @@ def sweep(
         fold=fold, samples=samples, seed=base.seed,
     )  # fmt: skip
     cluster = Cluster(address, workers, cpus) if address else None
-    with show.progress("sweep") as tell, stopped_by_sigterm():
+    with show.progress("sweep") as tell, stopped_by_signals():
         records = run_sweep(store, out, trials, cpus=cpus, cluster=cluster, progress=tell)
     show.table([["trial", "validation macro-F1", *records[0]["settings"]],
                 *(_row(record) for record in records)])  # fmt: skip
