@@ -155,7 +155,9 @@ def evaluate_elsewhere(
     if not (label >= 0).any():
         raise DataError(
             f"{store.path}: no window of {_some(people)} has a label that the classifier knows, "
-            f"got {', '.join(store.classes) or 'none'}; it knows {', '.join(classes)}"
+            f"got {', '.join(store.classes) or 'none'}; it knows {', '.join(classes)}: prepare the "
+            "store with classes of these names (--classes), or fit a classifier on its labels by "
+            f"crossl probe {run.path} --store {store.path} --pretrained-elsewhere"
         )
     people = np.unique(table.subject[label >= 0]).tolist()
     names = tuple(m.name for m in store.modalities)

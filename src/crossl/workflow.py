@@ -323,5 +323,6 @@ def evaluate_run(
         telling_what_is_kept(run_path, lambda: any(path.is_file() for path in scores)),
     ):
         FoldRunner(task, _named(progress, task)).run()
+        progress(f"fold {task.fold}: collecting results", 0.99)
         collect(store, config, run_path, [task])
     return None

@@ -173,6 +173,6 @@ def _tell(folder: Path, page: Path) -> None:
 
     for note in summary_notes(folder):
         typer.echo(textwrap.fill(f"- {note}", 100, subsequent_indent="  ", break_long_words=False))
-    typer.echo("\nMacro-F1 on people never seen, by share of labels\n")
+    typer.echo("\nMacro-F1 on people never seen, with 95% intervals, by share of labels\n")
     show.table(summary_table(folder))
     typer.echo(f"\nreport: {page}")

@@ -98,7 +98,7 @@ def probe(
             run, store, label_fraction=label_fraction, head=head, label_seed=label_seed,
             elsewhere=elsewhere, note=show.note,
         )  # fmt: skip
-    told = f" {score.told()}" if score.told() else ""
+    told = f" {score.told()} (95% interval)" if score.told() else ""
     typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f}{told} on "
                f"{counted(score.n, 'test subject')}")  # fmt: skip
 
@@ -118,7 +118,9 @@ def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption =
     with show.progress("evaluate") as tell:
         scored = workflow.evaluate_run(run, store, same_names=same_names, progress=tell)
     if scored is None:
+        typer.echo("Macro-F1 on people never seen, with 95% intervals, by share of labels\n")
         show.table(summary_table(run))
+        typer.echo(f"\n{run}: scored; next: crossl report {run}")
         return
     for sentence in scored.notes:
         show.note(sentence)
