@@ -340,6 +340,10 @@ def test_classes_are_chosen_and_made_one_and_later_recordings_follow(files, tmp_
                         plan_for(dataset, "made").choosing(["awake=rest+run"]))  # fmt: skip
     assert one.classes == ("awake",)
     assert (one.label == 0).all()
+    again = prepare_store(dataset, tmp_path / "again",
+                          plan_for(dataset, "made").choosing(["awake=rest,run"]))  # fmt: skip
+    assert again.classes == ("awake",)
+    np.testing.assert_array_equal(again.label, one.label)
     with pytest.raises(DataError, match=r"classes: chosen is .* in what is to be added"):
         prepare_store(late, tmp_path / "run", plan_for(dataset, "made").choosing(["rest"]),
                       append=True)  # fmt: skip

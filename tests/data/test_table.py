@@ -239,3 +239,8 @@ def test_init_prefers_a_clock_without_batches_and_takes_none_for_a_label(tmp_pat
     cells = [f"2024-05-31T09:00:{n // 73:02};{n / 130:.6f}" for n in range(300)]
     _, entry, _ = as_init(tmp_path / "a", clocked(cells), "Phone timestamp;time;x;y;z")
     assert (entry["clock"], entry.get("label")) == ("time", None)
+
+
+def test_a_fraction_stands_behind_seconds():
+    assert guess_date_format(["00:59.9", "01:00.0"]) == "%M:%S.%f"
+    assert guess_date_format(["09:30"]) == "%H:%M"

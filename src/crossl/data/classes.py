@@ -12,8 +12,9 @@ from crossl.errors import ConfigError, nearest
 def choose_classes(texts: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """Read a choice of classes: `stress,calm=baseline+meditation`.
 
-    A comma stands between classes, `NEW=A+B` makes one of several. A name that has such a sign
-    itself is taken as it is where it is known.
+    A comma stands between classes; `NEW=A+B` and `NEW=A,B` make one of several. What follows
+    `NEW=A,` belongs to it, up to the next `=`; what follows `NEW=A+B,` are classes again. A name
+    that has such a sign itself is taken as it is where it is known.
 
     Args:
         texts: of the option, which may be repeated.
@@ -28,6 +29,8 @@ def choose_classes(texts: Sequence[str], known: Sequence[str]) -> dict[str, str]
     Examples:
         >>> choose_classes(["stress,calm=baseline+rest"], ["baseline", "rest", "stress", "fun"])
         {'stress': 'stress', 'baseline': 'calm', 'rest': 'calm'}
+        >>> choose_classes(["calm=baseline,rest"], ["baseline", "rest", "stress", "fun"])
+        {'baseline': 'calm', 'rest': 'calm'}
     """
     chosen: dict[str, str] = {}
     named: set[str] = set()
@@ -46,14 +49,20 @@ def choose_classes(texts: Sequence[str], known: Sequence[str]) -> dict[str, str]
 
 def _pieces(texts: Sequence[str], known: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     for text in texts:
+        found: list[tuple[str, list[str]]] = []
+        open_ended = False  # the last one is NEW=A, to which more may belong
         for piece in [text] if text in known else [one.strip() for one in text.split(",")]:
-            name, equals, members = piece.partition("=")
+            name, equals, told = piece.partition("=")
             if piece in known or not equals:
-                yield piece, [piece]
-            elif members in known:
-                yield name.strip(), [members]
-            else:
-                yield name.strip(), [one.strip() for one in members.split("+")]
+                if open_ended:
+                    found[-1][1].append(piece)
+                else:
+                    found.append((piece, [piece]))
+                continue
+            members = [told] if told in known else [one.strip() for one in told.split("+")]
+            found.append((name.strip(), members))
+            open_ended = len(members) == 1
+        yield from found
 
 
 def with_classes(recording: Recording, chosen: Mapping[str, str]) -> Recording:

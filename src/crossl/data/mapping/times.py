@@ -338,8 +338,11 @@ def guess_date_format(cells: Sequence[str]) -> str | None:
         for date in DATES
         for time in TIMES
         for fraction in FRACTIONS
+        if not (time.startswith(("%H:%M", "%I:%M")) and ":%S" not in time and "%f" in fraction)
         if all(_formatted(text, date + time + fraction) is not None for text in texts)
     ]
+    # a fraction stands behind seconds: Excel shows short times as 01:02.5
+    fits += [one for one in ("%M:%S.%f", "%M:%S,%f") if all(_formatted(t, one) for t in texts)]
     either = {one.replace("%d", "%?").replace("%m", "%?") for one in fits}
     return fits[0] if texts and fits and len(either) == len(fits) else None
 
