@@ -188,7 +188,7 @@ def test_sigterm_ends_every_command_with_143_and_one_line(
         "prepare": (("prepare", "folder", "--root", recordings, "--out", out),
                     "crossl.data.readers.open_dataset"),
         "doctor": (("data", "doctor", recordings), detected),
-        "init": (("data", "init", recordings), "crossl.data.init.find_sources"),
+        "init": (("data", "init", recordings), "crossl.data.init.find.find_sources"),
         "fetch": (("data", "fetch", "sp_sw_har", "--to", out), "crossl.data.fetch.needs"),
     }[verb]  # fmt: skip
     before = signal.getsignal(signal.SIGTERM)
