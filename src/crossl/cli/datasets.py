@@ -101,7 +101,7 @@ def init(
     with show.progress("init") as tell:
         tell("files: looking", 0.0)
         path = init_mapping(folder, force=force)
-    typer.echo(f"{path}: written; every guess in it says so, correct them")
+    typer.echo(f"{path}: written; every guess in it is marked, check them")
     for name in unread(folder)[:MAX_TOLD]:
         typer.echo(f"not read: {name}")
     for line in path.read_text(encoding="utf-8").splitlines():

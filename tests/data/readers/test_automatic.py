@@ -42,7 +42,8 @@ def test_an_empatica_session_is_read_on_one_clock(real_data):
     assert recording.signals["acc"].start_s == 0
     assert recording.signals["hr"].start_s == 10
     assert recording.notes == (
-        "times in the files count from 1970, here from the recording's first sample",)  # fmt: skip
+        "times in the files count from 1970; the store counts from each recording's start",
+    )
 
 
 def test_folders_name_subjects_where_there_are_several(real_data):

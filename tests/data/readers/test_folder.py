@@ -72,7 +72,8 @@ def test_a_folder_of_two_devices_is_read(study):
         (10, 19, "walk"),
     ]
     assert anna.notes == (
-        "times in the files count from 1970, here from the recording's first sample",)  # fmt: skip
+        "times in the files count from 1970; the store counts from each recording's start",
+    )
 
 
 def test_units_become_si_and_gaps_stay_gaps(study):

@@ -101,7 +101,7 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
     if start_s >= ABSOLUTE_S:
         origin, zone = start_s, zone_of([s for s in plan.sources if s.entry.signals], zones)
         zones.notes.append(
-            "times in the files count from 1970, here from the recording's first sample"
+            "times in the files count from 1970; the store counts from each recording's start"
         )
         signals = {k: replace(s, start_s=s.start_s - start_s) for k, s in signals.items()}
         labels = [_moved(label, -start_s) for label in labels]
