@@ -8,6 +8,7 @@ Movesense.
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -19,11 +20,13 @@ from typer.testing import CliRunner
 from crossl.cli.datasets import app
 from crossl.data.doctor import examine_recordings
 from crossl.data.init import init_mapping
+from crossl.data.init.layouts import layout_of
 from crossl.data.init.trial import problems
 from crossl.data.mapping import load_mapping
 from crossl.data.mapping.read import read_recording
 from crossl.data.readers import open_dataset, read_recordings
 from crossl.data.windows import cut_recording
+from crossl.errors import DataError
 
 N = 600
 RNG = np.random.default_rng(0)
@@ -361,3 +364,9 @@ def test_one_bad_cell_takes_no_channel_from_everybody(tmp_path, others):
     assert "line 301, column 'acc_x' holds '0.0.1'" in done.output
     if others:
         assert "channels: [x, y, z]" in (tmp_path / "recordings.yaml").read_text()
+
+
+def test_a_pipe_named_like_a_table_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv: is a pipe"):
+        layout_of(tmp_path / "a.csv")

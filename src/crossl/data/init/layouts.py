@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crossl.data.boundary import check_regular, reading
 from crossl.data.formats import format_of
 from crossl.data.formats.layout import TableFormat
 
@@ -56,10 +57,14 @@ def layout_of(path: Path) -> DeviceLayout | None:
 
     Args:
         path: the file.
+
+    Raises:
+        DataError: it is no regular file, or cannot be read.
     """
     if format_of(path) != "csv" or path.suffix.lower() in (".gz", ".zip"):
         return None
-    with path.open("rb") as file:
+    check_regular(path)
+    with reading(path), path.open("rb") as file:
         lines = file.read(HEAD_BYTES).decode("utf-8", "replace").splitlines()
     first = lines[0].lower() if lines else ""
     if first.startswith("device type,geneactiv"):
