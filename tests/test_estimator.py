@@ -354,7 +354,7 @@ def test_numbers_far_from_all_that_was_seen_give_no_embedding(fitted: CroSSL, hu
     (["a"] * 24 + [1] * 24, "mix numbers and text; name subjects in one way"),
     (np.zeros((48, 2)), "has 2 dimensions; one subject a window is needed"),
     ([[1], [1, 2]] * 24, "has 2 dimensions; one subject a window is needed"),
-    ([], r"0 entries of 0 subject\(s\) for 48 windows"),
+    ([], r"0 entries of 0 subjects for 48 windows"),
 ])  # fmt: skip
 def test_groups_that_name_no_subject_are_refused(groups: Any, message: str) -> None:
     with pytest.raises(DataError, match=f"groups: {message}"):
@@ -363,7 +363,7 @@ def test_groups_that_name_no_subject_are_refused(groups: Any, message: str) -> N
 
 @pytest.mark.parametrize("seed", [None, np.random.RandomState(0), "x"])
 def test_a_seed_that_is_no_number_is_refused(seed: Any) -> None:
-    with pytest.raises(ConfigError, match=r"CroSSL: seed=.*: seed: Input should be a valid int"):
+    with pytest.raises(ConfigError, match=r"CroSSL: seed=.*: seed: a whole number is needed"):
         make(seed=seed).fit(arrays()[0])
 
 

@@ -104,6 +104,7 @@ NEEDED = dict.fromkeys(
     "float_type": "a number is needed",
     "int_type": "a whole number is needed",
     "int_from_float": "a whole number is needed",
+    "int_parsing": "a whole number is needed",
     "bool_type": "true or false is needed",
     "bool_parsing": "true or false is needed",
 }  # fmt: skip

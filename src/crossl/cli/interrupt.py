@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -42,14 +42,29 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, before[number])
+        _answer_now(wanted)
 
 
 def _after_imports(stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
     def handle(number: int, frame: FrameType | None) -> None:
         if not (_is_importing(frame) and _send_again(number)):
+            _AWAITED.clear()
             stop()
 
     return handle
+
+
+_AWAITED: list[int] = []
+"""Signals that came during an import and were not answered yet."""
+
+
+def _answer_now(stops: Mapping[signal.Signals, Callable[[], None]]) -> None:
+    """Answer a signal that still waits for an import when the command's work is at its end."""
+    if _AWAITED:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        number = signal.Signals(_AWAITED.pop())
+        _AWAITED.clear()
+        stops[number]()
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -64,6 +79,7 @@ def _send_again(number: int) -> bool:
     """Let a signal come once more, soon; tell whether this system can."""
     if not hasattr(signal, "setitimer"):
         return False
+    _AWAITED.append(number)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
     signal.setitimer(signal.ITIMER_REAL, SOON_S)
     return True

@@ -66,7 +66,7 @@ def cause(error: object) -> str:
         error: what it raised, or said.
 
     Examples:
-        >>> cause(ValueError("not a\\nnumber")), cause(KeyError("x")), cause(StopIteration())
+        >>> cause(ValueError("not a\nnumber")), cause(KeyError("x")), cause(StopIteration())
         ('not a number', "KeyError: 'x'", 'StopIteration')
     """
     if isinstance(error, MemoryError):
