@@ -25,7 +25,7 @@ RETRIES = 8
 """How often a task is tried again whose worker died; one that was refused is not."""
 
 IN_FLIGHT = 1000
-"""Tasks that Ray is told of at once where nothing limits them."""
+"""How many tasks are given to Ray at once where nothing limits them."""
 
 Made = TypeVar("Made")
 

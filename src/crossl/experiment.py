@@ -77,7 +77,7 @@ class FoldTask:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something that the same command would go on from."""
+        """Whether there is something that the same command would resume from."""
         return last_checkpoint(self.folder).is_file() or (self.folder / "model.json").is_file()
 
     @property

@@ -278,7 +278,7 @@ def telling_what_is_kept(place: Path, kept: Callable[[], bool]) -> Iterator[None
 
     Args:
         place: where.
-        kept: tells whether there is something that the same command would go on from.
+        kept: tells whether there is something that the same command would resume from.
     """
     try:
         yield

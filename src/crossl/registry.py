@@ -133,7 +133,7 @@ _loaded: set[str] = set()
 def load_packages() -> None:
     """Let crossl's contenders and installed packages register their parts, once.
 
-    A package that fails is told of and left out.
+    A package that fails is left out with a warning.
     """
     if not _loaded:
         import_module("crossl.contenders")  # above config, which chooses among them

@@ -188,7 +188,7 @@ def run_trial(
 ) -> dict[str, Any]:
     """Pretrain and score one trial, or return what was found when it was run before.
 
-    One that was killed goes on from its last checkpoint.
+    One that was killed resumes from its last checkpoint.
     """
     folder = out / trial.name
     store_sha256 = read_manifest(store_path)["sha256"]

@@ -71,7 +71,7 @@ def run_experiment(
     Args:
         store_path: a prepared store.
         config: what to run.
-        out: folder of the experiment; one that was begun is gone on with.
+        out: folder of the experiment; one that was begun is resumed.
         folds: `all`, or numbers from 0, such as `0,2`.
         workers: folds computed at the same time; default: one per core.
         command: how to remake it, for the report.

@@ -1,7 +1,7 @@
 """YAML of others: mappings, run files and run folders, all read by the one loader of this module.
 
 Read is what such files need. Numbers are decimal ones; `0010`, `12:30` and `2024-05-01` stay text,
-which YAML 1.1 would turn into 8, 750 and a date. Refused are keys that stand twice, tags, nests
+which YAML 1.1 would turn into 8, 750 and a date. Refused are duplicate keys, tags, nests
 deeper than 50, numbers beyond 64 bits, and aliases that grow beyond sense or name themselves.
 """
 

@@ -56,7 +56,7 @@ def test_what_was_tried_is_not_tried_again_and_more_can_be(
     assert weights.stat().st_mtime_ns == before
     assert len(records(out)) == 2
     assert first[0] in records(out)
-    # a trial that was killed before it was scored is gone on with
+    # a trial that was killed before it was scored is resumed
     (out / first[0]["trial"] / "trial.json").unlink()
     assert crossl(*asked, "schedule.lr=1e-3").code == 0
     assert records(out) == first

@@ -92,7 +92,7 @@ def test_numbers_and_words_stand_for_names(tmp_path):
     (lambda v: v["files"][0].update(label="x", annotations=True), "takes labels from several"),
     (lambda v: (v["files"][0].pop("clock"), v["files"][0].update(sparse=True)), "is `sparse` wi"),
     (lambda v: v.update(windows={"window_s": -1}), "windows: window_s is -1"),
-    (lambda v: v.update(classes=["a", "a"]), "classes: a, a; each may stand once"),
+    (lambda v: v.update(classes=["a", "a"]), "classes: a, a; names must be unique"),
     (lambda v: v.update(classes=[True]), "YAML reads this word as true or false"),
     (lambda v: v.update(version=2), "version: .* got 2"),
     (lambda v: v.update(recordings=[{"subject": "a", "files": {"watch": "x.csv"}}]),

@@ -242,7 +242,7 @@ def test_a_recording_that_stands_twice_is_refused(files, tmp_path):
     dataset = open_files(files)
     first = dataset.parts[0]
     doubled = replace(dataset, parts=(*dataset.parts, replace(first, name="again")))
-    with pytest.raises(DataError, match="subject s0, session 0 would stand twice"):
+    with pytest.raises(DataError, match="subject s0, session 0 would be there twice"):
         prepare(doubled, tmp_path / "store")
 
 
@@ -290,7 +290,7 @@ def test_a_stretch_of_the_table_is_the_same_as_its_columns_in_memory_that_is_giv
 def test_appending_what_is_there_already_is_refused(files, tmp_path):
     dataset = open_files(files)
     store = prepare(dataset, tmp_path / "store")
-    with pytest.raises(DataError, match="subject s0, session 0 would stand twice"):
+    with pytest.raises(DataError, match="subject s0, session 0 would be there twice"):
         prepare(dataset, tmp_path / "store", append=True)
     assert Store.open(store.path, verify=True).hash == store.hash
 

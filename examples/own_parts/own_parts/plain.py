@@ -1,14 +1,13 @@
 """A method: two augmented views, each without some of its modalities, and an objective."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from crossl.methods.augment import Augmentation, AugmentationConfig
-from crossl.methods.method import MethodConfig, Steps
-from crossl.methods.views import augment_views
+from crossl.methods.method import MethodConfig, TwoViews
 from crossl.nn.masking import draw_spatial_views
 from crossl.nn.model import CrossModalModel
 from crossl.objectives import Objective
@@ -17,23 +16,13 @@ from crossl.registry import AUGMENTATIONS, OBJECTIVES
 from crossl.settings import OneOf
 
 
-class PlainMethod(Steps):
-    """See `crossl.methods.method.Method` for what each of the four steps may do."""
+class PlainMethod(TwoViews):
+    """Two augmented views, as `TwoViews` makes them; see `Method` for all four steps."""
 
     def __init__(self, model: CrossModalModel, settings: "PlainConfig") -> None:
         super().__init__()
         self.model, self.settings = model, settings
-        self.augment = settings.augmentation.build()
-
-    def views(self, batch: Any, *, seed: int, first: int = 0, whole: int | None = None) -> Any:
-        """Augment twice; what is drawn does not depend on how many processes share the batch."""
-        signals = self.model.standardise(batch)
-        return augment_views(self.augment, signals, views=2, seed=seed, first=first, whole=whole)
-
-    def encode(self, signals: Any, present: Tensor) -> Tensor:
-        """Encode both views: (B, 2, M, K)."""
-        latent = self.model.encode(signals, present.repeat(2, 1))
-        return latent.view(2, *present.shape, -1).transpose(0, 1)
+        self.augmentation = settings.augmentation.build()
 
     def draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
         """Draw which modalities each view keeps: (2, B, M)."""

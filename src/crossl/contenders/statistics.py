@@ -13,7 +13,7 @@ Features = Float32[NDArray[np.float32], "window feature"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BANDS = 5
-"""Parts of the spectrum, each twice as wide as the one below it, that energy is told of."""
+"""Bands of the spectrum whose energy is a feature, each twice as wide as the one below it."""
 
 
 def statistics(x: NDArray[np.floating[Any]], rate_hz: float) -> Features:

@@ -1,7 +1,7 @@
 """Fetch: official files from the network, whole, checked, and unpacked.
 
 A file that is not complete yet lies under a hidden name with a note of what the server called it
-(its ETag or date), so that a later call goes on behind the last byte, unless the server has
+(its ETag or date), so that a later call resumes after the last byte, unless the server has
 something else by then. A file under its own name is complete.
 """
 
@@ -56,7 +56,7 @@ def fetch_dataset(
 ) -> list[Path]:
     """Fetch every official file of a data set and unpack the archives.
 
-    Complete files stay, incomplete ones are gone on with.
+    Complete files stay, incomplete ones are resumed.
 
     Args:
         card: of the data set.
@@ -218,12 +218,12 @@ class _Offer:
 
 
 class _Download:
-    """A downloader for pooch that goes on where an earlier one broke off.
+    """A downloader for pooch that resumes where an earlier one stopped.
 
     Args:
         file: what the card says of it.
         path: of the complete file; what has arrived lies beside it.
-        tell: is told of progress.
+        tell: called with the progress.
         page: where a user can get it by hand.
     """
 

@@ -25,7 +25,7 @@ class Journal:
 
     Args:
         path: the file.
-        settings: hash of what the store is to be; a journal of other settings is not gone on with.
+        settings: hash of what the store is to be; a journal of other settings is not resumed.
         writer: the segment.
     """
 

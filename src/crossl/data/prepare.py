@@ -3,7 +3,7 @@
 Workers read and cut one part each (a few files) into small segments of their own; this process
 puts them behind each other, in the order of the data set. So the bytes are the same whatever the
 number of workers, and memory holds a few recordings at most. A journal says how long every file
-was after each part: work that was killed is cut back to its last line and goes on from there.
+was after each part: work that was killed is cut back to its last line and resumed from there.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Plan:
         return replace(self, classes=tuple(dict.fromkeys(chosen.values())), chosen=chosen)
 
     def __post_init__(self) -> None:
-        """Refuse names that stand twice or nowhere, and types that no store has."""
+        """Refuse names that are duplicate or unknown, and types that no store has."""
         check_names(self.modalities, self.classes)
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype '{self.dtype}': unknown; {nearest(self.dtype, DTYPES)}")
@@ -163,7 +163,7 @@ def prepare_store(
     strict: bool = True,
     progress: Progress = lambda _what, _share: None,
 ) -> Store:
-    """Write a store from a data set's files; killed, the same call goes on.
+    """Write a store from a data set's files; killed, the same call resumes.
 
     Args:
         dataset: what a reader found.
@@ -209,7 +209,7 @@ def prepare_store(
         if before is None:
             settings = {**plan.settings(), **leftout.told(None, dataset.parts, left_out)}
             write_manifest(work, settings, {name: recordings}, files)
-        # from here on the work is not gone on with: a kill makes the next call begin anew
+        # from here on the work cannot be resumed: after a kill the next call starts again
         (work / "journal.jsonl").unlink()
         if before is None:
             work.rename(out)
@@ -255,7 +255,7 @@ def _refuse_doubles(out: Path, recordings: Sequence[Mapping[str, Any]]) -> None:
         key = (recording["subject"], recording["session"])
         if key in seen:
             raise DataError(
-                f"{out}: subject {key[0]}, session {key[1]} would stand twice; every recording "
+                f"{out}: subject {key[0]}, session {key[1]} would be there twice; every recording "
                 "needs a subject and session of its own"
             )
         seen.add(key)

@@ -2,7 +2,7 @@
 
 `signals/NAME.npy` holds every recording's samples behind each other, `rows.npy` and `offsets.npy`
 say where each window begins. What was written can be cut back to an earlier state, so that work
-that was killed goes on from the last part that was whole.
+that was killed resumes from the last part that was whole.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class SegmentWriter:
     """Writes a segment, recording after recording or segment after segment.
 
     Args:
-        folder: is made; files that are there are gone on with after `cut`.
+        folder: is made; files that are there are continued after `cut`.
         spec: what it holds.
     """
 

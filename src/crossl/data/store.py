@@ -240,7 +240,7 @@ def write_store(
 ) -> Store:
     """Cut recordings into windows and write them, whole or not at all.
 
-    `crossl.data.prepare` does the same from files, in parallel, and goes on after a kill.
+    `crossl.data.prepare` does the same from files, in parallel, and resumes after a kill.
 
     Args:
         recordings: read one at a time.
@@ -256,7 +256,7 @@ def write_store(
         The store, opened.
 
     Raises:
-        DataError: `out` exists, a name stands twice, or no recording yields a window.
+        DataError: `out` exists, a name is duplicate, or no recording yields a window.
     """
     out = Path(out)
     refuse_existing(out)
@@ -294,7 +294,7 @@ def check_names(modalities: Sequence[Modality], classes: Sequence[str]) -> None:
     """Refuse a modality or class that is named twice.
 
     Raises:
-        DataError: a name stands twice.
+        DataError: a name is duplicate.
     """
     for name in classes:
         check_name("class", name)

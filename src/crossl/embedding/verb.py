@@ -1,4 +1,4 @@
-"""`crossl embed`: the whole job, from a run and a store to one file; killed, it goes on."""
+"""`crossl embed`: the whole job, from a run and a store to one file; killed, it resumes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def embed_store(
     """Embed and, where the run has a probe, classify every window of a store.
 
     Memory does not grow with the store. Blocks lie in a hidden folder beside `out` until the
-    file is whole, so that the same call goes on where an earlier one was killed, to the same
+    file is whole, so that the same call resumes where an earlier one was killed, to the same
     bytes; meanwhile the disk holds up to twice the file.
 
     Args:

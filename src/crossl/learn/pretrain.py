@@ -59,7 +59,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     Statistics for standardisation are taken from the training windows, unless the model has some:
     one that was trained before keeps those that its weights were learned with. After every epoch
     `out/metrics.jsonl` gets a line and `out/checkpoints/last.ckpt` is written, and within an
-    epoch every `schedule.checkpoint_s` seconds; `resume` goes on from it as if it had never
+    epoch every `schedule.checkpoint_s` seconds; `resume` starts from it as if it had never
     stopped. SIGINT and SIGTERM let a step end and be kept, first.
 
     Args:
@@ -70,7 +70,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         schedule: how long and how fast.
         seed: of batches, masks, augmentations and dropout.
         out: folder for metrics and checkpoints.
-        resume: go on from the last checkpoint in `out`, if there is one.
+        resume: start from the last checkpoint in `out`, if there is one.
         progress: told after each epoch.
         processes: that train together, of which this is one; all call this alike. Default: this
             one alone.

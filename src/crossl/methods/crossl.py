@@ -9,12 +9,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossl.data.batch import Batch
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare_several
 from crossl.methods.expanders import build_expander, expand
-from crossl.methods.method import Keeps, MethodConfig, Present, Signals, Steps, Views
-from crossl.methods.views import Augment, augment_views
+from crossl.methods.method import Keeps, MethodConfig, Present, TwoViews, Views
+from crossl.methods.views import Augment
 from crossl.nn.aggregators import AggregatorConfig, PredictiveAggregator, PredictiveConfig
 from crossl.nn.masking import draw_spatial_views
 from crossl.nn.model import CrossModalModel
@@ -25,7 +24,7 @@ from crossl.registry import AUGMENTATIONS, OBJECTIVES, register
 from crossl.settings import OneOf
 
 
-class CrosslMethod(Steps):
+class CrosslMethod(TwoViews):
     """The default: two augmented views, spatial masks that differ, and three terms.
 
     `global`: the objective (VICReg) on an expander over what the aggregator shares, of the two
@@ -72,20 +71,6 @@ class CrosslMethod(Steps):
         aggregator = self.model.aggregator
         assert isinstance(aggregator, PredictiveAggregator)  # noqa: S101 - the builder's promise
         return aggregator
-
-    def views(
-        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
-    ) -> Signals:
-        """Augment twice."""
-        return augment_views(
-            self.augmentation, self.model.standardise(batch), views=2, seed=seed, first=first,
-            whole=whole,
-        )  # fmt: skip
-
-    def encode(self, signals: Signals, present: Present) -> Views:
-        """Encode both views in one pass."""
-        latent = self.model.encode(signals, present.repeat(2, 1))
-        return latent.view(2, *present.shape, -1).transpose(0, 1)
 
     def draw(self, present: Present, generator: torch.Generator) -> Keeps:
         """Draw two masks of whole modalities that differ."""

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossl.data.batch import Batch
+from crossl.methods.views import Augment, augment_views
 from crossl.nn.aggregators import AggregatorConfig
 from crossl.nn.model import CrossModalModel
 from crossl.settings import Settings
@@ -95,3 +96,29 @@ class Steps(nn.Module):
         keeps = self.draw(batch.present, generator)
         found: dict[str, Tensor] = self.compare(latents, batch.present, keeps)
         return found
+
+
+class TwoViews(Steps):
+    """What methods of two augmented views have in common.
+
+    Attributes:
+        model: encodes each view.
+        augmentation: of each view.
+    """
+
+    model: CrossModalModel
+    augmentation: Augment
+
+    def views(
+        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
+    ) -> Signals:
+        """Augment twice."""
+        return augment_views(
+            self.augmentation, self.model.standardise(batch), views=2, seed=seed, first=first,
+            whole=whole,
+        )  # fmt: skip
+
+    def encode(self, signals: Signals, present: Present) -> Views:
+        """Encode both views in one pass."""
+        latent = self.model.encode(signals, present.repeat(2, 1))
+        return latent.view(2, *present.shape, -1).transpose(0, 1)

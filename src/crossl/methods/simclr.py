@@ -8,11 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossl.data.batch import Batch
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare
-from crossl.methods.method import Keeps, MethodConfig, Present, Signals, Steps, Views
-from crossl.methods.views import Augment, augment_views
+from crossl.methods.method import Keeps, MethodConfig, Present, TwoViews, Views
+from crossl.methods.views import Augment
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
 from crossl.objectives.nt_xent import NtXentConfig
@@ -21,7 +20,7 @@ from crossl.registry import AUGMENTATIONS, OBJECTIVES, register
 from crossl.settings import OneOf
 
 
-class SimclrMethod(Steps):
+class SimclrMethod(TwoViews):
     """Contrast of augmented windows, all sensors of a window together.
 
     As SimCLR for human activity recognition (Tang et al. 2020, arXiv 2011.11542), on the project's
@@ -57,20 +56,6 @@ class SimclrMethod(Steps):
         self.projection = nn.Sequential(
             nn.Linear(model.embedding_dim, hidden), nn.ReLU(), nn.Linear(hidden, dim)
         )
-
-    def views(
-        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
-    ) -> Signals:
-        """Augment twice."""
-        return augment_views(
-            self.augmentation, self.model.standardise(batch), views=2, seed=seed, first=first,
-            whole=whole,
-        )  # fmt: skip
-
-    def encode(self, signals: Signals, present: Present) -> Views:
-        """Encode both views in one pass."""
-        latent = self.model.encode(signals, present.repeat(2, 1))
-        return latent.view(2, *present.shape, -1).transpose(0, 1)
 
     def draw(self, present: Present, generator: torch.Generator) -> Keeps:
         """Keep what is present, or draw which modalities each view keeps."""

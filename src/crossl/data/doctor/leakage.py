@@ -244,7 +244,7 @@ def tell_twins(
             "leakage",
             "warning",
             "",
-            "{} windows stand twice under one subject",
+            "{} windows occur twice under one subject",
             "They count double, and a share of labels may hold both: keep the recording once.",
             one(len({place for pair in within for place in pair})),
             scope="",

@@ -170,7 +170,7 @@ def _load(
 def _times(
     path: Path, raw: Mapping[str, Any], keys: tuple[str, str], per_s: float, notes: list[str]
 ) -> list[float]:
-    """Return a list of instants in seconds; what is no such list is left out, and told of."""
+    """Return a list of instants in seconds; what is no such list is left out with a note."""
     group = raw.get(keys[0])
     told = group.get(keys[1]) if isinstance(group, dict) else None
     times = np.asarray(told if told is not None else [])

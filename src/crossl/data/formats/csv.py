@@ -11,7 +11,7 @@ The first line is a header where it has text above a number, where it has text a
 where its cells count `0,1,2` (a first one may be empty) as pandas names columns. A spelling of a
 missing value is no text; a line `0` alone, or above numbers that go on in equal steps, is a sample.
 Without a header the columns are `c0`, `c1` and so on. Lines of text above the names, as devices
-write them, are left out and told of; a line of units below the names gives the columns' units. A
+write them, are left out with a note; a line of units below the names gives the columns' units. A
 separator behind the last cell of every line, names aside, is left out.
 
 Blank lines are left out. In a table of one column those before the last sample are samples without
@@ -97,7 +97,7 @@ def sniff(path: Path) -> dict[str, Any]:
         path: the file.
 
     Raises:
-        DataError: it is no table, whatever is told of it.
+        DataError: it is no table, whatever `table:` says.
     """
     keys: dict[str, Any] = {}
     data = _unpacked(path)

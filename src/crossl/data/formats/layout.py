@@ -30,7 +30,7 @@ UNIT_BRACKETS = re.compile(r"^\s*[\[(](.*)[\])]\s*$")
 
 @dataclass(frozen=True)
 class TableFormat:
-    """What is told of how a table of text is written; None and empty: found from its lines.
+    """How a table of text is written, as the mapping says; None and empty: found from its lines.
 
     Attributes:
         skip_lines: lines above the names, or above the samples where there are no names.

@@ -21,7 +21,7 @@ def open_sniffed(path: Path) -> FileContent:
         path: the file.
 
     Raises:
-        DataError: it cannot be opened, whatever is told of it.
+        DataError: it cannot be opened, whatever the format is said to be.
     """
     try:
         return open_file(path)

@@ -27,7 +27,7 @@ def alike(folder: Path, draft: Draft) -> list[list[FileContent]]:
 
     Args:
         folder: of the recordings.
-        draft: is told of files that cannot be read.
+        draft: notes files that cannot be read.
     """
     groups: dict[tuple[object, ...], list[FileContent]] = {}
     for why in unread(folder):

@@ -69,7 +69,7 @@ def absent_notes(
 
     Returns:
         A sentence each, with a file that no pattern takes: it may be meant. Likewise for one person
-        who lacks what others have, while no pattern takes a file that bears the person's name.
+        who lacks what others have, while no pattern takes a file that has the person's name.
     """
     sources = [source for plan in plans for source in plan.sources]
     held = {name for source in sources for name in source.entry.signals}

@@ -21,7 +21,7 @@ def grouped(found: Sequence[tuple[Key, Source]], where: str) -> list[RecordingPl
 
     Returns:
         A plan for each recording; one that has labels and no signals has a refusal. People of a
-        table of labels who were not recorded are told of by a note.
+        table of labels who were not recorded are named in a note.
 
     Raises:
         DataError: two files claim one modality of a recording.

@@ -40,8 +40,8 @@ class Pattern:
         """Tell what the fields are in a path; None where it does not match.
 
         A field takes as little as it can, a star as much; neither reaches across a `/`, and a
-        field that stands twice must say the same. The time grows with the square of the path's
-        length, however many stars there are.
+        field that occurs twice must match the same text. The time grows with the square of the
+        length of the path, however many stars there are.
 
         Args:
             path: with `/` between folders.

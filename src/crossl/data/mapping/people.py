@@ -225,8 +225,9 @@ def rows_of(
         session: of which recording, by the column of sessions; None for all.
 
     Returns:
-        The streams that are as long as the columns; streams of other lengths cannot be told apart
-        and are left out. A note tells of rows that name nobody. No stream where no row is theirs.
+        The streams that are as long as the columns; streams of other lengths cannot be
+        assigned to people and are left out. A note counts rows that name nobody. No stream
+        where no row is theirs.
 
     Raises:
         DataError: no such column.

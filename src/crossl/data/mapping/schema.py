@@ -116,7 +116,7 @@ def _check(mapping: Mapping) -> None:
     for name, modality in mapping.modalities.items():
         modality.declared(name)
     if len(set(mapping.classes)) != len(mapping.classes):
-        raise DataError(f"classes: {', '.join(mapping.classes)}; each may stand once")
+        raise DataError(f"classes: {', '.join(mapping.classes)}; names must be unique")
     for number, file in enumerate(mapping.files):
         for name, signal in file.signals.items():
             where = f"files.{number}.signals.{name}"
@@ -139,7 +139,7 @@ def _check(mapping: Mapping) -> None:
 def _check_recordings(mapping: Mapping) -> None:
     kinds = [file.name for file in mapping.files if file.name]
     if len(set(kinds)) != len(kinds):
-        raise DataError(f"files: names are {', '.join(kinds)}; each may stand once")
+        raise DataError(f"files: names are {', '.join(kinds)}; names must be unique")
     for number, recording in enumerate(mapping.recordings):
         for key in ("files", "offset_s"):
             for name in getattr(recording, key):

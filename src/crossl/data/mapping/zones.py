@@ -33,7 +33,7 @@ class Zones:
     Attributes:
         instants: what shows it, by file, where times have a zone or count from 1970.
         local: likewise, where dates have no zone and the mapping says none.
-        notes: how hours that came twice were told apart.
+        notes: how hours that came twice were resolved.
     """
 
     instants: dict[str, str] = field(default_factory=dict)
@@ -128,7 +128,7 @@ def to_unix(
         where: names the column in messages.
         local_s: (time,) what the clock on the wall showed, as seconds since 1970; NaN stays.
         timezone: IANA name.
-        notes: is told of hours that came twice.
+        notes: gets a note on hours that came twice.
 
     Raises:
         DataError: a time that did not exist, or that came twice with nothing to tell which it is.

@@ -84,7 +84,7 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
         spec=mapping.spec(),
         subjects=len(subjects),
     )  # fmt: skip
-    # the mapping is a file of every part: where it changed, nothing is gone on with
+    # the mapping is a file of every part: where it changed, nothing is resumed
     parts = tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans)
     notes = (*mapped.notes, *(f"not read: {why}" for why in unread(mapped.root)))
     return Dataset(card, parts, notes)
