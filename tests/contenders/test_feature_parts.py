@@ -43,12 +43,12 @@ def test_three_channels_get_the_length_of_their_vector_and_correlations() -> Non
 
 @pytest.mark.parametrize("shape", [(50, 8), (12, 40)])
 def test_ridge_is_that_of_scikit_learn(shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
+    rng, penalties = np.random.default_rng(0), (0.1, 1, 10, 100, 1000, 10000)
     x = rng.normal(size=shape).astype(np.float32)
     label, weight = rng.integers(0, 3, shape[0]) * 2, rng.uniform(0.5, 2, shape[0])
-    found = fit_ridge(ProbeRows(x, label, weight), "encoders", (1.0,) * 6)
+    found = fit_ridge(ProbeRows(x, label, weight), "encoders", [1 / p for p in penalties])
     scaled = StandardScaler().fit_transform(x)
-    for probe, penalty in zip(found, (0.1, 1, 10, 100, 1000, 10000), strict=True):
+    for probe, penalty in zip(found, penalties, strict=True):
         target = np.where(label[:, None] == [0, 2, 4], 1.0, -1.0)
         wanted = Ridge(alpha=penalty).fit(scaled, target, sample_weight=weight)
         np.testing.assert_allclose(probe.weight, wanted.coef_, atol=1e-5)

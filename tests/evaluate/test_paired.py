@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from crossl.evaluate.metrics import macro_f1
+from crossl.evaluate.metrics import Interval, macro_f1
 from crossl.evaluate.paired import Pairing, all_records, kept_records, shapley_records
 from crossl.evaluate.results import Key, ResultBook
-from crossl.evaluate.summary import what_is_seen
+from crossl.evaluate.summary import _Compared, what_is_seen
 from crossl.learn.latents import LatentTable
 
 NAMES = ("phone", "watch")
@@ -190,10 +190,20 @@ def test_each_label_fraction_is_told_apart_by_its_own_numbers() -> None:
             book.add(key, fold=0, seed=0, label=t.label, predicted=said, subject=t.subject)
     (told,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1], numbers=False)
     assert told == (
-        "With all sensors, crossl is better than the same network trained on the same labels alone "
-        "at 0.5%, not significantly different from it at 100% of the labels."
+        "With all sensors, crossl is ahead of the same network trained on the same labels alone at "
+        "0.5%, about level with it at 100% of the labels. 3 people are too few for a significant "
+        "difference."
     )
     (full,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1])
     assert full.startswith(told)
     assert "1.000 against 0.800 at 0.5% (+0.200 [+0.200, +0.200])" in full
     assert full.endswith("differences are paired by subject, 3 people.")
+
+
+@pytest.mark.parametrize(("people", "ahead", "level"), [
+    (5, "ahead of", "about level with"),  # signs that all agree have a probability of 2 / 32
+    (6, "better than", "not significantly different from"),
+])  # fmt: skip
+def test_nothing_is_called_better_of_too_few_people(people: int, ahead: str, level: str) -> None:
+    assert _Compared(0.1, 0.9, 0.8, Interval(0.1, 0.05, 0.15, people)).verdict == ahead
+    assert _Compared(0.1, 0.9, 0.8, Interval(0.1, -0.05, 0.15, people)).verdict == level

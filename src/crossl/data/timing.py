@@ -212,6 +212,17 @@ def spread_batches(timestamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(out)
 
 
+def _check_rows(
+    where: str, timestamps_s: NDArray[np.float64], values: NDArray[np.floating[Any]]
+) -> None:
+    """Refuse values that have not a row for each timestamp."""
+    if values.ndim != 2 or len(values) != len(timestamps_s):
+        raise DataError(
+            f"{where}: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
+            "allowed is (time, channel) with a row each"
+        )
+
+
 def put_in_order(
     where: str,
     timestamps_s: NDArray[np.float64],
@@ -239,11 +250,7 @@ def put_in_order(
         DataError: timestamps are not finite, fewer than 2, not one per row of values, or more
             than a fifth of the samples would be lost to a clock that goes back or stands still.
     """
-    if values.ndim != 2 or len(values) != len(timestamps_s):
-        raise DataError(
-            f"{where}: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
-            "allowed is (time, channel) with a row each"
-        )
+    _check_rows(where, timestamps_s, values)
     if not np.isfinite(timestamps_s).all():
         bad = int(np.argmin(np.isfinite(timestamps_s)))
         raise DataError(f"{where}: timestamp {bad} is {timestamps_s[bad]}; a number is needed")
@@ -309,11 +316,7 @@ def resample_to_rate(
     Raises:
         DataError: `values` has not a row per timestamp.
     """
-    if values.ndim != 2 or len(values) != len(timestamps_s):
-        raise DataError(
-            f"resample: values have shape {values.shape} for {len(timestamps_s)} timestamps; "
-            "allowed is (time, channel) with a row each"
-        )
+    _check_rows("resample", timestamps_s, values)
     points = int(np.floor((stop_s - start_s) * rate_hz + 1e-6))
     if points > 1_000_000 + MAX_EMPTY * len(timestamps_s):
         raise DataError(

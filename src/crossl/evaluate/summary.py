@@ -119,6 +119,10 @@ def what_is_seen(
     return [*found, *([single] if single else [])]
 
 
+LEAST_PEOPLE = 6
+"""Of fewer people no paired difference is significant: even if all of them are on one side, a test
+that flips signs gives a probability of 2 / 2**n, above 5%, whatever a bootstrap interval says."""
+
 BASELINES = {
     "supervised": "the same network trained on the same labels alone",
     "untrained": "the same network with random weights",
@@ -139,7 +143,10 @@ class _Compared:
         d = self.difference
         if d.low is None or d.high is None:
             return "compared on one person only with"
-        if d.low <= 0 <= d.high:
+        level = d.low <= 0 <= d.high
+        if d.n < LEAST_PEOPLE:
+            return "about level with" if level else "ahead of" if d.low > 0 else "behind"
+        if level:
             return "not significantly different from"
         return "better than" if d.low > 0 else "worse than"
 
@@ -177,9 +184,12 @@ def _against(
         pairs = zip(verdicts.items(), whom, strict=False)
         told = ", ".join(f"{word} {who} at {_listed(at)}" for (word, at), who in pairs)
         sentence = f"{when}, {main.method} is {told} of the labels."
+        n = known[0].difference.n
+        if 1 < n < LEAST_PEOPLE:
+            sentence += f" {n} people are too few for a significant difference."
         more = (
             f" Macro-F1 {', '.join(one.numbers for one in known)}; differences are paired by "
-            f"subject, {counted(known[0].difference.n, 'person', 'people')}."
+            f"subject, {counted(n, 'person', 'people')}."
         )
         out.append(sentence + more * numbers)
     return out

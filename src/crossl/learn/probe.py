@@ -175,7 +175,7 @@ def fit_probes(
         missing: train with sensors missing, too.
         max_rows: at most about this many embeddings are used.
         strengths: values of C to try.
-        fit: another linear classifier, one for each of as many settings.
+        fit: fits another linear classifier for each strength.
 
     Raises:
         SplitError: fewer than 2 classes, or no labelled validation window, among those that have

@@ -13,7 +13,7 @@ from crossl.learn.probe import Probe, ProbeRows
 
 
 def fit_ridge(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[Probe]:
-    """Fit one classifier for each of as many penalties, from 0.1 to 10,000, as strengths are tried.
+    """Fit one classifier for each strength, whose inverse is the penalty.
 
     One decomposition serves all penalties: of the features' covariance, or of the rows' products
     where there are fewer rows than features.
@@ -21,7 +21,7 @@ def fit_ridge(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[P
     Args:
         rows: training features, labels and weights.
         head: what they are.
-        strengths: their number counts.
+        strengths: inverse penalties of squared weights, on standardised features.
     """
     scaler = StandardScaler()
     x = torch.from_numpy(scaler.fit_transform(rows.embedding).astype(np.float64))
@@ -35,8 +35,8 @@ def fit_ridge(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[P
     values, vectors = torch.linalg.eigh(a @ a.T if dual else a.T @ a)
     projected = vectors.T @ (b if dual else a.T @ b)
     found = []
-    for penalty in np.logspace(-1, 4, len(strengths)):
-        solved = vectors @ (projected / (values.clamp(min=0)[:, None] + penalty))
+    for strength in strengths:
+        solved = vectors @ (projected / (values.clamp(min=0)[:, None] + 1 / strength))
         coefficients = (a.T @ solved if dual else solved).T  # (classes, D)
         bias = level - coefficients @ centre
         found.append(
@@ -47,7 +47,7 @@ def fit_ridge(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[P
                 coefficients.numpy().astype(np.float32),
                 bias.numpy().astype(np.float32),
                 classes.astype(np.int64),
-                1 / float(penalty),
+                strength,
             )
         )
     return found
