@@ -114,7 +114,7 @@ def measure_wait(work: Path) -> dict[str, Any]:
 
     from crossl.config import load_config
     from crossl.config.build import build_method, build_model
-    from crossl.learn.loading import Batches
+    from crossl.train.loading import Batches
 
     store = make_store(work / "load", 1.0)
     config = load_config(None, base="crossl", overrides=[])
@@ -176,7 +176,7 @@ def train_an_epoch(store: Path, out: Path) -> None:
     """Train one epoch and print the process's peak of memory; runs in a process of its own."""
     import torch
 
-    from crossl import workflow
+    from crossl.commands.pretrain import pretrain_run
     from crossl.config import load_config
 
     torch.manual_seed(0)
@@ -184,7 +184,7 @@ def train_an_epoch(store: Path, out: Path) -> None:
     config = load_config(None, base="crossl", overrides=overrides)
     shutil.rmtree(out, ignore_errors=True)
     begin = time.perf_counter()
-    workflow.pretrain_run(store, config, out)
+    pretrain_run(store, config, out)
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     print(json.dumps({"peak_bytes": peak, "seconds": round(time.perf_counter() - begin, 1)}))

@@ -293,7 +293,7 @@ def run_folder(path: Path) -> None:
     """Write the folder of an untrained run; the path is that of its contract."""
     from crossl.config import build_model, load_config
     from crossl.data.recording import Modality
-    from crossl.run import save_run
+    from crossl.run_folder import save_run
 
     config = load_config(overrides=["encoder.width=8", "encoder.dim=8", "aggregator.shared_dim=8"])
     model = build_model(config, [Modality("acc", ("x", "y", "z"), "m/s^2", 10.0)], window_s=2.0,
@@ -306,7 +306,7 @@ def read_run(path: Path) -> None:
     import torch
 
     from crossl.data.batch import Batch
-    from crossl.run import load_run
+    from crossl.run_folder import load_run
 
     run = load_run(path.parent)
     signals = {m.name: torch.zeros(1, round(m.rate_hz * run.model.window_s), len(m.channels))

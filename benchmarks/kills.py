@@ -48,8 +48,9 @@ def recording(number: int, seconds: float) -> Recording:
 
 def embed_command(work: Path, out: Path, options: list[str]) -> list[str]:
     """Make a store of many overlapping windows and a run; say how to embed it."""
+    from crossl.commands.pretrain import pretrain_run
+    from crossl.commands.probe import probe_run
     from crossl.config import load_config
-    from crossl.workflow import pretrain_run, probe_run
 
     store, run = work / "store", work / "run"
     if not store.exists():

@@ -20,13 +20,14 @@ from pathlib import Path
 
 from kills import NARROW, digest, finish, recording, start
 
+from crossl.commands.pretrain import pretrain_run
+from crossl.commands.probe import probe_run
 from crossl.config import load_config
 from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
 from crossl.errors import CrosslError
 from crossl.evaluate.results import ResultBook
-from crossl.run import load_probe, load_run
-from crossl.workflow import pretrain_run, probe_run
+from crossl.run_folder import load_probe, load_run
 
 MADE = ("results.jsonl", "figures.npz", "scores-*.npz")
 SETTINGS = [*NARROW, "finetuning.steps=10", "evaluation.label_seeds=[0]"]

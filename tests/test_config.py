@@ -29,8 +29,6 @@ from crossl.config import (
 from crossl.data.recording import Modality
 from crossl.data.splits import subject_folds
 from crossl.errors import ConfigError
-from crossl.learn.finetune import FineTuning
-from crossl.learn.schedule import Schedule
 from crossl.methods import CrosslMethodConfig, PaperMethodConfig, SimclrConfig
 from crossl.methods.augment import Augmentation
 from crossl.nn.aggregators import MlpConfig, PredictiveConfig
@@ -40,6 +38,8 @@ from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfi
 from crossl.objectives.nt_xent import NtXentConfig
 from crossl.objectives.vicreg import VicregConfig
 from crossl.registry import SORTS
+from crossl.train.finetune import FineTuning
+from crossl.train.schedule import Schedule
 
 RECIPES = ("crossl", "paper")
 MODALITIES = (Modality("acc", ("x", "y", "z"), "m/s^2", 20.0), Modality("heat", ("t",), "K", 4.0))
@@ -319,7 +319,7 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     CrosslMethodConfig: lambda c: c.build(model_of(recipe("crossl"))),
     SimclrConfig: lambda c: c.build(model_of(recipe("crossl"))),
 }
-"""What is read of the other blocks is seen in tests/learn/test_fold_latents.py."""
+"""What is read of the other blocks is seen in tests/train/test_fold_latents.py."""
 
 LEAVES = [
     (model, name)
@@ -360,7 +360,7 @@ def test_every_block_of_a_run_file_is_tested_above_or_below() -> None:
         for block in chain(_blocks_of(config))
     }
     assert found <= {*BUILDERS, RunConfig, EvaluationConfig, Schedule, FineTuning}
-    # contenders are tried in tests/learn/test_leaks.py, all of them
+    # contenders are tried in tests/train/test_leaks.py, all of them
     registered = {
         part
         for sort, registry in SORTS.items()

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from crossl import CroSSL, Windows
 from crossl.config import load_config
 from crossl.errors import ConfigError, ContractError, DataError, FormatError
-from crossl.run import save_run
+from crossl.run_folder import save_run
 
 SMALL = {"encoder.width": 8, "encoder.dim": 8, "aggregator.shared_dim": 16,
          "method.expander_dim": 16}  # fmt: skip

@@ -12,15 +12,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from crossl import run as run_folder
+from crossl import run_folder
 from crossl.config import RunConfig, build_model, load_config
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
 from crossl.errors import ContractError, DataError, FormatError
+from crossl.evaluate.probe import Probe
 from crossl.files import file_sha256, json_sha256, write_whole
-from crossl.learn.probe import Probe
 from crossl.nn.model import CrossModalModel
-from crossl.run import load_probe, load_run, save_probe, save_run
+from crossl.run_folder import load_probe, load_run, save_probe, save_run
 
 MODALITIES = (
     Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist"),

@@ -17,10 +17,10 @@ from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
 from crossl.errors import ContractError, CrosslError, DataError
+from crossl.evaluate.probe import Probe
 from crossl.files import file_sha256, write_signed_json
-from crossl.learn.probe import Probe
 from crossl.names import check_name
-from crossl.run import load_probe, load_run, read_begun, save_probe, save_run
+from crossl.run_folder import load_probe, load_run, read_begun, save_probe, save_run
 
 ACC = Modality("acc", ("x", "y"), "m/s^2", 20.0, "wrist")
 SMALL = ("encoder.width=8", "encoder.dim=8", "aggregator.shared_dim=16")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossl.config import load_config
-from crossl.data.mapping.schema import read_yaml as read_mapping
+from crossl.data.own.mapping.schema import read_yaml as read_mapping
 from crossl.errors import ConfigError, DataError, FormatError
 from crossl.yaml_text import YamlError, parse_yaml, read_yaml
 

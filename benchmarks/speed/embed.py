@@ -33,8 +33,8 @@ from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
 from crossl.embedding import encode
 from crossl.embedding.encode import RowEncoder
-from crossl.experiment import folds_of, run_facts
-from crossl.run import save_run
+from crossl.experiment.fold import folds_of, run_facts
+from crossl.run_folder import save_run
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "embed.json", HERE / "embed.md"

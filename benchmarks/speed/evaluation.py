@@ -29,9 +29,9 @@ from crossl.config import build_model, load_config
 from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
 from crossl.data.splits import draw_labels
+from crossl.evaluate.latents import LatentTable, subsets
 from crossl.evaluate.missing import predict_subsets
-from crossl.learn.latents import LatentTable, subsets
-from crossl.learn.probe import Probe, fit_probe, fit_probes
+from crossl.evaluate.probe import Probe, fit_probe, fit_probes
 from crossl.nn.model import encode_rows
 
 HERE = Path(__file__).resolve().parent

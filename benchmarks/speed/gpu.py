@@ -3,7 +3,7 @@
 Whole steps (views, encoders, masks, heads, loss, backward, optimiser) of both recipes on windows
 that lie on the card, in turns: the plain draft of draft.py, crossl without and with CUDA graphs
 (what `crossl pretrain` does), and what else might win: `torch.compile`, the encoders of all
-modalities as one batched network. Then epochs of `crossl.learn.pretrain.pretrain`, reading from a
+modalities as one batched network. Then epochs of `crossl.train.pretrain.pretrain`, reading from a
 store on disk. Reports windows per second, the share of the card's own rate at multiplying matrices
 of the same type, and peak memory. Writes benchmarks/results/gpu.json and benchmarks/speed/gpu.md.
 
@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from crossl.data.batch import Batch
-from crossl.learn.adam import AdamW
-from crossl.learn.graphs import Recorded
 from crossl.nn import encoders
 from crossl.nn.precision import at_least_float32, computing_in
+from crossl.train.adam import AdamW
+from crossl.train.cuda_graphs import Recorded
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "gpu.json", HERE / "gpu.md"

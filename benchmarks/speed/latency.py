@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from step import SHAPES, matrix_rate
 
-from crossl.cli.memory import keep_freed_memory
+from crossl.cli.allocator import keep_freed_memory
 from crossl.config import build_model, load_config
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
-from crossl.learn.probe import Probe
+from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
 
 HERE = Path(__file__).resolve().parent

@@ -18,7 +18,7 @@ import torch
 from step import SHAPES, make_step, make_windows, matrix_rate, step_flops
 from torch.profiler import ProfilerActivity, profile
 
-from crossl.cli.memory import keep_freed_memory
+from crossl.cli.allocator import keep_freed_memory
 
 PAGE = Path(__file__).resolve().parent / "limits.md"
 ROWS = (

@@ -1,7 +1,7 @@
 """Measure what training costs beside its mathematics: `python benchmarks/speed/overhead.py`.
 
 The same steps (forward, backward, optimiser; batch 256, 6 modalities of 512 x 3 at 100 Hz) bare on
-batches in memory, and by `crossl.learn.pretrain.pretrain` with everything around them (reading the
+batches in memory, and by `crossl.train.pretrain.pretrain` with everything around them (reading the
 store, Lightning, clipping, the check for what is not finite, the moving average, sums of metrics).
 Both in turns in one run; the share is (whole - bare) / whole of the medians of steps. Also times,
 within the trainer's own run, all that happens outside forward, backward and optimiser. Writes
@@ -31,10 +31,10 @@ from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.source import ArraySource, WindowSource
 from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
-from crossl.learn.loading import training_batches
-from crossl.learn.pretrain import pretrain
-from crossl.learn.schedule import build_optimizer
-from crossl.learn.training import Pretraining
+from crossl.train.loading import training_batches
+from crossl.train.pretrain import pretrain
+from crossl.train.schedule import build_optimizer
+from crossl.train.training import Pretraining
 
 PAGE = Path(__file__).resolve().parent / "overhead.md"
 BATCH, STEPS, WINDOW_S, RATE_HZ = 256, 8, 5.12, 100.0

@@ -33,14 +33,14 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossl.cli.memory import keep_freed_memory
+from crossl.cli.allocator import keep_freed_memory
 from crossl.config import RunConfig, load_config
 from crossl.config.build import build_method, build_model
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
-from crossl.learn.schedule import build_optimizer
 from crossl.nn import blocks, encoders
 from crossl.nn.epilogue import TorchEpilogue
+from crossl.train.schedule import build_optimizer
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "speed.json", HERE / "step.md"

@@ -21,10 +21,10 @@ from crossl.data.recording import Float32, Modality
 from crossl.data.source import ArraySource, as_windows
 from crossl.errors import ConfigError, ContractError, DataError, FormatError, counted
 from crossl.files import working_in
-from crossl.learn.pretrain import pretrain
 from crossl.nn.finite import check_finite, check_reach
 from crossl.nn.model import CrossModalModel, check_contract
-from crossl.run import load_run, save_run
+from crossl.run_folder import load_run, save_run
+from crossl.train.pretrain import pretrain
 
 Signals = Mapping[str, NDArray[np.floating[Any]] | None]
 

@@ -130,8 +130,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def trained(stores: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pretrained run with a probe; copy it before changing it."""
+    from crossl.commands.pretrain import pretrain_run
+    from crossl.commands.probe import probe_run
     from crossl.config import load_config
-    from crossl.workflow import pretrain_run, probe_run
 
     out = tmp_path_factory.mktemp("runs") / "run"
     pretrain_run(stores(), load_config(overrides=TINY), out)

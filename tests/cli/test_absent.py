@@ -14,7 +14,7 @@ import torch
 
 from crossl.data.batch import collate
 from crossl.data.store import Store
-from crossl.run import load_run
+from crossl.run_folder import load_run
 from tests.cli.conftest import ACC, ECG, make_store
 
 Crossl = Callable[..., Any]

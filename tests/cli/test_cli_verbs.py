@@ -151,8 +151,8 @@ def test_a_demo_runs_and_started_again_is_done_at_once_with_the_same_results(
     watch: Path, tmp_path: Path, crossl: Crossl, settings: Sequence[str]
 ) -> None:
     from crossl.cli import experiment
+    from crossl.commands.benchmark import run_experiment
     from crossl.config import load_config
-    from crossl.workflow import run_experiment
 
     out = tmp_path / "demo"
     settings = [*settings, "--set", "evaluation.methods=[crossl,untrained]"]
@@ -275,8 +275,8 @@ def test_a_score_without_a_sensor_is_compared_with_that_of_the_same_people(
 ) -> None:
     from crossl.contenders.contender import latent_table
     from crossl.data.store import Store
-    from crossl.learn.score import macro_f1
-    from crossl.run import load_probe, load_run
+    from crossl.evaluate.metrics import macro_f1
+    from crossl.run_folder import load_probe, load_run
 
     store = Store.open(stores("lacking-quiet", lacking="ecg", louder=1.3))
     for fold in range(2):
@@ -313,12 +313,12 @@ def test_a_score_without_a_sensor_is_compared_with_that_of_the_same_people(
 def test_quick_settings_of_the_demo_give_way_to_a_run_file(
     tmp_path: Path, crossl: Crossl, monkeypatch: pytest.MonkeyPatch, stores: Callable[..., Path]
 ) -> None:
-    from crossl import workflow
     from crossl.cli import experiment
+    from crossl.commands import benchmark
     from crossl.config import load_config
 
     asked: list[Any] = []
-    monkeypatch.setattr(workflow, "run_experiment", lambda *a, **_: asked.append(a[1]))
+    monkeypatch.setattr(benchmark, "run_experiment", lambda *a, **_: asked.append(a[1]))
     monkeypatch.setattr(experiment, "_make_store", lambda *_: None)
     monkeypatch.setattr(experiment, "report", lambda *_: None)
     (tmp_path / "run.yaml").write_text("schedule: {steps: 7}\n")

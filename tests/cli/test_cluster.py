@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from crossl.embedding import embed_store
+from crossl.commands.embed import embed_store
 
 from .conftest import without_progress
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossl.commands.embed import embed_store
 from crossl.data.batch import collate
 from crossl.data.store import Store
-from crossl.embedding import embed_store
 from crossl.errors import DataError
-from crossl.run import load_probe, load_run
+from crossl.run_folder import load_probe, load_run
 
 from .conftest import without_progress
 

@@ -182,13 +182,13 @@ def test_sigterm_ends_every_command_with_143_and_one_line(
         "evaluate": (("evaluate", run, "--store", stores()), opened),
         "embed": (("embed", run, "--store", stores(), "--out", tmp_path / "z.npz"), opened),
         "sweep": (("sweep", stores(), "--out", out, "--grid", "schedule.lr=1e-3", *settings),
-                  "crossl.sweep.read_manifest"),
+                  "crossl.commands.sweep.read_manifest"),
         "demo": (("demo", "--out", out, "--data", recordings), detected),
         "report": (("report", run), "crossl.report.build_report"),
         "prepare": (("prepare", "folder", "--root", recordings, "--out", out),
                     "crossl.data.readers.open_dataset"),
         "doctor": (("data", "doctor", recordings), detected),
-        "init": (("data", "init", recordings), "crossl.data.init.find.find_sources"),
+        "init": (("data", "init", recordings), "crossl.data.own.init.find.find_sources"),
         "fetch": (("data", "fetch", "sp_sw_har", "--to", out), "crossl.data.fetch.needs"),
     }[verb]  # fmt: skip
     before = signal.getsignal(signal.SIGTERM)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from crossl.data.store import Store
-from crossl.run import load_run
+from crossl.run_folder import load_run
 
 Crossl = Callable[..., Any]
 GRID = ("--grid", "schedule.lr=1e-3,5e-2", "--grid", "method.keep_rate=0.3,0.6")
@@ -120,8 +120,8 @@ def test_a_trial_that_cannot_go_on_is_told_of_and_stands_last(
 def test_samples_are_drawn_by_the_seed(
     stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
 ) -> None:
+    from crossl.commands.sweep import plan_trials
     from crossl.config import load_config
-    from crossl.sweep import plan_trials
 
     def draw(seed: int) -> list[str]:
         grid = ["schedule.lr=1e-3,2e-3,3e-3", "method.keep_rate=0.1,0.2,0.3"]

@@ -8,8 +8,8 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from crossl.contenders.statistics import statistics
-from crossl.learn.probe import ProbeRows
-from crossl.learn.ridge import fit_ridge
+from crossl.evaluate.probe import ProbeRows
+from crossl.evaluate.ridge import fit_ridge
 
 
 def test_statistics_of_a_tone_are_known() -> None:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from crossl.data.mapping import load_mapping, read_recording
+from crossl.data.own.mapping import load_mapping, read_recording
 from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import open_dataset
 from crossl.data.store import Store
 from crossl.files import json_sha256
-from tests.data.own import MAPPING, START, make_study
+from tests.data.own.study import MAPPING, START, make_study
 
 ACC = {"channels": ["x"], "unit": "g", "rate_hz": 10}
 

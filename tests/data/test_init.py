@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from crossl.cli.datasets import app
-from crossl.data.init import init_mapping
-from crossl.data.mapping import load_mapping, read_recording
-from crossl.data.mapping.measure import find_clock, guess_rate, guess_unit
-from crossl.data.mapping.names import guess_kinds
+from crossl.data.own.init import init_mapping
+from crossl.data.own.mapping import load_mapping, read_recording
+from crossl.data.own.mapping.measure import find_clock, guess_rate, guess_unit
+from crossl.data.own.mapping.names import guess_kinds
 from crossl.errors import DataError
-from tests.data.own import make_study
+from tests.data.own.study import make_study
 from tests.data.readers.conformance import check_reader
 
 

@@ -18,14 +18,14 @@ import pytest
 from typer.testing import CliRunner
 
 from crossl.cli.datasets import app
-from crossl.data.doctor import examine_recordings
-from crossl.data.init import init_mapping
-from crossl.data.init.layouts import layout_of
-from crossl.data.init.trial import problems
-from crossl.data.mapping import load_mapping
-from crossl.data.mapping.read import read_recording
+from crossl.data.own.init import init_mapping
+from crossl.data.own.init.layouts import layout_of
+from crossl.data.own.init.trial import problems
+from crossl.data.own.mapping import load_mapping
+from crossl.data.own.mapping.read import read_recording
 from crossl.data.readers import open_dataset, read_recordings
 from crossl.data.windows import cut_recording
+from crossl.doctor import examine_recordings
 from crossl.errors import DataError
 
 N = 600

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crossl.data.formats import FileContent
-from crossl.data.mapping.labels import Names, annotated, left_unlabelled
+from crossl.data.own.mapping.labels import Names, annotated, left_unlabelled
 from crossl.data.recording import LabelInterval
 
 

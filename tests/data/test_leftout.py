@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from crossl.cli.main import app
-from crossl.data.doctor import examine_recordings
 from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import open_dataset
 from crossl.data.store import Store
+from crossl.doctor import examine_recordings
 from crossl.errors import DataError, PackageError
-from tests.data.own import MAPPING, make_study
-from tests.data.readers.test_folder_people import everyone, write_rows
+from tests.data.own.study import MAPPING, make_study
+from tests.data.own.test_folder_people import everyone, write_rows
 
 BAD = "anna/day2"
 

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossl.data.mapping import (
+from crossl.data.own.mapping import (
     FileEntry,
     IntervalsEntry,
     ModalityEntry,
@@ -22,16 +22,16 @@ from crossl.data.mapping import (
     WindowsEntry,
     load_mapping,
 )
-from crossl.data.mapping.entries import LongEntry, OffsetEntry
-from crossl.data.mapping.guess import group_columns
-from crossl.data.mapping.labels import check_overlap, runs
-from crossl.data.mapping.plan import natural
-from crossl.data.mapping.rows import NEEDED, OPTIONAL, read_rows
-from crossl.data.mapping.schema import Mapping, read_yaml
-from crossl.data.mapping.times import parse_datetimes
+from crossl.data.own.mapping.entries import LongEntry, OffsetEntry
+from crossl.data.own.mapping.guess import group_columns
+from crossl.data.own.mapping.labels import check_overlap, runs
+from crossl.data.own.mapping.plan import natural
+from crossl.data.own.mapping.rows import NEEDED, OPTIONAL, read_rows
+from crossl.data.own.mapping.schema import Mapping, read_yaml
+from crossl.data.own.mapping.times import parse_datetimes
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError
-from tests.data.own import MAPPING, make_study
+from tests.data.own.study import MAPPING, make_study
 
 
 def check(tmp_path, edit, text=MAPPING):

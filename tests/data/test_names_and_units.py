@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from crossl.data.mapping.guess import group_columns, is_eeg, split_unit
-from crossl.data.mapping.nosensor import no_sensor, sift
-from crossl.data.mapping.quantity import misfit, quantity_of, read_unit
+from crossl.data.own.mapping.guess import group_columns, is_eeg, split_unit
+from crossl.data.own.mapping.nosensor import no_sensor, sift
+from crossl.data.own.mapping.quantity import misfit, quantity_of, read_unit
 from crossl.data.readers import DATASETS, get_reader
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossl.data.mapping.pattern import read_pattern
+from crossl.data.own.mapping.pattern import read_pattern
 from crossl.errors import DataError
 
 
@@ -29,7 +29,7 @@ def test_patterns_match_what_they_show(pattern, path, fields):
 
 def as_regex(pattern):
     out, seen = "", set()
-    for piece in re.split(r"(\{[^{}]*\}|\*)", pattern):
+    for piece in re.split(r"(\{[^{}]*\}|\*)", pattern.removeprefix("./")):
         if piece.startswith("{"):
             out += f"(?P={piece[1:-1]})" if piece in seen else f"(?P<{piece[1:-1]}>[^/]+?)"
             seen.add(piece)

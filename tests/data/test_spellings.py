@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from crossl.cli.main import app
-from crossl.data.doctor import examine_recordings
-from crossl.data.init import init_mapping
+from crossl.data.own.init import init_mapping
 from crossl.data.readers import open_dataset
 from crossl.data.spellings import alike, spelling_notes
+from crossl.doctor import examine_recordings
 
 MAPPING = """
 modalities:

@@ -11,10 +11,10 @@ import yaml
 
 from crossl.data.formats import open_file
 from crossl.data.formats.csv import sniff
-from crossl.data.init import init_mapping
-from crossl.data.mapping import load_mapping, read_recording
-from crossl.data.mapping.table import TableEntry
-from crossl.data.mapping.times import guess_date_format, read_dates
+from crossl.data.own.init import init_mapping
+from crossl.data.own.mapping import load_mapping, read_recording
+from crossl.data.own.mapping.table import TableEntry
+from crossl.data.own.mapping.times import guess_date_format, read_dates
 from crossl.errors import DataError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/mapping.md"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossl.data.mapping import load_mapping, read_recording
-from crossl.data.mapping.zones import to_unix
+from crossl.data.own.mapping import load_mapping, read_recording
+from crossl.data.own.mapping.zones import to_unix
 from crossl.errors import DataError
 
 BERLIN = ZoneInfo("Europe/Berlin")

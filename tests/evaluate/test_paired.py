@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.metrics import Interval, macro_f1
 from crossl.evaluate.paired import Pairing, all_records, kept_records, shapley_records
 from crossl.evaluate.results import Key, ResultBook
 from crossl.evaluate.summary import _Compared, what_is_seen
-from crossl.learn.latents import LatentTable
 
 NAMES = ("phone", "watch")
 MAIN = Key("crossl", "crossl", "aggregator", 0.1, NAMES)

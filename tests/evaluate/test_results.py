@@ -278,7 +278,7 @@ class Counting:
 def test_every_subset_is_predicted_as_if_only_it_had_been_recorded() -> None:
     import torch
 
-    from crossl.learn.latents import LatentTable
+    from crossl.evaluate.latents import LatentTable
 
     present = torch.tensor([[True, True], [True, False]])
     latent = torch.where(present[:, :, None], 1.0, float("nan")).expand(2, 2, 3)
@@ -292,7 +292,7 @@ def test_every_subset_is_predicted_as_if_only_it_had_been_recorded() -> None:
 def test_no_window_gives_no_prediction_for_any_subset() -> None:
     import torch
 
-    from crossl.learn.latents import LatentTable
+    from crossl.evaluate.latents import LatentTable
 
     nothing = torch.zeros(0, 2, 3), torch.zeros(0, 2, dtype=torch.bool)
     table = LatentTable(None, *nothing, np.zeros(0, dtype=int), np.array([], dtype=str))  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from crossl.learn.adam import KerasAdam
 from crossl.nn.aggregators import MlpAggregator
 from crossl.nn.encoders import TcnEncoder
 from crossl.nn.keras_weights import (
@@ -16,6 +15,7 @@ from crossl.nn.keras_weights import (
     load_keras_encoder,
 )
 from crossl.objectives import cocoa, dcl, hard_dcl, info_nce, vicreg
+from crossl.train.adam import KerasAdam
 
 # float32 sums in another order than the original's: relative to the largest entry of an array
 FORWARD, GRADIENT = 1e-5, 1e-4

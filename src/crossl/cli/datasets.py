@@ -10,8 +10,8 @@ import typer
 from crossl.cli import show
 
 if TYPE_CHECKING:
-    from crossl.data.doctor import Diagnosis
-    from crossl.data.mapping import Mapped
+    from crossl.data.own.mapping import Mapped
+    from crossl.doctor import Diagnosis
 
 MAX_TOLD = 5
 """Files and recordings that are named one by one."""
@@ -93,9 +93,9 @@ def init(
 
     Example: crossl data init my-recordings
     """
-    from crossl.data.init import init_mapping
-    from crossl.data.mapping import load_mapping
-    from crossl.data.mapping.endings import unread
+    from crossl.data.own.init import init_mapping
+    from crossl.data.own.mapping import load_mapping
+    from crossl.data.own.mapping.endings import unread
     from crossl.errors import DataError, counted
 
     with show.progress("init") as tell:
@@ -136,7 +136,7 @@ def _show_modalities(mapped: Mapped) -> None:
 
 def _show_problems(mapped: Mapped) -> bool:
     """Say which recordings cannot be read yet, and tell whether any can."""
-    from crossl.data.init.trial import problems
+    from crossl.data.own.init.trial import problems
 
     found = problems(mapped)
     for name, why in list(found.items())[:MAX_TOLD]:
@@ -165,7 +165,7 @@ def doctor(
 
     Example: crossl data doctor my-recordings --out doctor.html
     """
-    from crossl.data.doctor import as_text
+    from crossl.doctor import as_text
     from crossl.errors import ConfigError
 
     if out is not None and out.suffix not in (".html", ".htm"):
@@ -174,7 +174,7 @@ def doctor(
     for line in as_text(diagnosis, name=str(path)):
         typer.echo(line)
     if out is not None:
-        from crossl.report.doctor_page import build_doctor_page
+        from crossl.doctor.page import build_doctor_page
 
         typer.echo(f"page: {build_doctor_page(diagnosis, out, name=path.resolve().name)}")
     if not diagnosis.sound:
@@ -182,7 +182,7 @@ def doctor(
 
 
 def _diagnose(path: Path, reader: str | None, options: list[str]) -> Diagnosis:
-    from crossl.data.doctor import examine_recordings, examine_store
+    from crossl.doctor import examine_recordings, examine_store
 
     with show.progress("doctor") as tell:
         if (path / "manifest.json").is_file() and reader is None:

@@ -124,11 +124,11 @@ def _run_protocol(
     title: str, store: Path, settings: RunConfig, out: Path, folds: str, workers: int | None
 ) -> None:
     """Compute folds that are not computed yet, join them, draw the report and print its table."""
-    from crossl import workflow
+    from crossl.commands.benchmark import run_experiment
 
     command = shlex.join(["crossl", *sys.argv[1:]])
     with show.progress(title) as tell:
-        workflow.run_experiment(store, settings, out, folds=folds, workers=workers,
+        run_experiment(store, settings, out, folds=folds, workers=workers,
                                 command=command, progress=tell)  # fmt: skip
     page, summary = out / "report.html", out / "summary.json"
     if page.is_file() and page.stat().st_mtime_ns >= summary.stat().st_mtime_ns:

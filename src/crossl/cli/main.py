@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from crossl.cli import data, datasets, experiment, sweep, train
+from crossl.cli.allocator import keep_freed_memory
 from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
-from crossl.cli.memory import keep_freed_memory
 from crossl.errors import CrosslError
 from crossl.files import FULL, KEPT
 

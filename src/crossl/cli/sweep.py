@@ -51,9 +51,9 @@ def sweep(
     Example: crossl sweep stores/har --out sweeps/lr --grid schedule.lr=1e-3,2e-3 --address local
     """
     from crossl.cluster import Cluster
+    from crossl.commands.sweep import plan_trials
+    from crossl.commands.sweep import sweep as run_sweep
     from crossl.errors import ConfigError
-    from crossl.sweep import plan_trials
-    from crossl.sweep import sweep as run_sweep
 
     if workers and not address:
         raise ConfigError("--workers: got it without --address; trials here run one by one")

@@ -46,15 +46,15 @@ def pretrain(
     if launch.must_launch(devices, nodes):
         launch.launch(devices, nodes)
         return
-    from crossl import workflow
-    from crossl.learn.processes import Processes
+    from crossl.commands.pretrain import pretrain_run
+    from crossl.train.processes import Processes
 
     processes = Processes(*launch.told_by_environment(devices, nodes))
     if not processes.writes:
-        workflow.pretrain_run(store, settings, out, fold=fold, processes=processes)
+        pretrain_run(store, settings, out, fold=fold, processes=processes)
         return
     with show.progress("pretrain") as tell:
-        workflow.pretrain_run(store, settings, out, fold=fold, processes=processes, progress=tell)
+        pretrain_run(store, settings, out, fold=fold, processes=processes, progress=tell)
     typer.echo(f"{out}: pretrained; next: crossl probe {out} --store {store}")
 
 
@@ -84,8 +84,8 @@ def probe(
 
     Example: crossl probe runs/first --store stores/sp_sw_har --label-fraction 0.05
     """
-    from crossl import workflow
-    from crossl.elsewhere import Elsewhere
+    from crossl.commands.other_store import Elsewhere
+    from crossl.commands.probe import probe_run
     from crossl.errors import ConfigError, counted
 
     if fold is not None and not pretrained_elsewhere:
@@ -94,7 +94,7 @@ def probe(
     elsewhere = Elsewhere(fold or 0, same_names) if pretrained_elsewhere else None
     with show.progress("probe") as tell:
         tell("windows: encoding and fitting", 0.0)
-        score = workflow.probe_run(
+        score = probe_run(
             run, store, label_fraction=label_fraction, head=head, label_seed=label_seed,
             elsewhere=elsewhere, note=show.note,
         )  # fmt: skip
@@ -112,11 +112,11 @@ def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption =
 
     Example: crossl evaluate runs/first --store stores/sp_sw_har
     """
-    from crossl import workflow
+    from crossl.commands.evaluate import evaluate_run
     from crossl.report import summary_table
 
     with show.progress("evaluate") as tell:
-        scored = workflow.evaluate_run(run, store, same_names=same_names, progress=tell)
+        scored = evaluate_run(run, store, same_names=same_names, progress=tell)
     if scored is None:
         typer.echo("Macro-F1 on people never seen, with 95% intervals, by share of labels\n")
         show.table(summary_table(run))
@@ -149,7 +149,7 @@ def embed(
 
     Example: crossl embed runs/first --store stores/new --out new.npz
     """
-    from crossl.embedding import embed_store
+    from crossl.commands.embed import embed_store
     from crossl.errors import counted
 
     with show.progress("embed") as tell:

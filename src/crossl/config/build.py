@@ -9,12 +9,12 @@ import torch
 from crossl.config.schema import EvaluationConfig, RunConfig
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError, nearest
-from crossl.learn.schedule import Schedule
 from crossl.methods import Method, PaperMethodConfig
 from crossl.nn.aggregators import MlpConfig
 from crossl.nn.encoders import TcnConfig
 from crossl.nn.model import CrossModalModel
 from crossl.registry import kind_of
+from crossl.train.schedule import Schedule
 
 
 def recipe(name: str) -> RunConfig:

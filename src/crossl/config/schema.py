@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from crossl.learn.finetune import FineTuning
-from crossl.learn.schedule import Schedule
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
 from crossl.registry import AGGREGATORS, CONTENDERS, ENCODERS, METHODS, SORTS
 from crossl.settings import OneOf, Settings
+from crossl.train.finetune import FineTuning
+from crossl.train.schedule import Schedule
 
 
 class EvaluationConfig(Settings):

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
+from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.missing import predict_subsets
-from crossl.learn.latents import LatentTable, Subset
-from crossl.learn.probe import Classifier
+from crossl.evaluate.probe import Classifier
 from crossl.nn.model import CrossModalModel, encode_rows
-from crossl.run import settings_sha256
+from crossl.run_folder import settings_sha256
 
 Draw = tuple[float, int, NDArray[np.int64]]
 """Label fraction, seed, and the training rows whose labels may be used."""

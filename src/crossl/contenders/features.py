@@ -21,10 +21,10 @@ from crossl.contenders.contender import PARTS, Context, Outcome, Tables
 from crossl.contenders.minirocket import Minirocket
 from crossl.contenders.statistics import statistics
 from crossl.data.recording import Modality
-from crossl.learn.latents import LatentTable
-from crossl.learn.probe import fit_probes, training_rows
-from crossl.learn.ridge import fit_ridge
-from crossl.learn.score import macro_f1
+from crossl.evaluate.latents import LatentTable
+from crossl.evaluate.metrics import macro_f1
+from crossl.evaluate.probe import fit_probes, training_rows
+from crossl.evaluate.ridge import fit_ridge
 from crossl.registry import register
 
 Describe = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -12,18 +12,18 @@ from crossl.config import RunConfig, build_method, build_model
 from crossl.config.build import check_parts, check_schedule
 from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Outcome, latent_table
-from crossl.learn.finetune import fine_tune
-from crossl.learn.latents import Head
-from crossl.learn.pretrain import pretrain
-from crossl.learn.probe import Probe, fit_probe, fit_probes
-from crossl.learn.schedule import Schedule
+from crossl.evaluate.latents import Head
+from crossl.evaluate.probe import Probe, fit_probe, fit_probes
 from crossl.methods import MethodConfig
 from crossl.nn.aggregators import AggregatorConfig
 from crossl.nn.encoders import EncoderConfig
 from crossl.nn.model import CrossModalModel
 from crossl.registry import AGGREGATORS, ENCODERS, METHODS, register
-from crossl.run import load_run, run_facts, save_probe, save_run
+from crossl.run_folder import load_run, run_facts, save_probe, save_run
 from crossl.settings import OneOf
+from crossl.train.finetune import fine_tune
+from crossl.train.pretrain import pretrain
+from crossl.train.schedule import Schedule
 
 
 @dataclass(frozen=True)

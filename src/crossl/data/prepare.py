@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from crossl.data import leftout
 from crossl.data.append import as_in_store
 from crossl.data.classes import choose_classes, with_classes
-from crossl.data.journal import Journal, is_of
+from crossl.data.finished_parts import FinishedParts, is_of
 from crossl.data.leftout import Bear, Described, LeftOut
 from crossl.data.manifest import (
     SEGMENT,
@@ -231,7 +231,7 @@ def _write_segment(
         (work / "journal.jsonl").unlink(missing_ok=True)
         shutil.rmtree(work / "segments", ignore_errors=True)
     writer = SegmentWriter(work / name, SegmentSpec(plan.stored, plan.dtype))
-    journal = Journal(work / "journal.jsonl", settings, writer)
+    journal = FinishedParts(work / "journal.jsonl", settings, writer)
     read = False
     try:
         done = journal.resume(parts, strict=how[1] is leftout.strictly)
@@ -312,7 +312,7 @@ class _Work:
     """What writing the parts needs."""
 
     folder: Path
-    journal: Journal
+    journal: FinishedParts
     writer: SegmentWriter
     workers: int | None
     bear: Bear

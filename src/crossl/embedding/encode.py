@@ -23,7 +23,7 @@ from crossl.data.store import Store
 from crossl.files import file_sha256
 from crossl.nn.blocks import fastest_epilogue
 from crossl.nn.finite import check_finite
-from crossl.run import load_probe, load_run
+from crossl.run_folder import load_probe, load_run
 
 BATCH = 128
 """Windows encoded at once by one thread: few enough for its cache (benchmarks/speed/embed.md)."""

@@ -1,1 +1,1 @@
-"""Scores with confidence intervals, missing sensors, sensor worth."""
+"""Frozen latents to classifiers, scores with intervals, missing sensors, sensor worth."""

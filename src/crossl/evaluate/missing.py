@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.learn.latents import LatentTable, Subset
-from crossl.learn.probe import Classifier, decide_subsets
+from crossl.evaluate.latents import LatentTable, Subset
+from crossl.evaluate.probe import Classifier, decide_subsets
 
 
 def predict_subsets(

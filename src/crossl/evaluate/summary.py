@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from crossl.data.store import Store
 from crossl.errors import counted
+from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.metrics import Interval, macro_f1, mean_interval
 from crossl.evaluate.paired import Pairing
 from crossl.evaluate.results import Key, ResultBook
-from crossl.learn.latents import LatentTable
 
 MAP_WINDOWS = 800
 MIN_MAP_WINDOWS = 5

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from crossl.data.formats import open_file
-from crossl.data.init import init_mapping
-from crossl.data.init.trial import problems
-from crossl.data.mapping import load_mapping
+from crossl.data.own.init import init_mapping
+from crossl.data.own.init.trial import problems
+from crossl.data.own.mapping import load_mapping
 from crossl.data.readers import read_recordings
 from crossl.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crossl.data.formats import open_file
-from crossl.data.mapping.labels import Names, annotated
+from crossl.data.own.mapping.labels import Names, annotated
 from crossl.data.recording import LabelInterval, Signal
 from crossl.errors import DataError
 

@@ -141,7 +141,7 @@ def test_windows_are_joined_only_within_one_subject_and_activity(copy):
 
 def test_the_official_split_is_an_option_of_the_protocol(real_data, tmp_path):
     from crossl.config import load_config
-    from crossl.experiment import folds_of
+    from crossl.experiment.fold import folds_of
 
     folder = real_data("uci_har")
     store = write(folder, tmp_path / "store")

@@ -53,7 +53,12 @@ def get_reader(name: str) -> Reader:
         >>> get_reader("uci_har").CARD.classes[0]
         'WALKING'
     """
-    if name in READERS:
+    if name == "folder":
+        return cast(Reader, import_module("crossl.data.own.folder"))
+    if name in OWN:
+        readers = import_module("crossl.data.own.one_format").FORMAT_READERS
+        return cast(Reader, readers[name])
+    if name in DATASETS:
         return cast(Reader, import_module(f"crossl.data.readers.{name}"))
     registry.load_packages()
     if name in registry.READERS:

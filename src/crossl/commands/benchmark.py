@@ -1,0 +1,118 @@
+"""`crossl benchmark` and `demo`: every fold of an experiment, then what joins them."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossl.config import RunConfig
+from crossl.contenders import contender_hashes
+from crossl.data.store import Store
+from crossl.experiment.collect import collect
+from crossl.experiment.fold import (
+    FoldRunner,
+    FoldTask,
+    Progress,
+    fold_numbers,
+    folds_of,
+    named,
+    quiet,
+)
+from crossl.files import telling_what_is_kept, working_in
+from crossl.run_folder import begin
+from crossl.workers import CONTEXT, worker_processes
+
+
+def run_experiment(
+    store_path: Path,
+    config: RunConfig,
+    out: Path,
+    *,
+    folds: str = "all",
+    workers: int | None = None,
+    command: str = "",
+    progress: Progress = quiet,
+) -> None:
+    """Run folds of an experiment, at the same time where cores allow, and collect them.
+
+    Args:
+        store_path: a prepared store.
+        config: what to run.
+        out: folder of the experiment; one that was begun is resumed.
+        folds: `all`, or numbers from 0, such as `0,2`.
+        workers: folds computed at the same time; default: one per core.
+        command: how to remake it, for the report.
+        progress: told what each fold does.
+    """
+    store = Store.open(store_path)
+    numbers = fold_numbers(folds, len(folds_of(store, config)))
+    with working_in(out, "is running an experiment in this folder"):
+        begin(store, config, out, command=command)
+        tasks = [FoldTask(store_path, config, out / f"fold-{n}", n) for n in numbers]
+        with telling_what_is_kept(out, lambda: any(task.begun for task in tasks)):
+            open_tasks = [task for task in tasks if not task.done]
+            count = min(workers or os.cpu_count() or 1, len(open_tasks))
+            if count > 1:
+                _run_parallel(open_tasks, count, progress)
+            else:
+                for task in open_tasks:
+                    _run_fold(task, named(progress, task))
+            if open_tasks or not _is_collected(out, numbers, config):
+                progress("all folds: collecting", 1.0)
+                collect(store, config, out, tasks)
+
+
+def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
+    """Tell whether the summary is of these folds and contenders; it is written last of all."""
+    path = out / "summary.json"
+    if not path.is_file():
+        return False
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    wanted = contender_hashes(config)
+    return bool(summary["folds_run"] == folds and summary.get("contenders", {}) == wanted)
+
+
+def _run_fold(task: FoldTask, progress: Progress) -> None:
+    with working_in(task.folder, "is running this fold"):
+        FoldRunner(task, progress).run()
+
+
+def _run_parallel(tasks: Sequence[FoldTask], workers: int, progress: Progress) -> None:
+    """Compute folds in processes of their own, each with its share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    told = CONTEXT.Queue()
+    with worker_processes(workers, _set_up_worker, threads, told) as pool:
+        _watch([pool.submit(_run_in_worker, task) for task in tasks], told, progress)
+
+
+def _watch(futures: list[Future[None]], told: Any, progress: Progress) -> None:
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        while True:
+            try:
+                progress(*told.get_nowait())
+            except queue.Empty:
+                break
+        for future in done:
+            future.result()
+
+
+_TOLD: list[Any] = []
+"""In a worker: the queue that its progress goes to."""
+
+
+def _set_up_worker(threads: int, told: Any) -> None:
+    torch.set_num_threads(threads)
+    _TOLD[:] = [told]
+
+
+def _run_in_worker(task: FoldTask) -> None:
+    _run_fold(task, named(lambda *what: _TOLD[0].put(what), task))

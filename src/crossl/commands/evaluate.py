@@ -1,0 +1,89 @@
+"""`crossl evaluate`: a run's classifier and its baselines under every subset of sensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from crossl.commands.other_store import Scored, evaluate_elsewhere
+from crossl.commands.probe import open_pair
+from crossl.data.store import Store
+from crossl.errors import ContractError, FormatError
+from crossl.experiment.collect import collect
+from crossl.experiment.fold import FoldRunner, FoldTask, Progress, folds_of, named, quiet
+from crossl.files import telling_what_is_kept, working_in
+from crossl.run_folder import Run, load_probe
+
+
+def _check_fold(run: Run, store: Store) -> None:
+    """Refuse to score another fold than the one that the run was trained on.
+
+    Raises:
+        FormatError: `model.json` names other people than its fold has.
+    """
+    folds, number = folds_of(store, run.config), run.contract["fold"]
+    fold = folds[number] if number < len(folds) else None
+    for part, told in run.contract["subjects"].items():
+        rows = getattr(fold, part, None)
+        if rows is None or np.unique(store.subject[rows]).tolist() != sorted(told):
+            raise FormatError(
+                f"{run.path / 'model.json'}: names {part} subjects that fold {number} of the store "
+                "does not have; its scores would leak, train again"
+            )
+
+
+def evaluate_run(
+    run_path: Path, store_path: Path, *, same_names: bool = False, progress: Progress = quiet
+) -> Scored | None:
+    """Score a run's probe under every subset, with its baselines, into the run folder.
+
+    Baselines get the labels that the probe got. On another store than the run's, the probe alone
+    is scored, on people that nothing was learned from.
+
+    Returns:
+        None for the run's own store; what was scored, and on whom, for another.
+
+    Raises:
+        ContractError: a store that does not fit the model, or the run's own while its probe is of
+            another.
+        FormatError: the run has no probe.
+        SplitError: another store has nobody but those who were learned from.
+    """
+    run, fitted = open_pair(run_path, store_path)
+    store = fitted.store
+    probe, _ = load_probe(run_path)
+    kept = json.loads((run_path / "probe.json").read_text(encoding="utf-8"))
+    for key in ("label_fraction", "seed"):
+        if kept.get(key) is None:
+            raise FormatError(
+                f"{run_path / 'probe.json'}: does not say its {key}, which a score must name; run "
+                "`crossl probe` again"
+            )
+    own = run.contract.get("store_sha256")
+    if store.hash != own:
+        return evaluate_elsewhere(run, fitted, probe, kept, same_names=same_names)
+    if kept.get("store_sha256", own) != own:
+        raise ContractError(
+            f"{run_path}: its classifier is of another store ({kept['dataset']}); evaluate it "
+            f"there, or fit one here: crossl probe {run_path} --store {store_path}"
+        )
+    evaluation = run.config.evaluation.model_copy(update={
+        "label_fractions": (kept["label_fraction"],),
+        "main_fraction": kept["label_fraction"],
+        "label_seeds": (kept["seed"],),
+        "heads": (probe.head,),
+    })  # fmt: skip
+    config = run.config.model_copy(update={"evaluation": evaluation})
+    _check_fold(run, store)
+    task = FoldTask(store_path, config, run_path, run.contract["fold"])
+    scores = [task.scores(name) for name in config.evaluation.methods]
+    with (
+        working_in(run_path, "is evaluating this run"),
+        telling_what_is_kept(run_path, lambda: any(path.is_file() for path in scores)),
+    ):
+        FoldRunner(task, named(progress, task)).run()
+        progress(f"fold {task.fold}: collecting results", 0.99)
+        collect(store, config, run_path, [task])
+    return None

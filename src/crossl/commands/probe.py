@@ -1,0 +1,82 @@
+"""`crossl probe`: a linear classifier on a run's frozen embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from crossl.commands.other_store import Elsewhere, Note, fold_elsewhere, refuse_nonsense
+from crossl.contenders.contender import latent_table
+from crossl.data.contract import Fitted, fit_store
+from crossl.data.splits import draw_labels, fold_from_subjects
+from crossl.data.store import Store
+from crossl.errors import ConfigError, nearest
+from crossl.evaluate.latents import HEADS, Head
+from crossl.evaluate.metrics import Interval, bootstrap_score, confusion_by_subject, macro_f1
+from crossl.evaluate.probe import fit_probe
+from crossl.files import working_in
+from crossl.run_folder import Run, load_run, run_facts, save_probe
+
+OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz")
+"""Files of a run that are of its classifier: another one makes them anew."""
+
+
+def open_pair(run_path: Path, store_path: Path) -> tuple[Run, Fitted]:
+    """Load a run, and a store as its model sees it."""
+    run, store = load_run(run_path), Store.open(store_path)
+    return run, fit_store(store, run.model.modalities, window_s=run.model.window_s)
+
+
+def probe_run(
+    run_path: Path,
+    store_path: Path,
+    *,
+    label_fraction: float,
+    head: str = "aggregator",
+    label_seed: int = 0,
+    elsewhere: Elsewhere | None = None,
+    note: Note = lambda _sentence: None,
+) -> Interval:
+    """Fit a probe on the run's training subjects, keep it, and score it on its test subjects.
+
+    With `elsewhere`, on subjects of another store, which may lack modalities of the run.
+
+    Raises:
+        ContractError: another store than the run's, where that is not said; or one that does not
+            fit the model.
+        SplitError: a test subject of another store has the name of somebody who trained the run.
+        ConfigError: unknown head.
+    """
+    run, fitted = open_pair(run_path, store_path)
+    store = fitted.store
+    refuse_nonsense(run, store, elsewhere)
+    if head not in HEADS:
+        raise ConfigError(f"head '{head}': unknown; {nearest(head, HEADS)}")
+    if elsewhere is None:
+        fold = fold_from_subjects(store.subject, **run.contract["subjects"])
+    else:
+        fold = fold_elsewhere(run, store, elsewhere)
+    for sentence in fitted.notes:
+        note(sentence)
+    rows = draw_labels(
+        store.label, fold.train, fraction=label_fraction, seed=label_seed,
+        classes=len(store.classes),
+    )  # fmt: skip
+    train, validation, test = (
+        latent_table(run.model, store, r) for r in (rows, fold.validation, fold.test)
+    )
+    probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
+    about = {"label_fraction": label_fraction, "seed": label_seed, "windows": len(rows)}
+    if elsewhere is not None:
+        about |= {key: value for key, value in run_facts(store, fold).items()
+                  if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
+    with working_in(run_path, "is writing into this run"):
+        for name in OF_A_PROBE:
+            for stale in run_path.glob(name):
+                stale.unlink()
+        save_probe(run_path, probe, classes=store.classes, about=about)
+    predicted = probe.predict(test.embed(probe.head))
+    _, counts = confusion_by_subject(
+        test.label, predicted, test.subject, classes=len(store.classes)
+    )
+    return bootstrap_score(counts[None], macro_f1)

@@ -1,0 +1,1 @@
+"""People's own recordings: the mapping that says what their files mean, and files of one format."""

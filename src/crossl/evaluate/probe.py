@@ -1,0 +1,321 @@
+"""Linear probe: logistic regression on frozen embeddings, trained with sensors missing.
+
+Latents are computed once; a subset of modalities only re-runs what depends on it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from crossl.errors import SplitError, counted
+from crossl.evaluate.latents import Array, Head, LatentTable, Subset, subsets
+from crossl.evaluate.metrics import macro_f1
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Values of C, the inverse strength of regularisation, tried on validation subjects."""
+
+MAX_SUBSETS = 64
+"""Up to this many subsets of modalities train a probe; of more, a seeded draw does."""
+
+
+class Classifier(Protocol):
+    """What evaluation asks of a probe or head: an affine map of embeddings, and what follows."""
+
+    @property
+    def head(self) -> Head:
+        """Which embedding it reads."""
+
+    def affine(self) -> tuple[Array, Array]:
+        """Return weight (R, D) and bias (R,) of the map that it begins with."""
+
+    def decide(self, reading: Array) -> NDArray[np.int64]:
+        """Return the label that follows from each reading, (..., R) -> (...)."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear classifier on embeddings.
+
+    Attributes:
+        head: what it reads.
+        mean: (D,) subtracted from embeddings.
+        scale: (D,) divides them.
+        weight: (classes, D).
+        bias: (classes,).
+        classes: (classes,) labels, as numbers.
+        strength: the C that validation subjects chose.
+        validation_score: macro-F1 on them.
+    """
+
+    head: Head
+    mean: Array
+    scale: Array
+    weight: Array
+    bias: Array
+    classes: NDArray[np.int64]
+    strength: float
+    validation_score: float = field(default=float("nan"), compare=False)
+
+    def affine(self) -> tuple[Array, Array]:
+        """Return weight and bias with the standardisation folded in."""
+        weight = self.weight.astype(np.float64) / self.scale
+        bias = self.bias - weight @ self.mean
+        return weight.astype(np.float32), bias.astype(np.float32)
+
+    def decide(self, reading: Array) -> NDArray[np.int64]:
+        """Return the label of the largest logit."""
+        return np.asarray(self.classes[reading.argmax(axis=-1)])
+
+    def scores(self, embedding: Array) -> Array:
+        """Return class probabilities, (n, classes)."""
+        logits = self._logits(embedding)
+        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponential / exponential.sum(axis=1, keepdims=True))
+
+    def predict(self, embedding: Array) -> NDArray[np.int64]:
+        """Return the most probable label of each embedding."""
+        return self.decide(self._logits(embedding))
+
+    def _logits(self, embedding: Array) -> Array:
+        weight, bias = self.affine()
+        return np.asarray(embedding @ weight.T + bias)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what a file must hold."""
+        return {"mean": self.mean, "scale": self.scale, "weight": self.weight, "bias": self.bias}
+
+
+@dataclass(frozen=True)
+class ProbeRows:
+    """Training embeddings of a probe: windows under several subsets of modalities."""
+
+    embedding: Array
+    label: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+Regression = Callable[[ProbeRows, Head, Sequence[float]], list[Probe]]
+"""Fits one classifier for each of several settings on the same rows."""
+
+
+def decide_subsets(
+    classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
+) -> Iterator[list[NDArray[np.int64]]]:
+    """Let classifiers label every window under every subset, all in one pass.
+
+    Args:
+        classifiers: of one head; nothing is retrained.
+        table: windows.
+        choices: S subsets of modality columns.
+
+    Yields:
+        Each classifier's labels (b, S) of some windows after the other, in order.
+    """
+    affine = [classifier.affine() for classifier in classifiers]
+    weight, bias = (np.concatenate(parts) for parts in zip(*affine, strict=True))
+    ends = np.cumsum([len(part) for _, part in affine])
+    for reading in table.read(classifiers[0].head, choices, weight, bias):
+        parts = np.split(reading, ends[:-1], axis=-1)
+        yield [c.decide(part) for c, part in zip(classifiers, parts, strict=True)]
+
+
+def fit_probe(
+    train: LatentTable,
+    validation: LatentTable,
+    *,
+    head: Head = "aggregator",
+    subset: Subset | None = None,
+    missing: bool = True,
+    max_rows: int = 12000,
+    seed: int = 0,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Probe:
+    """Fit one probe; see `fit_probes`."""
+    draws = [(train, seed)]
+    return fit_probes(draws, validation, head=head, subset=subset, missing=missing,
+                      max_rows=max_rows, strengths=strengths)[0]  # fmt: skip
+
+
+def fit_probes(
+    draws: Iterable[tuple[LatentTable, int]],
+    validation: LatentTable,
+    *,
+    head: Head = "aggregator",
+    subset: Subset | None = None,
+    missing: bool = True,
+    max_rows: int = 12000,
+    strengths: Sequence[float] = STRENGTHS,
+    fit: Regression | None = None,
+) -> list[Probe]:
+    """Fit logistic regressions; validation subjects choose the regularisation of each.
+
+    With `missing`, every labelled window is shown under every subset of its modalities (a seeded
+    draw of them if that makes more than max_rows); all of them together weigh as much as the
+    windows with everything present. Validation then counts the full set and the mean over
+    subsets alike; it reads its windows once for all draws and strengths.
+
+    Args:
+        draws: for each probe, labelled windows of training subjects, and a seed of the draw of
+            their subsets.
+        validation: windows of validation subjects.
+        head: what to read.
+        subset: modalities that exist for these probes; None for all.
+        missing: train with sensors missing, too.
+        max_rows: at most about this many embeddings are used.
+        strengths: values of C to try.
+        fit: fits another linear classifier for each strength.
+
+    Raises:
+        SplitError: fewer than 2 classes, or no labelled validation window, among those that have
+            a modality of the subset.
+    """
+    validation = validation.take((validation.label >= 0) & validation.usable(subset))
+    fitted: list[tuple[list[Subset], list[Probe]]] = []
+    for table, seed in draws:
+        train = table.take((table.label >= 0) & table.usable(subset))
+        _refuse_too_little(train, validation)
+        choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
+        rows = _training_rows(train, head, choices, max_rows, seed)
+        fitted.append((choices, (fit or _fit_strengths)(rows, head, strengths)))
+    best: list[Probe] = []
+    # of many modalities each seed draws subsets of its own
+    for choices, group in groupby(fitted, key=lambda pair: pair[0]):
+        probes = [probe for _, some in group for probe in some]
+        scores = _validation_scores(probes, validation, choices)
+        for i in range(0, len(probes), len(strengths)):
+            chosen = i + int(scores[i : i + len(strengths)].argmax())
+            best.append(replace(probes[chosen], validation_score=float(scores[chosen])))
+    return best
+
+
+def _refuse_too_little(train: LatentTable, validation: LatentTable) -> None:
+    classes = len(np.unique(train.label))
+    if classes < 2:
+        raise SplitError(
+            f"probe: {counted(len(train), 'labelled training window')} of "
+            f"{counted(classes, 'class', 'classes')}; at least 2 classes are needed"
+        )
+    if not len(validation):
+        raise SplitError("probe: validation subjects have no labelled window; they choose C")
+
+
+def _probe_subsets(
+    modalities: int, subset: Subset | None, *, missing: bool, seed: int
+) -> list[Subset]:
+    """Choose the subsets that train a probe; the fullest comes first."""
+    columns = subset if subset is not None else tuple(range(modalities))
+    if not missing:
+        return [columns]
+    if 2 ** len(columns) - 1 <= MAX_SUBSETS:
+        return [tuple(columns[i] for i in chosen) for chosen in subsets(len(columns))]
+    generator = np.random.default_rng(seed)
+    drawn = {columns}
+    while len(drawn) < MAX_SUBSETS:
+        keep = generator.random(len(columns)) < generator.random()
+        if keep.any():
+            drawn.add(tuple(np.array(columns)[keep].tolist()))
+    return sorted(drawn, key=lambda s: (-len(s), s))
+
+
+def training_rows(
+    train: LatentTable, head: Head, *, max_rows: int = 12000, seed: int = 0
+) -> ProbeRows:
+    """Return what a probe is trained on: labelled windows under every subset of their modalities.
+
+    Args:
+        train: labelled windows.
+        head: which embedding is read.
+        max_rows: at most about this many.
+        seed: of the draw of subsets.
+    """
+    choices = _probe_subsets(train.present.shape[1], None, missing=True, seed=seed)
+    return _training_rows(train, head, choices, max_rows, seed)
+
+
+def _training_rows(
+    train: LatentTable, head: Head, choices: Sequence[Subset], max_rows: int, seed: int
+) -> ProbeRows:
+    generator = np.random.default_rng(seed)
+    full = np.flatnonzero(train.usable(choices[0]))
+    share = min(1.0, max(0, max_rows - len(full)) / max(1, len(full) * (len(choices) - 1)))
+    group, present = [full], [train.within(choices[0]).present[torch.from_numpy(full)]]
+    for subset in choices[1:]:
+        shown = train.within(subset)
+        rows = np.flatnonzero(shown.usable() & (generator.random(len(train)) < share))
+        group.append(rows)
+        present.append(shown.present[torch.from_numpy(rows)])
+    every = np.concatenate(group)
+    table = replace(train.take(every), present=torch.cat(present))
+    weight = np.ones(len(every))
+    weight[len(full) :] = len(full) / max(1, len(every) - len(full))
+    weight *= len(full) / weight.sum()  # C means the same with and without missing sensors
+    return ProbeRows(table.embed(head), table.label, weight)
+
+
+def _fit_strengths(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[Probe]:
+    """Fit one probe for each C, on embeddings that are standardised once."""
+    # small products: threads of the linear algebra library lose more time than they win
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        # weakly regularised fits on few labels may stop early; validation judges them as they are
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        scaler = StandardScaler()
+        x = scaler.fit_transform(rows.embedding)
+        scales = {"mean": scaler.mean_.astype(np.float32),
+                  "scale": scaler.scale_.astype(np.float32)}  # fmt: skip
+        return [_fit_one(x, rows, strength, head=head, **scales) for strength in strengths]
+
+
+def _fit_one(
+    x: Array, rows: ProbeRows, strength: float, *, head: Head, mean: Array, scale: Array
+) -> Probe:
+    regression = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
+    regression.fit(x, rows.label, sample_weight=rows.weight)
+    weight, bias = regression.coef_, regression.intercept_
+    if len(regression.classes_) == 2:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return Probe(
+        head,
+        mean,
+        scale,
+        weight.astype(np.float32),
+        bias.astype(np.float32),
+        regression.classes_.astype(np.int64),
+        strength,
+    )
+
+
+def _validation_scores(
+    probes: Sequence[Probe], validation: LatentTable, choices: Sequence[Subset]
+) -> NDArray[np.float64]:
+    """Average each probe's macro-F1 on everything present with the mean over the subsets."""
+    classes = np.unique(np.concatenate([validation.label, *(p.classes for p in probes)]))
+    usable = np.stack([validation.usable(s) for s in choices], axis=1)  # (n, S)
+    # where a count belongs, but for the predicted class: (S, true, predicted), flat
+    true = np.searchsorted(classes, validation.label)
+    place = (np.arange(len(choices)) * len(classes) + true[:, None]) * len(classes)
+    counts = np.zeros((len(probes), len(choices) * len(classes) ** 2), dtype=np.int64)
+    begin = 0
+    for labels in decide_subsets(probes, validation, choices):
+        rows = slice(begin, begin + len(labels[0]))
+        shown = usable[rows]
+        for i, predicted in enumerate(labels):
+            index = (place[rows] + np.searchsorted(classes, predicted))[shown]
+            counts[i] += np.bincount(index, minlength=counts.shape[1])
+        begin = rows.stop
+    square = counts.reshape(len(probes), len(choices), len(classes), len(classes))
+    scores = macro_f1(square[:, usable.any(axis=0)])  # (probe, subset)
+    if scores.shape[1] == 1:
+        return scores[:, 0]
+    return np.asarray((scores[:, 0] + scores[:, 1:].mean(axis=1)) / 2)

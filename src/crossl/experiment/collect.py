@@ -1,0 +1,115 @@
+"""What the folds of an experiment found, joined into the files that a report is drawn from."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossl.config import RunConfig
+from crossl.contenders import contender_hashes
+from crossl.contenders.contender import latent_table
+from crossl.data.store import Store
+from crossl.errors import FormatError
+from crossl.evaluate.paired import all_records
+from crossl.evaluate.results import Key, ResultBook, write_records
+from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
+from crossl.experiment.fold import FoldTask, folds_of
+from crossl.files import write_whole, writing
+from crossl.run_folder import load_run, package_versions, read_begun
+
+
+def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
+    """Join the scores of folds into results.jsonl, summary.json and figures.npz.
+
+    Args:
+        store: what was learned from.
+        config: settings of the experiment.
+        out: folder to write to.
+        tasks: the folds to join, computed.
+
+    Raises:
+        FormatError: a fold has no scores.
+    """
+    book = ResultBook(store.manifest["dataset"], store.classes,
+                      tuple(m.name for m in store.modalities))  # fmt: skip
+    for task in tasks:
+        for name in task.names:
+            path = task.scores(name)
+            if not path.is_file():
+                raise FormatError(f"{path}: is missing; run fold {task.fold} first")
+            book.entries += ResultBook.load(path).entries
+    main = Key(config.recipe, config.recipe, config.evaluation.heads[0],
+               config.evaluation.main_fraction, book.modalities)  # fmt: skip
+    write_records(all_records(book), out / "results.jsonl")
+    examples, arrays = example_windows(store)
+    model = load_run(tasks[0].folder).model
+    rows = folds_of(store, config)[tasks[0].fold].test
+    table = latent_table(model, store, rows)
+    facts = describe_store(store)
+    arrays |= embedding_map(table, facts["subjects"], seed=config.seed)
+    arrays["confusion"] = book.pooled(main)[1][0].sum(axis=0)
+    with writing(out / "figures.npz") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    summary = {**facts, **_experiment_facts(store, config, out, tasks), "examples": examples,
+               "notes": what_is_seen(book, main, facts["modalities"]),
+               "in_short": what_is_seen(book, main, facts["modalities"], numbers=False),
+               "main": {"method": main.method, "head": main.head,
+                        "label_fraction": main.label_fraction}}  # fmt: skip
+    write_whole(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def _experiment_facts(
+    store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]
+) -> dict[str, Any]:
+    head = read_begun(out / "experiment.json")
+    weights = {
+        f"weights, fold {t.fold}": load_run(t.folder).contract["files"]["weights.safetensors"]
+        for t in tasks
+    }
+    e = config.evaluation
+    return {
+        "recipe": config.recipe,
+        "contenders": contender_hashes(config),
+        "label_fractions": list(e.label_fractions),
+        "label_seeds": list(e.label_seeds),
+        "folds_run": [t.fold for t in tasks],
+        "n_folds": len(folds_of(store, config)),
+        "protocol": protocol_sentences(config, len(tasks)),
+        "command": head["command"],
+        "versions": package_versions(),
+        "seed": config.seed,
+        "hashes": {"store": store.hash, **weights},
+        "started": head["started"],
+        "wall_s": round(time.time() - head["began"], 1),
+    }
+
+
+def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
+    """Say what makes the numbers count."""
+    e, s = config.evaluation, config.schedule
+    stopping = "" if s.patience is s.patience_share is None else " and stop training"
+    who = (
+        f"Subjects are split into {e.folds} folds; {folds} of them were run."
+        if e.split == "subjects"
+        else "Test subjects are those of the published split; a sixth of its training subjects "
+        "validate, where it names none who do."
+    )
+    return [
+        f"{who} A test subject is seen by nothing before the final score: not by pretraining, not "
+        "by standardisation, not by any choice.",
+        "Label fractions are drawn from training subjects, stratified by class, at least one "
+        f"window of each class, with {len(e.label_seeds)} seeds (all labels: one).",
+        f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "
+        "labels at every fraction.",
+        "Scores pool the test windows of all folds run; intervals are 95% bootstrap intervals "
+        "over subjects.",
+        "What a missing sensor costs is measured on the windows that have it and something beside "
+        "it, with it and without; Shapley values on the windows that have every sensor.",
+        "Classifiers are trained once, with sensors missing at random; no subset of sensors "
+        "retrains anything, except where a row says 'probe per subset'.",
+    ]

@@ -1,0 +1,262 @@
+"""An experiment: pretrain on every fold, score with few labels and missing sensors.
+
+Each fold is a run folder of its own and can be computed by its own process; what a fold has
+finished is not computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from crossl.config import RunConfig, build_method, build_model
+from crossl.contenders import Contender, Context, Draw, Outcome
+from crossl.contenders.networks import FineTuned, Probed, SubsetProbed, Untrained
+from crossl.data.splits import (
+    Fold,
+    draw_labels,
+    official_fold,
+    published_parts,
+    subject_folds,
+)
+from crossl.data.store import Store
+from crossl.errors import ConfigError
+from crossl.evaluate.latents import Subset, comparable, subsets
+from crossl.evaluate.results import Key, ResultBook
+from crossl.nn.model import CrossModalModel
+from crossl.run_folder import load_run, run_facts, save_run, settings_sha256
+from crossl.train.pretrain import pretrain
+from crossl.train.processes import Processes
+from crossl.train.training import last_checkpoint
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and which share of the fold is done."""
+
+MAX_EVERY_SUBSET = 6
+"""Up to this many modalities every subset is scored; of more, the full set, single modalities,
+all but one, and devices."""
+
+
+def quiet(what: str, share: float) -> None:
+    """Report no progress."""
+
+
+def named(progress: Progress, task: FoldTask) -> Progress:
+    """Put the fold before what is told."""
+    return lambda what, share: progress(f"fold {task.fold}: {what}", share)
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fold of an experiment: where its data are, how it is run, where it is kept.
+
+    `processes` share its pretraining; each of them has this task.
+    """
+
+    store: Path
+    config: RunConfig
+    folder: Path
+    fold: int
+    processes: Processes = field(default_factory=Processes)
+
+    def scores(self, name: str) -> Path:
+        """Name the file of a contender's scores: of others' settings it is another file."""
+        return self.folder / f"scores-{self._known_as(name)}.npz"
+
+    def home(self, name: str) -> Path:
+        """Name the folder where a contender keeps what it made; the main method has the fold's."""
+        if name not in self.config.contenders:
+            return self.folder
+        return self.folder / "contenders" / self._known_as(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The contenders: the evaluation's methods, then what the run file adds."""
+        return (*self.config.evaluation.methods, *self.config.contenders)
+
+    def _known_as(self, name: str) -> str:
+        settings = self.config.contenders.get(name)
+        return name if settings is None else f"{name}-{settings_sha256(settings)[:8]}"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something that the same command would resume from."""
+        return last_checkpoint(self.folder).is_file() or (self.folder / "model.json").is_file()
+
+    @property
+    def done(self) -> bool:
+        """Whether every contender has its scores."""
+        return all(self.scores(name).is_file() for name in self.names)
+
+
+class FoldRunner:
+    """Computes one fold.
+
+    Args:
+        task: what to compute.
+        progress: told what is going on.
+    """
+
+    def __init__(self, task: FoldTask, progress: Progress = quiet) -> None:
+        self.config = task.config
+        self.progress = progress
+        self.store = Store.open(task.store)
+        self.fold = folds_of(self.store, task.config)[task.fold]
+        self.task = task
+        self.out = task.folder
+        self.names = tuple(m.name for m in self.store.modalities)
+        self.subsets = scored_subsets(self.store)
+        self._scored = 0
+        self._main: Context | None = None
+
+    def run(self) -> None:
+        """Pretrain, then score every contender that has no scores yet."""
+        model = self.pretrained()
+        for name in self.task.names:
+            path = self.task.scores(name)
+            if not path.is_file():
+                self._score(name, model).save(path)
+            self._scored += 1
+        self.progress("done", 1.0)
+
+    def _score(self, name: str, model: CrossModalModel) -> ResultBook:
+        book = ResultBook(self.store.manifest["dataset"], self.store.classes, self.names)
+        contender, key = self._contender(name)
+        for outcome in contender.outcomes(self._context(name, model)):
+            self._add(book, key, outcome)
+        return book
+
+    def _contender(self, name: str) -> tuple[Contender, str]:
+        """Return a contender, and the name that its scores go by."""
+        config, recipe = self.config, self.config.recipe
+        if name in config.contenders:
+            return config.contenders[name].build(name), name
+        fractions = config.evaluation.finetuned_fractions
+        known: dict[str, tuple[Contender, str]] = {
+            "crossl": (Probed(config.evaluation.heads), recipe),
+            "untrained": (Untrained(), name),
+            "supervised": (FineTuned(pretrained=False, name=name), name),
+            "finetuned": (FineTuned(pretrained=True, name=name, fractions=fractions), name),
+            "subset_probes": (SubsetProbed(), f"{recipe}, probe per subset"),
+        }
+        return known[name]
+
+    def _context(self, name: str, model: CrossModalModel) -> Context:
+        """Make what a contender sees; latents of the main model are computed once for all."""
+        if self._main is None:
+            draws = list(self.label_draws())
+            self._main = Context(
+                self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell, model
+            )
+        return replace(self._main, folder=self.task.home(name))
+
+    def _tell(self, what: str, number: int, total: int) -> None:
+        """Tell which of several classifiers is trained; pretraining was the first half."""
+        share = (self._scored + number / total) / len(self.task.names)
+        self.progress(f"{what}, {number + 1} of {total}", 0.5 + 0.5 * share)
+
+    def pretrained(self) -> CrossModalModel:
+        """Return the fold's model, pretrained now or earlier."""
+        if (self.out / "model.json").is_file():
+            return load_run(self.out).model
+        model = build_model(self.config, self.store.modalities, window_s=self.store.window_s,
+                            seed=self.config.seed)  # fmt: skip
+        method = build_method(self.config, model, seed=self.config.seed)
+        trained = pretrain(
+            method,
+            self.store,
+            train=self.fold.train,
+            validation=self.fold.validation,
+            schedule=self.config.schedule,
+            seed=self.config.seed,
+            out=self.out,
+            resume=True,
+            progress=lambda done, total, _: self.progress("pretraining", 0.5 * done / total),
+            processes=self.task.processes,
+        )
+        if self.task.processes.writes:
+            save_run(self.out, trained, self.config, about=run_facts(self.store, self.fold))
+        return trained
+
+    def label_draws(self) -> Iterator[Draw]:
+        """Yield fraction, seed and rows; all labels are drawn once."""
+        for fraction in self.config.evaluation.label_fractions:
+            for seed in self.config.evaluation.label_seeds[: 1 if fraction == 1 else None]:
+                rows = draw_labels(
+                    self.store.label,
+                    self.fold.train,
+                    fraction=fraction,
+                    seed=seed,
+                    classes=len(self.store.classes),
+                )
+                yield fraction, seed, rows
+
+    def _add(self, book: ResultBook, name: str, outcome: Outcome) -> None:
+        """Add what one classifier says of test windows under every subset."""
+        recipe = None if name in ("untrained", "supervised") else self.config.recipe
+        recipe = None if name in self.config.contenders else recipe
+        everything = tuple(range(len(self.names)))
+        (fraction, seed, _), label = outcome.draw, self.store.label[self.fold.test]
+        present = self.store.present[self.fold.test]
+        for subset, predicted in outcome.predicted.items():
+            shown = tuple(self.names[i] for i in subset)
+            book.add(
+                Key(name, recipe, outcome.head, fraction, shown),
+                fold=self.fold.index,
+                seed=seed,
+                label=np.where(comparable(present, subset), label, -1),
+                predicted=predicted,
+                subject=self.store.subject[self.fold.test],
+                whole=outcome.predicted.get(everything),
+                complete=np.asarray(present.all(axis=1)),
+            )
+
+
+def folds_of(store: Store, config: RunConfig) -> list[Fold]:
+    """Return the folds by subject that a config asks for: of an official split, its one.
+
+    Raises:
+        SplitError: too few subjects, or no official split.
+    """
+    e = config.evaluation
+    if e.split == "official":
+        parts = published_parts(store.manifest["recordings"])
+        return [official_fold(store.subject, parts, seed=e.fold_seed, group=store.group)]
+    return subject_folds(store.subject, folds=e.folds, seed=e.fold_seed, group=store.group)
+
+
+def fold_numbers(text: str, available: int) -> list[int]:
+    """Read which folds are asked for: `all`, or numbers from 0, such as `0,2`.
+
+    Raises:
+        ConfigError: not numbers, or no such fold.
+    """
+    if text == "all":
+        return list(range(available))
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError as error:
+        raise ConfigError(f"folds: got '{text}'; allowed are 'all' or numbers as 0,2") from error
+    if not numbers or numbers[0] < 0 or numbers[-1] >= available:
+        raise ConfigError(
+            f"folds: got '{text}'; allowed are 0 to {available - 1}, there "
+            f"{'is 1 fold' if available == 1 else f'are {available} folds'}"
+        )
+    return numbers
+
+
+def scored_subsets(store: Store) -> list[Subset]:
+    """List the subsets of modalities that are scored, the full one first."""
+    m = len(store.modalities)
+    if m <= MAX_EVERY_SUBSET:
+        return subsets(m)
+    every = tuple(range(m))
+    chosen = {(i,) for i in every} | {tuple(j for j in every if j != i) for i in every}
+    for device in {modality.device for modality in store.modalities}:
+        chosen |= {tuple(i for i in every if store.modalities[i].device == device),
+                   tuple(i for i in every if store.modalities[i].device != device)}  # fmt: skip
+    rest = sorted(chosen - {(), every}, key=lambda s: (-len(s), s))
+    return [every, *rest]

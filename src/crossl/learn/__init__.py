@@ -1,1 +1,0 @@
-"""Pretraining, probes, fine-tuning, and what they leave on disk."""

@@ -1,0 +1,1 @@
+"""Training by gradient: schedule, batches, processes, guards, checkpoints."""

@@ -1,0 +1,124 @@
+"""What one of several processes does in tests: a job for each line that it is given.
+
+A script and no test module, because each process must import it on its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from crossl.config import RunConfig, build_method, build_model, validate
+from crossl.data.store import Store
+from crossl.errors import TrainingError
+from crossl.methods import Method
+from crossl.train.loading import Batches
+from crossl.train.pretrain import pretrain
+from crossl.train.processes import Processes, Ranks
+from crossl.train.training import MASKS, Pretraining
+
+Request = dict[str, Any]
+
+
+def job_gather(ranks: Ranks, request: Request) -> dict[str, Any]:
+    """Gather rows of a matrix, and take the gradient of a loss of the whole."""
+    whole = torch.arange(request["rows"] * 3.0).reshape(-1, 3)
+    own = whole[ranks.rows(len(whole))].clone().requires_grad_()
+    gathered = ranks.gather(own, len(whole))
+    (gathered**2).sum().backward()
+    flags = ranks.agree(ranks.rank == 1, False)
+    return {"gathered": gathered, "gradient": own.grad, "own": own, "flags": flags,
+            "everyones": ranks.everyones(ranks.rank)}  # fmt: skip
+
+
+class Step(nn.Module):
+    """The loss of one batch, for DistributedDataParallel."""
+
+    def __init__(self, pretraining: Pretraining) -> None:
+        super().__init__()
+        self.pretraining = pretraining
+
+    def forward(self, batches: Batches) -> Tensor:
+        terms = self.pretraining._terms(batches[0], MASKS, 0)
+        return torch.stack(list(terms.values())).sum()
+
+
+def job_step(ranks: Ranks, request: Request) -> dict[str, Any]:
+    """Take the gradients of one step."""
+    config, store, method = parts(request)
+    rows = np.array(request["rows"])
+    method.model.standardiser.fit(store, rows)
+    pretraining = Pretraining(
+        method, config.schedule, source=store, train=rows, validation=rows, seed=0,
+        out=Path(request["out"]),
+    )  # fmt: skip
+    pretraining.to(getattr(torch, request["dtype"]))
+    pretraining.ranks = ranks
+    step: nn.Module = Step(pretraining)
+    if ranks.world > 1:
+        step = DistributedDataParallel(step, find_unused_parameters=True)
+    loss = step(Batches(store, [rows], ranks))
+    loss.backward()
+    named = pretraining.method.named_parameters()
+    return {"loss": loss, **{name: p.grad for name, p in named if p.grad is not None}}
+
+
+def job_pretrain(ranks: Ranks, request: Request) -> dict[str, Any]:
+    """Pretrain through the trainer; a bad row may stop it."""
+    config, store, method = parts(request)
+    if "bad" in request:
+        gather = store.gather
+
+        def spoilt(rows: Any) -> Any:
+            signals = gather(rows)
+            if len(rows) <= 16:  # a share of a batch; statistics are read in larger ones
+                signals["wrist_heat"][np.asarray(rows) == request["bad"]] = np.nan
+            return signals
+
+        store.gather = spoilt  # type: ignore[method-assign]
+    try:
+        model = pretrain(
+            method, store, train=np.array(request["rows"]), resume=True, seed=0,
+            validation=np.array(request["validation"]), schedule=config.schedule,
+            out=Path(request["out"]), processes=Processes(devices=ranks.world),
+        )  # fmt: skip
+    except TrainingError as error:
+        return {"error": str(error)}
+    return dict(model.state_dict())
+
+
+def parts(request: Request) -> tuple[RunConfig, Store, Method]:
+    config = validate(request["config"], where="test")
+    store = Store.open(request["store"])
+    model = build_model(config, store.modalities, window_s=store.window_s, seed=0)
+    return config, store, build_method(config, model, seed=0)
+
+
+def answer(job: str, request: Request, ranks: Ranks) -> dict[str, Any]:
+    """Do a job; leave no graph in what it found."""
+    found = globals()[f"job_{job}"](ranks, request)
+    return {k: v.detach() if isinstance(v, Tensor) else v for k, v in found.items()}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    for line in sys.stdin:
+        asked = json.loads(line)
+        torch.save(answer(asked["job"], asked["request"], ranks), asked["answer"][ranks.rank])
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Several contenders in one experiment: side by side in its records, each known by its settings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from crossl.commands.benchmark import run_experiment
+from crossl.config import RunConfig, load_config
+from crossl.config.schema import EvaluationConfig
+from crossl.contenders import Context
+from crossl.contenders.features import feature_tables
+from crossl.data.store import Store
+from crossl.errors import ConfigError
+from crossl.experiment.fold import FoldRunner, FoldTask
+from crossl.registry import CONTENDERS
+from crossl.report import build_report
+
+SETTINGS = (
+    "finetuning.steps=2", "evaluation.folds=3", "evaluation.label_fractions=[1.0]",
+    "evaluation.main_fraction=1.0", "evaluation.label_seeds=[0]",
+)  # fmt: skip
+RIVALS = (
+    "contenders.simclr={method: {kind: simclr, hidden: 8, dim: 8}}",
+    "contenders.forest={kind: forest, trees: 5}",
+    "contenders.minirocket={kind: minirocket, features: 84}",
+)
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+
+
+def test_the_run_file_of_the_protocol_page_is_one(tmp_path: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "rivals.yaml").write_text(example, encoding="utf-8")
+    config = load_config(tmp_path / "rivals.yaml")
+    assert list(config.contenders) == ["simclr", "long", "forest", "minirocket"]
+    for name, block in config.contenders.items():
+        block.build(name)
+    # the page names every kind, every method and the defaults
+    own = {kind for kind, block in CONTENDERS.items() if block.__module__.startswith("crossl.")}
+    methods = get_args(get_args(EvaluationConfig.model_fields["methods"].annotation)[0])
+    assert all(f"| `{name}`" in text for name in (*own, *methods))
+
+
+@pytest.mark.parametrize("recipe", ["crossl"])
+def test_rivals_stand_beside_the_methods_of_the_evaluation_and_are_not_computed_twice(
+    recipe: str, store: Store, small: Callable[..., RunConfig], runs: Path
+) -> None:
+    out = runs / "experiment"
+    run_experiment(store.path, small(recipe, *SETTINGS), out, folds="0", workers=1)
+    weights = (out / "fold-0" / "weights.safetensors").stat().st_mtime_ns
+    run_experiment(store.path, small(recipe, *SETTINGS, *RIVALS), out, folds="0", workers=1)
+    assert (out / "fold-0" / "weights.safetensors").stat().st_mtime_ns == weights
+    found = {row["method"] for row in rows(out) if row["metric"] == "macro_f1"}
+    assert {"crossl", "untrained", "supervised", "simclr", "forest", "minirocket"} <= found
+    full = [r for r in rows(out) if r["method"] == "forest" and len(r["present"]) == 1]
+    assert full  # scored with sensors missing as well
+    kept = sorted(p.name for p in (out / "fold-0").glob("scores-forest-*.npz"))
+    assert len(kept) == 1
+    other = (*RIVALS[:1], "contenders.forest={kind: forest, trees: 6}", RIVALS[2])
+    run_experiment(store.path, small(recipe, *SETTINGS, *other), out, folds="0", workers=1)
+    assert len(list((out / "fold-0").glob("scores-forest-*.npz"))) == 2
+    assert len(list((out / "fold-0" / "contenders").glob("simclr-*"))) == 1
+    page = build_report(out).read_text(encoding="utf-8")
+    for name in ("simclr", "forest", "minirocket"):
+        assert name in page
+
+
+def test_features_of_absent_modalities_are_zeros_and_statistics_are_of_training_subjects(
+    store: Store, small: Callable[..., RunConfig], runs: Path
+) -> None:
+    runner = FoldRunner(FoldTask(store.path, small("crossl", *SETTINGS), runs, 0))
+    context = runner._context("forest", None)  # type: ignore[arg-type]
+    assert isinstance(context, Context)
+    tables = feature_tables(context, lambda modality, train: lambda x: x.mean(axis=1))
+    train = tables["train"]
+    assert not train.latent[~train.present].any()
+    acc = train.latent[:, 0][train.present[:, 0]].numpy()
+    np.testing.assert_allclose(acc.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(acc.std(axis=0), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(("contender", "message"), [
+    ("{aggregator: {kind: mlp}}", "method.kind 'crossl' needs .*, got 'mlp'"),
+    ("{schedule: {patience: 3, patience_share: 0.1}}", "schedule.patience is 3 epochs and sched"),
+])  # fmt: skip
+def test_a_contender_whose_parts_do_not_fit_is_refused_before_anything_is_trained(
+    contender: str, message: str, small: Callable[..., RunConfig]
+) -> None:
+    with pytest.raises(ConfigError, match=rf": contenders.other: {message}"):
+        small("crossl", f"contenders.other={contender}")

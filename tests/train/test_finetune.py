@@ -1,0 +1,229 @@
+"""Fine-tuning and the authors' MLP head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from crossl.data.source import ArraySource
+from crossl.data.splits import Fold
+from crossl.data.store import Store
+from crossl.errors import SplitError, TrainingError
+from crossl.evaluate.latents import HEADS, LatentTable
+from crossl.evaluate.probe import fit_probe
+from crossl.methods.augment import Augmentation
+from crossl.nn.model import CrossModalModel, encode_rows
+from crossl.train import finetune
+from crossl.train.finetune import FineTuning, LinearHead, fine_tune, fit_mlp_head
+
+Tables = dict[str, LatentTable]
+Weights = Callable[[CrossModalModel], dict[str, np.ndarray]]
+Tune = Callable[..., tuple[CrossModalModel, LinearHead]]
+QUICK = FineTuning(steps=30, batch_size=32, lr=0.01, evaluations=2, average_decay=0.5)
+
+
+@pytest.fixture
+def tune(model: CrossModalModel, store: Store, fold: Fold) -> Tune:
+    """Fine-tune the tiny model."""
+
+    def run(**changes: object) -> tuple[CrossModalModel, LinearHead]:
+        asked = {"train": fold.train, "validation": fold.validation, "settings": QUICK, "seed": 0}
+        given = {"source": store, "label": store.label, **asked, **changes}
+        return fine_tune(model, given.pop("source"), given.pop("label"), **given)
+
+    return run
+
+
+def test_fine_tuning_changes_a_copy_and_learns_the_task(
+    tune: Tune, model: CrossModalModel, weights_of: Weights, store: Store, fold: Fold
+) -> None:
+    before = weights_of(model)
+    tuned, head = tune()
+    for name, value in weights_of(model).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(tuned.state_dict(), model.state_dict())
+    torch.testing.assert_close(
+        tuned.standardiser.state_dict(), model.standardiser.state_dict(), rtol=0, atol=0
+    )
+    assert not tuned.training
+    rows = fold.test[store.label[fold.test] >= 0]
+    present = torch.from_numpy(store.present[rows])
+    with torch.inference_mode():
+        embedding = tuned.aggregate(encode_rows(tuned, store, rows), present).numpy()
+    assert f1_score(store.label[rows], head.predict(embedding), average="macro") > 0.8
+    assert head.head == "aggregator"
+
+
+def test_the_same_seed_fine_tunes_to_the_same_bits(tune: Tune) -> None:
+    short = QUICK.model_copy(update={"steps": 3})
+    (one, first), (two, second), (other, _) = (tune(settings=short, seed=s) for s in (0, 0, 1))
+    torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
+    np.testing.assert_array_equal(first.weight, second.weight)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(one.state_dict(), other.state_dict())
+
+
+def test_unlabelled_rows_are_left_out_of_fine_tuning(tune: Tune, store: Store, fold: Fold) -> None:
+    short = QUICK.model_copy(update={"steps": 3})
+    labelled = fold.train[store.label[fold.train] >= 0]
+    assert len(labelled) < len(fold.train)
+    (one, head), (two, _) = tune(settings=short), tune(settings=short, train=labelled)
+    np.testing.assert_array_equal(head.classes, [0, 1, 2])
+    torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
+
+
+def test_fewer_labels_than_a_batch_are_enough(tune: Tune, store: Store) -> None:
+    train = np.array([np.flatnonzero(store.label == one)[0] for one in (0, 2)])
+    _, head = tune(settings=QUICK.model_copy(update={"steps": 2}), train=train)
+    np.testing.assert_array_equal(head.classes, [0, 2])
+    assert set(head.predict(np.eye(head.weight.shape[1], dtype=np.float32))) <= {0, 2}
+
+
+def test_fine_tuning_on_one_class_is_refused(tune: Tune, store: Store) -> None:
+    with pytest.raises(SplitError, match=r"fine-tuning: \d+ labelled windows of 1 class"):
+        tune(train=np.flatnonzero(store.label == 1))
+
+
+def test_fine_tuning_without_validation_labels_is_refused(tune: Tune, store: Store) -> None:
+    with pytest.raises(SplitError, match="0 labelled validation windows; at least 2 classes"):
+        tune(validation=np.flatnonzero(store.label < 0))
+
+
+def test_a_fine_tuning_loss_that_is_not_finite_is_refused(
+    tune: Tune, store: Store, model: CrossModalModel
+) -> None:
+    signals = store.gather(np.arange(len(store)))
+    signals["wrist_acc"][...] = np.float32(3e38)
+    source = ArraySource(signals, modalities=store.modalities, window_s=store.window_s)
+    model.standardiser.get_buffer("std_wrist_acc").fill_(1e-3)
+    with pytest.raises(TrainingError, match="fine-tuning, step 0: the loss is not finite"):
+        tune(source=source)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": 0.003},
+        {"weight_decay": 0.5},
+        {"label_smoothing": 0.5},
+        {"keep_rate": 0.3},
+        {"augmentation": Augmentation(jitter=1.0)},
+        {"average_decay": 0.01},
+        {"dropout": 0.8},
+        {"batch_size": 8},
+        {"gradient_norm": 1e-6},
+    ],
+)
+def test_every_setting_of_fine_tuning_is_used(
+    change: dict[str, object], tune: Tune, tuned_once: dict[str, torch.Tensor]
+) -> None:
+    tuned, _ = tune(settings=QUICK.model_copy(update={"steps": 3, **change}))  # type: ignore[arg-type]
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(tuned.state_dict(), tuned_once, rtol=1e-6, atol=1e-8)
+
+
+@pytest.fixture
+def tuned_once(tune: Tune) -> dict[str, torch.Tensor]:
+    return tune(settings=QUICK.model_copy(update={"steps": 3}))[0].state_dict()
+
+
+def test_training_that_only_harms_is_not_kept(
+    tune: Tune, model: CrossModalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.9, 0.1, 0.2))
+    kept, _ = tune(settings=QUICK.model_copy(update={"steps": 2, "evaluations": 2}))
+    torch.testing.assert_close(kept.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def scripted(*scores: float) -> Callable[..., float]:
+    """Answer each evaluation with the next score."""
+    left = iter(scores)
+    return lambda *_: next(left)
+
+
+def test_the_best_evaluation_is_kept(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    for after in ((0.1, 0.9, 0.5, 0.9), (0.0, 0.9, 0.1, 0.2), (0.1, 0.2, 0.3, 0.4)):
+        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, *after))
+        kept.append(
+            tune(settings=QUICK.model_copy(update={"steps": 8, "evaluations": 4}))[0].state_dict()
+        )
+    torch.testing.assert_close(kept[0], kept[1], rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(kept[0], kept[2])
+
+
+def test_a_start_from_a_probe_learns_at_its_own_rate(
+    tune: Tune, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = fit_probe(tables["train"], tables["validation"], strengths=[1e-2])
+    weights = []
+    for rate in ({}, {"lr": 0.5}, {"pretrained_lr": 0.5}):
+        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, 0.1, 0.2))
+        settings = QUICK.model_copy(update={"steps": 2, "evaluations": 2, **rate})
+        weights.append(tune(settings=settings, probe=probe)[1].weight)
+    np.testing.assert_array_equal(weights[0], weights[1])
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_mlp_head_learns_on_frozen_embeddings(
+    head: str, tables: Tables, model: CrossModalModel, weights_of: Weights
+) -> None:
+    before = weights_of(model)
+    mlp = fit_mlp_head(tables["train"], tables["validation"], head=head, steps=150, lr=0.01)
+    for name, value in weights_of(model).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    test = tables["test"].take(tables["test"].label >= 0)
+    score = f1_score(test.label, mlp.predict(test.embed(head)), average="macro")
+    assert score > 0.8
+    assert not mlp.network.training
+
+
+def test_the_same_seed_trains_the_same_mlp_head(tables: Tables) -> None:
+    one, two, other = (
+        fit_mlp_head(tables["train"], tables["validation"], steps=5, seed=s).network.state_dict()
+        for s in (0, 0, 1)
+    )
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_mlp_head_hides_modalities_only_when_asked(tables: Tables) -> None:
+    one, two = (
+        fit_mlp_head(tables["train"], tables["validation"], steps=5, missing=m).network.state_dict()
+        for m in (True, False)
+    )
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(one, two)
+
+
+def test_an_mlp_head_of_one_class_or_without_validation_is_refused(tables: Tables) -> None:
+    rest = tables["train"].take(tables["train"].label == 0)
+    with pytest.raises(SplitError, match=r"MLP head: 1 class; at least 2"):
+        fit_mlp_head(rest, tables["validation"])
+    nobody = tables["validation"].take(tables["validation"].label < 0)
+    with pytest.raises(SplitError, match=r"MLP head: 3 classes; at least 2 and validation"):
+        fit_mlp_head(tables["train"], nobody)
+
+
+def test_fine_tuning_starts_from_its_probe(tune: Tune, tables: Tables) -> None:
+    probe = fit_probe(tables["train"], tables["validation"])
+    still = QUICK.model_copy(update={"steps": 1, "pretrained_lr": 1e-12})
+    _, head = tune(settings=still, probe=probe)
+    shown = tables["test"].embed("aggregator")
+    np.testing.assert_array_equal(head.predict(shown), probe.predict(shown))
+
+
+def test_fine_tuning_from_a_probe_of_other_classes_is_refused(tune: Tune, tables: Tables) -> None:
+    two = tables["train"].take(tables["train"].label != 2)
+    probe = fit_probe(two, tables["validation"].take(tables["validation"].label != 2))
+    with pytest.raises(SplitError, match="starts from a probe on 'aggregator' with classes"):
+        tune(probe=probe)

@@ -1,0 +1,222 @@
+"""Test subjects are seen by nothing: what is learned and chosen does not depend on them.
+
+The labels of test subjects are shuffled and their signals replaced by noise. Whatever a fold
+learns or chooses must then be the same to the byte; only its test scores may differ.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.ensemble import RandomForestClassifier
+
+from crossl import registry
+from crossl.commands.probe import probe_run
+from crossl.commands.sweep import validation_score
+from crossl.config import RunConfig
+from crossl.contenders import Outcome
+from crossl.data.recording import LabelInterval, Recording, Signal
+from crossl.data.store import Store, write_store
+from crossl.data.windows import WindowSpec
+from crossl.evaluate.probe import Probe
+from crossl.evaluate.results import ResultBook
+from crossl.experiment.fold import FoldRunner, FoldTask, folds_of
+from crossl.run_folder import load_run
+
+from .conftest import CLASSES, MODALITIES, make_recording
+
+METHODS = ("crossl", "untrained", "supervised", "finetuned", "subset_probes")
+ADDED = {
+    "simclr": "{method: {kind: simclr, hidden: 8, dim: 8}}",
+    "forest": "{kind: forest, trees: 5}",
+    "logistic": "{kind: logistic}",
+    "minirocket": "{kind: minirocket, features: 84}",
+}
+CONTENDERS = (*METHODS, *ADDED)
+SETTINGS = (
+    "evaluation.folds=3",
+    f"evaluation.methods=[{','.join(METHODS)}]",
+    "evaluation.heads=[aggregator,encoders]",
+    "evaluation.label_fractions=[0.3,1.0]",
+    "evaluation.main_fraction=0.3",
+    "evaluation.label_seeds=[0]",
+    "finetuning.steps=6",
+    "finetuning.evaluations=3",
+    *(f"contenders.{name}={settings}" for name, settings in ADDED.items()),
+)
+KEPT = ("weights.safetensors", "config.yaml", "probe.safetensors", "probe.json")
+FACTS = ("classes", "statistics", "fold", "subjects", "modalities", "window_s", "files")
+
+
+def nonsense(recording: Recording) -> Recording:
+    """Replace signals by noise of another size, and give every label to another stretch."""
+    rng = np.random.default_rng(99)
+    signals = {
+        name: Signal(
+            np.where(np.isnan(s.values), np.nan, rng.normal(50, 30, s.values.shape)).astype("f4"),
+            s.rate_hz,
+        )
+        for name, s in recording.signals.items()
+    }
+    names = np.roll([one.label for one in recording.labels], 1)
+    labels = [
+        LabelInterval(one.start_s, one.end_s, str(name))
+        for one, name in zip(recording.labels, names, strict=True)
+    ]
+    return replace(recording, signals=signals, labels=labels)
+
+
+@dataclass
+class Learned:
+    """What one fold learned and chose, and how it scored."""
+
+    files: dict[str, bytes]
+    facts: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    fitted: dict[str, bytes]
+    scores: dict[str, list[np.ndarray]]
+    sweep: dict[str, Any]
+    probed: list[bytes]
+
+
+class Watched(FoldRunner):
+    """Keeps all that contenders learned or chose."""
+
+    def __init__(self, task: FoldTask) -> None:
+        super().__init__(task)
+        self.fitted: dict[str, bytes] = {}
+
+    def _add(self, book: ResultBook, name: str, outcome: Outcome) -> None:
+        super()._add(book, name, outcome)
+        fraction, seed, rows = outcome.draw
+        told = f"{name} {outcome.head} {fraction} {seed} {sorted(outcome.predicted)}"
+        assert told not in self.fitted
+        assert outcome.fitted
+        self.fitted[told] = pickle.dumps([plain(part) for part in outcome.fitted]) + rows.tobytes()
+
+
+def plain(part: Any) -> Any:
+    """Turn what was fitted into bytes and numbers."""
+    if isinstance(part, dict):
+        return [(name, tensor.numpy().tobytes()) for name, tensor in part.items()]
+    if is_dataclass(part):
+        return [np.asarray(getattr(part, f.name)).tobytes() for f in fields(part)]
+    if isinstance(part, RandomForestClassifier):
+        return [tree.tree_.__getstate__()["nodes"].tobytes() for tree in part.estimators_]
+    return np.asarray(part).tobytes()
+
+
+@pytest.fixture(scope="module", params=["crossl", "paper"])
+def outcomes(
+    request: pytest.FixtureRequest,
+    small: Callable[..., RunConfig],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Learned, Learned]:
+    """Run one fold twice: as recorded, and with nonsense for its test subjects."""
+    config = small(request.param, *SETTINGS)
+    folder = tmp_path_factory.mktemp("leaks")
+    recorded = write([make_recording(number) for number in range(6)], folder / "recorded")
+    test = set(recorded.subject[folds_of(recorded, config)[0].test])
+    spoilt = [
+        nonsense(one) if one.subject in test else one
+        for one in (make_recording(number) for number in range(6))
+    ]
+    return run(recorded, config, folder / "a"), run(write(spoilt, folder / "spoilt"), config,
+                                                    folder / "b")  # fmt: skip
+
+
+def write(recordings: Sequence[Recording], out: Path) -> Store:
+    return write_store(
+        recordings, out, modalities=MODALITIES, classes=CLASSES,
+        spec=WindowSpec(window_s=2.0, stride_s=2.0), about={"dataset": "tiny", "reader": "none"},
+    )  # fmt: skip
+
+
+def run(store: Store, config: RunConfig, out: Path) -> Learned:
+    task = FoldTask(store.path, config, out, 0)
+    runner = Watched(task)
+    runner.run()
+    contract = json.loads((out / "model.json").read_text())
+    # of the fold, and of contenders that pretrain in folders of their own
+    kept = sorted(out.rglob("metrics.jsonl"))
+    assert len(kept) == 2
+    lines = [line for path in kept for line in path.read_text().splitlines()]
+    scores = {
+        name: [entry.confusion for entry in ResultBook.load(task.scores(name)).entries]
+        for name in CONTENDERS
+    }
+    held = load_run(out).model
+    files = {name: (out / name).read_bytes() for name in KEPT}
+    probe_run(out, store.path, label_fraction=0.5)
+    return Learned(
+        files=files,
+        facts={name: contract[name] for name in FACTS},
+        metrics=[json.loads(line) for line in lines],
+        fitted=runner.fitted,
+        scores=scores,
+        sweep=validation_score(held, store, runner.fold, config),
+        probed=[(out / name).read_bytes() for name in KEPT],
+    )
+
+
+def test_the_stores_differ_in_their_test_subjects_enough_to_tell(
+    outcomes: tuple[Learned, Learned],
+) -> None:
+    recorded, spoilt = outcomes
+    for method in CONTENDERS:
+        pairs = zip(recorded.scores[method], spoilt.scores[method], strict=True)
+        assert any(not np.array_equal(a, b) for a, b in pairs), method
+
+
+def test_pretraining_does_not_depend_on_test_subjects(outcomes: tuple[Learned, Learned]) -> None:
+    recorded, spoilt = outcomes
+    assert recorded.files["weights.safetensors"] == spoilt.files["weights.safetensors"]
+    assert recorded.metrics == spoilt.metrics
+    assert all("val/loss" in line for line in recorded.metrics)
+
+
+def test_what_the_run_folder_keeps_does_not_depend_on_test_subjects(
+    outcomes: tuple[Learned, Learned],
+) -> None:
+    recorded, spoilt = outcomes
+    assert recorded.files == spoilt.files
+    assert recorded.facts == spoilt.facts
+
+
+def test_no_classifier_and_no_choice_depends_on_test_subjects(
+    outcomes: tuple[Learned, Learned],
+) -> None:
+    recorded, spoilt = outcomes
+    assert len(recorded.fitted) > 2 * len(CONTENDERS)
+    assert recorded.fitted.keys() == spoilt.fitted.keys()
+    differing = [name for name, held in recorded.fitted.items() if held != spoilt.fitted[name]]
+    assert differing == []
+
+
+def test_neither_a_probe_nor_a_trial_of_a_sweep_depends_on_test_subjects(
+    outcomes: tuple[Learned, Learned],
+) -> None:
+    recorded, spoilt = outcomes
+    assert recorded.probed == spoilt.probed
+    assert recorded.sweep == spoilt.sweep
+
+
+def test_classifiers_carry_what_validation_subjects_said_of_them() -> None:
+    """Without a score beside it, a choice by test subjects could pass for the same choice."""
+    from crossl.train.finetune import LinearHead
+
+    for kind in (Probe, LinearHead):
+        assert "validation_score" in {field.name for field in fields(kind)}
+
+
+def test_every_kind_of_contender_is_tried_here() -> None:
+    tried = {settings.get("kind", "pretrained") for settings in map(yaml.safe_load, ADDED.values())}
+    assert tried == set(registry.CONTENDERS)
