@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "own_parts"
 PARTS = ("encoder.kind=spectrum", "aggregator.kind=average", "method.kind=plain",
          "method.objective.kind=uniform", "method.augmentation.kind=reverse")  # fmt: skip
 SMALL = ("encoder.dim=8", "schedule.steps=4", "schedule.batch_size=16", "evaluation.folds=3")
+TINY = ("evaluation.methods=[crossl,untrained]", "evaluation.label_fractions=[1.0]",
+        "evaluation.main_fraction=1.0", "evaluation.label_seeds=[0]")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,12 @@ def test_the_parts_of_an_installed_package_are_used_from_the_command_line(
     assert kept["method"]["objective"] == {"kind": "uniform", "uniformity": 1.0}
     told = run(installed, "probe", out, "--store", store, "--label-fraction", 1)
     assert "macro-F1" in told
+    (tmp_path / "run.yaml").write_text("contenders: {bands: {kind: energy, bands: 3}}\n")
+    small = [word for setting in (*SMALL, *TINY) for word in ("--set", setting)]
+    run(installed, "benchmark", store, "--out", tmp_path / "compared", "--fold-numbers", 0,
+        "--config", tmp_path / "run.yaml", *small)  # fmt: skip
+    rows = map(json.loads, (tmp_path / "compared" / "results.jsonl").read_text().splitlines())
+    assert {"crossl", "untrained", "bands"} <= {row["method"] for row in rows}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ def register() -> None:
     import crossl
     from own_parts import tones
     from own_parts.average import AverageConfig
+    from own_parts.energy import EnergyConfig
     from own_parts.plain import PlainConfig
     from own_parts.reverse import ReverseConfig
     from own_parts.spectrum import SpectrumConfig
@@ -16,4 +17,5 @@ def register() -> None:
     crossl.register("objective", UniformConfig)
     crossl.register("augmentation", ReverseConfig)
     crossl.register("method", PlainConfig)
+    crossl.register("contender", EnergyConfig)
     crossl.register("reader", tones, name="tones")

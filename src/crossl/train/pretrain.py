@@ -214,7 +214,7 @@ def _strategy(processes: Processes) -> str | DDPStrategy:
 
 
 def _environment(processes: Processes) -> ClusterEnvironment:
-    """Say who told the processes of each other; one alone never asks the cluster."""
+    """Choose the cluster environment; a single process has none."""
     if processes.world == 1:
         return LightningEnvironment()
     return (
