@@ -310,14 +310,16 @@ def write_signed_json(path: Path, values: Mapping[str, Any]) -> None:
     write_whole(path, f"{text}\n".encode())
 
 
-def read_signed_json(path: Path, *, what: str, fmt: str, version: int, cure: str) -> dict[str, Any]:
+def read_signed_json(
+    path: Path, *, what: str, fmt: str, version: int | tuple[int, ...], cure: str
+) -> dict[str, Any]:
     """Read a JSON file that carries its format, version and hash.
 
     Args:
         path: the file.
         what: it describes, such as `store`.
         fmt: the format it must name.
-        version: the version it must have.
+        version: the version it must have, or several of which it must have one.
         cure: what to do where it is not as it should be, as the end of a sentence.
 
     Raises:
@@ -328,10 +330,11 @@ def read_signed_json(path: Path, *, what: str, fmt: str, version: int, cure: str
     values = read_json(path, cure=cure)
     if not isinstance(values, dict) or values.get("format") != fmt:
         raise FormatError(f"{path}: does not describe a {what}, expected format '{fmt}'; {cure}")
-    if values.get("version") != version:
+    versions = version if isinstance(version, tuple) else (version,)
+    if values.get("version") not in versions:
         raise FormatError(
             f"{path}: is a {what} of version {values.get('version')!r:.60}; this crossl reads "
-            f"version {version}, {cure}"
+            f"version{'s' * (len(versions) > 1)} {' and '.join(map(str, versions))}, {cure}"
         )
     if values.get("sha256") != json_sha256(values):
         raise FormatError(f"{path}: was altered, its hash does not match; {cure}")

@@ -70,6 +70,25 @@ class StoredWindow(_Stored):
     max_gap_of: dict[str, Seconds] = {}
 
 
+class StoredTarget(_Stored):
+    """What a store tells of its windows beside their label."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    name: Annotated[Name, Field(pattern=r"^[^./\\]+$")]
+    kind: Literal["classes", "labels", "numbers"]
+    names: Annotated[list[Name], Field(min_length=1, max_length=2**15 - 1)]
+    units: list[Name] = []
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        _once("names", self.names)
+        if self.name == "label":
+            raise ValueError("'label' names the classes of the store and no other target")
+        if len(self.units) != (len(self.names) if self.kind == "numbers" else 0):
+            raise ValueError(f"{self.kind} '{self.name}' have {len(self.units)} units")
+        return self
+
+
 class StoredRecording(_Stored):
     """One recording of a store."""
 
@@ -109,11 +128,13 @@ class StoredManifest(_Stored):
     title: str = ""
     description: str = ""
     notes: list[str] = []
+    targets: list[StoredTarget] = []
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         _once("modalities", [m.name for m in self.modalities])
         _once("classes", self.classes)
+        _once("targets", [target.name for target in self.targets])
         _fits_window(self.modalities, self.window.window_s)
         counted = sum(segment.recordings for segment in self.segments.values())
         if counted != len(self.recordings):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossl.data.manifest import VERSION, read_manifest
+from crossl.data.manifest import VERSION_WITH_TARGETS, read_manifest
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.store import Store, count_windows
 from crossl.data.windows import WindowSpec
@@ -320,8 +320,9 @@ def test_a_large_store_is_hashed_on_request_only(store, monkeypatch):
 
 
 def test_another_version_is_refused(store):
-    forge(store.path, version=VERSION + 1)
-    with pytest.raises(FormatError, match="is a store of version 3; this crossl reads version 2"):
+    forge(store.path, version=VERSION_WITH_TARGETS + 1)
+    told = "is a store of version 4; this crossl reads versions 2 and 3"
+    with pytest.raises(FormatError, match=told):
         Store.open(store.path)
 
 

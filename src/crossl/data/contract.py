@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossl.data.recording import Float32, Modality
 from crossl.data.store import Store
+from crossl.data.targets import find_target
 from crossl.data.windows import UNLABELLED
 from crossl.errors import ContractError
 
@@ -75,6 +76,16 @@ class StoreView(Store):
     def label(self) -> NDArray[np.int64]:
         """(W,) label; -1 unlabelled, and where nothing that is seen was recorded."""
         return np.where(self.present.any(axis=1), self._base.label, UNLABELLED)
+
+    def target_values(self, name: str) -> NDArray[Any]:
+        """Read the values of one target; unknown where nothing that is seen was recorded."""
+        values = self._base.target_values(name)
+        target = find_target(self.targets, name, where=str(self.path))
+        empty = ~self.present.any(axis=1)
+        if empty.any():
+            values = values.copy()
+            values[empty] = target.unknown(1)[0]
+        return values
 
     def stretch(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
         """Read a stretch of the table; see `Store.stretch`."""

@@ -12,6 +12,8 @@ from crossl.stored import StoredManifest, check_stored
 
 FORMAT = "crossl-store"
 VERSION = 2
+VERSION_WITH_TARGETS = 3
+"""A store that holds no other target than `label` is written as before, and has the same hash."""
 SEGMENT = "segments/{:05d}"
 VERIFY_AT_OPEN_BYTES = 256 * 1024 * 1024
 """A store up to this size is hashed whole when it is opened; a larger one on request."""
@@ -25,7 +27,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file = path / "manifest.json"
     cure = "make one by `prepare`" if not file.is_file() else "prepare it again"
-    values = read_signed_json(file, what="store", fmt=FORMAT, version=VERSION, cure=cure)
+    values = read_signed_json(file, what="store", fmt=FORMAT, cure=cure,
+                              version=(VERSION, VERSION_WITH_TARGETS))  # fmt: skip
     return dict(check_stored(values, StoredManifest, file, cure=cure))
 
 
@@ -88,7 +91,7 @@ def write_manifest(
             interpolated[modality] = interpolated.get(modality, 0) + count
     manifest = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION_WITH_TARGETS if settings.get("targets") else VERSION,
         **settings,
         "segments": {name: {"recordings": len(part)} for name, part in segments.items()},
         "recordings": recordings,

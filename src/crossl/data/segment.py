@@ -1,8 +1,9 @@
 """Segment: the files that one `prepare` writes into a store, append-only.
 
 `signals/NAME.npy` holds every recording's samples behind each other, `rows.npy` and `offsets.npy`
-say where each window begins. What was written can be cut back to an earlier state, so that work
-that was killed resumes from the last part that was whole.
+say where each window begins, `targets/NAME.npy` what is to be told of it beside its label. What was
+written can be cut back to an earlier state, so that work that was killed resumes from the last part
+that was whole.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Float32, Modality, Recording
+from crossl.data.targets import STORED_AS, Target, check_values
 from crossl.data.windows import CutRecording
 from crossl.files import naming, sync
 
@@ -96,6 +98,11 @@ def scale_file(modality: Modality) -> str:
     return f"scales/{modality.name}.npy"
 
 
+def target_file(target: Target) -> str:
+    """Name the file of a target's values within a segment, a row for each window."""
+    return f"targets/{target.name}.npy"
+
+
 @dataclass(frozen=True)
 class SegmentSpec:
     """What a segment holds.
@@ -106,10 +113,12 @@ class SegmentSpec:
             recording is scaled to its own range. The error of `int16` is at most 1/65534 of that
             range; that of `float16` 1/2048 of a value's distance from the channel's median, and at
             least 3e-8 of the largest distance.
+        targets: what is told of windows beside their label.
     """
 
     modalities: tuple[Modality, ...]
     dtype: DType = "float32"
+    targets: tuple[Target, ...] = ()
 
 
 class SegmentWriter:
@@ -134,6 +143,9 @@ class SegmentWriter:
             if spec.dtype != "float32":
                 name = scale_file(modality)
                 columns[name] = _Column(folder / name, np.dtype("<f4"), (2, channels))
+        for target in spec.targets:
+            name = target_file(target)
+            columns[name] = _Column(folder / name, STORED_AS[target.kind], target.shape(0)[1:])
         self._columns = columns
         self.recordings: list[dict[str, Any]] = []
 
@@ -146,8 +158,19 @@ class SegmentWriter:
         names = [signal_file(m) for m in self._spec.modalities]
         return np.array([self._columns[name].length for name in names], dtype=np.int64)
 
-    def add(self, recording: Recording, cut: CutRecording) -> None:
-        """Write one cut recording."""
+    def add(
+        self,
+        recording: Recording,
+        cut: CutRecording,
+        targets: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Write one cut recording.
+
+        Args:
+            recording: what was cut.
+            cut: its windows.
+            targets: values of each target, by name; one that is not there is unknown.
+        """
         rows = np.empty(len(cut.label), dtype=ROW_DTYPE)
         rows["recording"] = len(self.recordings)
         rows["label"], rows["start_s"] = cut.label, cut.start_s
@@ -155,6 +178,10 @@ class SegmentWriter:
         self._columns["offsets.npy"].append(np.where(cut.present, cut.offsets + self._base(), -1))
         for modality in self._spec.modalities:
             self._add_signal(modality, cut.signals.get(modality.name))
+        for target in self._spec.targets:
+            known = (targets or {}).get(target.name)
+            values = target.unknown(len(rows)) if known is None else known
+            self._columns[target_file(target)].append(check_values(target, values, len(rows)))
         self.recordings.append(describe_recording(recording, cut))
 
     def _add_signal(self, modality: Modality, values: Float32 | None) -> None:

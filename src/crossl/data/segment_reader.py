@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Float32
-from crossl.data.segment import ROW_DTYPE, SegmentSpec, scale_file, signal_file
+from crossl.data.segment import ROW_DTYPE, SegmentSpec, scale_file, signal_file, target_file
+from crossl.data.targets import GIVEN_AS, STORED_AS, Target
 from crossl.data.windows import WindowSpec
 from crossl.errors import FormatError
 
@@ -53,6 +54,12 @@ class SegmentReader:
                 shape = (recordings, 2, channels)
                 scale = load_array(path / scale_file(m), np.dtype("<f4"), shape)
                 self._scales[m.name] = np.array(scale)
+        self._targets = {
+            target.name: load_array(
+                path / target_file(target), STORED_AS[target.kind], target.shape(len(self.rows))
+            )
+            for target in spec.targets
+        }
 
     def check_listed(self, store: Path, files: Mapping[str, Any]) -> None:
         """Refuse a file that is read but not vouched for.
@@ -67,6 +74,7 @@ class SegmentReader:
         names = ["rows.npy", "offsets.npy", *(signal_file(m) for m in self._spec.modalities)]
         if self._spec.dtype != "float32":
             names += [scale_file(m) for m in self._spec.modalities]
+        names += [target_file(target) for target in self._spec.targets]
         for name in names:
             file = self.path / name
             if file.relative_to(store).as_posix() not in files:
@@ -107,7 +115,16 @@ class SegmentReader:
             if m.name in self._scales:
                 self._refuse(scale_file(m), "holds a number that is not finite",
                              ~np.isfinite(self._scales[m.name]))  # fmt: skip
+        for target in self._spec.targets:
+            told = self._targets[target.name]
+            for begin in range(0, len(told), TABLE_ROWS):
+                flaw = target.flaw(told[begin : begin + TABLE_ROWS])
+                self._refuse(target_file(target), flaw, np.array(bool(flaw)))
         self.let_go()
+
+    def target_values(self, target: Target) -> NDArray[Any]:
+        """Read the values of a target, in the order of the rows."""
+        return np.asarray(self._targets[target.name]).astype(GIVEN_AS[target.kind])
 
     def _refuse(self, name: str, what: str, bad: NDArray[np.bool_]) -> None:
         if bad.any():
@@ -115,7 +132,8 @@ class SegmentReader:
 
     def let_go(self) -> None:
         """Give back the memory of table pages that were read; they are read again when needed."""
-        for table in (self.rows, self.offsets, *(s.values for s in self._signals.values())):
+        signals = (signal.values for signal in self._signals.values())
+        for table in (self.rows, self.offsets, *self._targets.values(), *signals):
             mapped = getattr(table, "_mmap", None)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Float32, Modality
+from crossl.data.targets import Target, check_values, find_target
 from crossl.errors import DataError, nearest
 
 
@@ -42,10 +43,11 @@ class ArraySource:
             window with a NaN in a modality lacks that modality.
         modalities: what the arrays are, in the order of the model.
         window_s: length of a window, seconds.
+        targets: values of each target; see `Target`.
 
     Raises:
-        DataError: an array has no modality, is not (n, time, channel) or is infinite, or counts
-            disagree.
+        DataError: an array has no modality, is not (n, time, channel) or is infinite, counts
+            disagree, or values do not fit their target.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class ArraySource:
         *,
         modalities: Sequence[Modality],
         window_s: float,
+        targets: Mapping[Target, Any] | None = None,
     ) -> None:
         self.modalities = tuple(modalities)
         self.window_s = window_s
@@ -73,6 +76,18 @@ class ArraySource:
             self.present[:, column] = ~np.isnan(array).any(axis=(1, 2))
             zeroed = np.where(self.present[:, column, None, None], array, 0)
             self._signals[name] = np.ascontiguousarray(zeroed, dtype=np.float32)
+        self.targets = tuple(targets or ())
+        self._target_values = {
+            target.name: check_values(target, values, self._length)
+            for target, values in (targets or {}).items()
+        }
+        if len(self._target_values) < len(self.targets):
+            names = ", ".join(target.name for target in self.targets)
+            raise DataError(f"targets: names must be unique, got {names}")
+
+    def target_values(self, name: str) -> NDArray[Any]:
+        """Return the values of one target; see `Store.target_values`."""
+        return self._target_values[find_target(self.targets, name, where="arrays").name]
 
     def __len__(self) -> int:
         """Count the windows."""

@@ -27,7 +27,9 @@ from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.segment import DType, SegmentSpec, SegmentWriter
 from crossl.data.segment_reader import TABLE_ROWS, SegmentReader
 from crossl.data.splits import group_subjects
-from crossl.data.windows import WindowSpec, cut_recording
+from crossl.data.target_rules import TargetRule, cut_with_targets
+from crossl.data.targets import LABEL, Target, find_target
+from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
 from crossl.files import lock_beside, locked, whole_folder
 from crossl.names import check_name
@@ -43,6 +45,7 @@ class Store:
         manifest: what `manifest.json` says.
         modalities: the M streams, in the order of `present`'s columns.
         classes: label names; `label` holds indices into them.
+        targets: what can be learned of each window: `label` first, where there are classes.
         spec: how windows were cut.
         dtype: how samples are kept on disk.
     """
@@ -55,7 +58,10 @@ class Store:
         self.spec = WindowSpec(**manifest["window"])
         self.window_s = self.spec.window_s
         self.dtype: DType = manifest["dtype"]
-        spec = SegmentSpec(self.modalities, self.dtype)
+        beside = tuple(Target.from_dict(t) for t in manifest.get("targets", ()))
+        of_label = (Target(LABEL, "classes", self.classes),) if self.classes else ()
+        self.targets = (*of_label, *beside)
+        spec = SegmentSpec(self.modalities, self.dtype, beside)
         self._segments = [
             SegmentReader(path / name, spec, entry["recordings"])
             for name, entry in manifest["segments"].items()
@@ -121,6 +127,21 @@ class Store:
     def label(self) -> NDArray[np.int64]:
         """(W,) label; -1 unlabelled."""
         return np.concatenate([s.rows["label"] for s in self._segments]).astype(np.int64)
+
+    def target_values(self, name: str) -> NDArray[Any]:
+        """Read the values of one target; `label` is a target like any other.
+
+        Returns:
+            Of classes (W,) int64 and of labels (W, L) int8, -1 where unknown; of numbers (W, Q)
+            float32, NaN where unknown.
+
+        Raises:
+            DataError: the store has no such target.
+        """
+        target = find_target(self.targets, name, where=str(self.path))
+        if target.name == LABEL:
+            return self.label
+        return np.concatenate([segment.target_values(target) for segment in self._segments])
 
     @cached_property
     def start_s(self) -> NDArray[np.float64]:
@@ -237,6 +258,7 @@ def write_store(
     spec: WindowSpec,
     about: Mapping[str, Any],
     dtype: DType = "float32",
+    targets: Sequence[TargetRule] = (),
 ) -> Store:
     """Cut recordings into windows and write them, whole or not at all.
 
@@ -251,6 +273,7 @@ def write_store(
         about: JSON values for the manifest: `dataset` (default: the folder's name), `reader`,
             `description`.
         dtype: how samples are kept.
+        targets: how what is told of windows beside their label follows from a recording.
 
     Returns:
         The store, opened.
@@ -264,16 +287,22 @@ def write_store(
     out.parent.mkdir(parents=True, exist_ok=True)
     locking = locked(lock_beside(out), out, "is preparing this store")
     with locking, whole_folder(out) as folder:
-        writer = SegmentWriter(folder / SEGMENT.format(0), SegmentSpec(tuple(modalities), dtype))
+        told = tuple(rule.target for rule in targets)
+        writer = SegmentWriter(
+            folder / SEGMENT.format(0), SegmentSpec(tuple(modalities), dtype, told)
+        )
         try:
             for recording in recordings:
-                writer.add(recording, cut_recording(recording, modalities, classes, spec))
+                cut = cut_with_targets(recording, recording, modalities, classes, spec, targets)
+                writer.add(recording, *cut)
         finally:
             writer.close(final=True)
         refuse_empty(writer, spec)
         settings = {"dataset": out.name, **about, "window": spec.as_dict(), "dtype": dtype,
                     "modalities": [m.as_dict() for m in modalities],
-                    "classes": list(classes)}  # fmt: skip
+                    "classes": list(classes),
+                    "targets": [target.as_dict() for target in told]}  # fmt: skip
+        settings = settings if told else {k: v for k, v in settings.items() if k != "targets"}
         name = SEGMENT.format(0)
         files = describe_files(folder, name)
         write_manifest(folder, settings, {name: writer.recordings}, files)
