@@ -285,7 +285,7 @@ def read_store(path: Path) -> None:
     from crossl.data.store import Store
 
     opened = Store.open(path.parent)
-    opened.gather(np.arange(len(opened)))
+    opened.gather_zeroed(np.arange(len(opened)))
     _ = opened.present, opened.modalities, opened.window_s
 
 

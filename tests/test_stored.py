@@ -88,7 +88,7 @@ def replacing(other: Any) -> Callable[[Any, Any], None]:
 
 def use_store(folder: Path) -> None:
     store = Store.open(folder / "store", verify=True)
-    store.gather(np.arange(len(store)))
+    store.gather_zeroed(np.arange(len(store)))
     assert len(store.label) == len(store.subject) == len(store.session) == len(store)
 
 

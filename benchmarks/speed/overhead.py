@@ -194,7 +194,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store")
         arrays = ArraySource(
-            store.gather(np.arange(len(store))), modalities=MODALITIES, window_s=WINDOW_S
+            store.gather_zeroed(np.arange(len(store))), modalities=MODALITIES, window_s=WINDOW_S
         )
         for recipe in asked.recipes.split(","):
             for name, source in (("arrays", arrays), ("store", store)):

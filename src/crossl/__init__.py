@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossl.data.arrays import Windows
     from crossl.data.recording import LabelInterval, Modality, Recording, Signal
     from crossl.data.store import Store
     from crossl.data.windows import WindowSpec
     from crossl.errors import CrosslError
-    from crossl.estimator import CroSSL, Windows
+    from crossl.estimator import CroSSL
     from crossl.registry import register
 
 __version__ = "0.1.0"
@@ -27,7 +28,7 @@ _HOME = {
     "Signal": "crossl.data.recording",
     "Store": "crossl.data.store",
     "WindowSpec": "crossl.data.windows",
-    "Windows": "crossl.estimator",
+    "Windows": "crossl.data.arrays",
     "register": "crossl.registry",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
 from crossl.config import RunConfig, build_method, build_model, load_config
+from crossl.data.arrays import Signals, Windows, check_named
 from crossl.data.batch import in_batches
 from crossl.data.recording import Float32, Modality
 from crossl.data.source import ArraySource, as_windows
@@ -26,55 +27,11 @@ from crossl.nn.model import CrossModalModel, check_contract
 from crossl.run_folder import load_run, save_run
 from crossl.train.pretrain import pretrain
 
-Signals = Mapping[str, NDArray[np.floating[Any]] | None]
+__all__ = ["CroSSL", "Windows"]
 
 VALIDATION_SHARE = 1 / 6
 MOST_CHANNELS = 3
 """Channels per sample of a window; with more the axes are likely the other way round."""
-
-
-class Windows(Mapping[str, Any]):
-    """Arrays by modality that scikit-learn can also cut by row, as cross-validation does.
-
-    Args:
-        signals: {modality: (n, time, channel) array, or None}.
-
-    Raises:
-        DataError: no dict of arrays, or they differ in the number of windows.
-
-    Examples:
-        >>> x = Windows({"acc": np.zeros((4, 50, 3)), "ecg": None})
-        >>> x.shape, x[[0, 2]]["acc"].shape
-        ((4,), (2, 50, 3))
-    """
-
-    def __init__(self, signals: Signals) -> None:
-        _check_named("windows", signals)
-        self._signals = {
-            k: None if v is None else as_windows(f"modality '{k}'", v) for k, v in signals.items()
-        }
-        flat = [k for k, v in self._signals.items() if v is not None and not v.ndim]
-        if flat:
-            raise DataError(f"modality '{flat[0]}': is a single number; an array is needed")
-        lengths = {len(v) for v in self._signals.values() if v is not None}
-        if len(lengths) != 1:
-            raise DataError(f"windows: modalities have {sorted(lengths)} windows; one number only")
-        self.shape = (lengths.pop(),)
-
-    def __getitem__(self, key: Any) -> Any:
-        """Return a modality by name, or a `Windows` of rows."""
-        if isinstance(key, str):
-            return self._signals[key]
-        rows = key[0] if isinstance(key, tuple) else key
-        return Windows({k: None if v is None else v[rows] for k, v in self._signals.items()})
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of modalities."""
-        return iter(self._signals)
-
-    def __len__(self) -> int:
-        """Count the windows, as scikit-learn expects; `shape[0]` says the same."""
-        return self.shape[0]
 
 
 class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -229,7 +186,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; call fit, or load a fitted one")
-        _check_named("X", X)
+        check_named("X", X)
         unseen = sorted(set(X) - {m.name for m in self.modalities_})
         if unseen:
             raise ContractError(
@@ -284,25 +241,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_named(where: str, X: Any) -> None:
-    """Refuse what is no dict of arrays by name."""
-    if not isinstance(X, Mapping):
-        raise DataError(
-            f"{where}: is no dict of arrays by modality, got {type(X).__name__}; needed is such as "
-            "{'acc': array of (n, time, channel)}"
-        )
-    for name in X:
-        if not isinstance(name, str):
-            raise DataError(f"{where}: has the key {name!r:.40}; names of modalities are text")
-
-
 def _declare(X: Signals, window_s: float) -> list[Modality]:
     """Describe modalities from their arrays."""
     if not isinstance(window_s, Real) or not 0 < window_s < math.inf:
         raise DataError(
             f"windows: window_s is {window_s!r:.40}; a positive number of seconds is needed"
         )
-    _check_named("X", X)
+    check_named("X", X)
     if not list(X):
         raise DataError("X: is empty; at least one modality is needed")
     out = []

@@ -31,11 +31,11 @@ def test_what_a_store_lacks_is_absent_in_every_window(store, made):
     view = fitted.store
     assert view.present.tolist() == [[False, True, True]] * len(store)
     rows = np.array([3, 0])
-    windows = view.gather(rows)
+    windows = view.gather_zeroed(rows)
     assert list(windows) == ["eda", "heart", "acc"]
     assert windows["eda"].shape == (2, 8, 1)
     assert not windows["eda"].any()
-    for name, values in store.gather(rows).items():
+    for name, values in store.gather_zeroed(rows).items():
         np.testing.assert_array_equal(windows[name], values)
     np.testing.assert_array_equal(view.label, store.label)
     assert view.hash == store.hash
@@ -44,7 +44,7 @@ def test_what_a_store_lacks_is_absent_in_every_window(store, made):
 def test_what_a_model_never_saw_is_hidden_and_named(store, made):
     fitted = fit_store(store, [made.heart], window_s=2.0)
     assert fitted.notes == ["acc was not in training and was left out"]
-    assert list(fitted.store.gather(np.arange(2))) == ["heart"]
+    assert list(fitted.store.gather_zeroed(np.arange(2))) == ["heart"]
     assert fitted.store.stretch(0, 3)["present"].shape == (3, 1)
 
 
@@ -67,7 +67,7 @@ def test_a_view_is_the_same_in_another_process(store, made):
     again = pickle.loads(pickle.dumps(view))  # noqa: S301 - our own
     np.testing.assert_array_equal(again.present, view.present)
     np.testing.assert_array_equal(
-        again.gather(np.arange(2))["acc"], view.gather(np.arange(2))["acc"]
+        again.gather_zeroed(np.arange(2))["acc"], view.gather_zeroed(np.arange(2))["acc"]
     )
 
 

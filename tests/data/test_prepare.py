@@ -106,7 +106,7 @@ def test_windows_hold_what_the_files_hold(files, tmp_path):
     row = int(np.flatnonzero((store.subject == "s1") & (store.session == "1"))[3])
     data = np.load(files / "s1-1.npy")
     begin = round(store.start_s[row] * 100)
-    windows = store.gather(np.array([row]))
+    windows = store.gather_zeroed(np.array([row]))
     np.testing.assert_array_equal(windows["ecg"][0], data[begin : begin + 100, 3:])
     np.testing.assert_array_equal(windows["acc"][0], data[begin : begin + 100 : 2, :3])
     assert not store.present[store.subject == "s2", 1].any()
@@ -264,8 +264,8 @@ def test_subjects_that_come_later_are_appended_without_rewriting(files, tmp_path
     rows = np.random.default_rng(0).permutation(len(whole))
     for attribute in ("subject", "session", "start_s", "label", "present", "recording"):
         np.testing.assert_array_equal(getattr(store, attribute), getattr(whole, attribute))
-    for name, windows in whole.gather(rows).items():
-        np.testing.assert_array_equal(store.gather(rows)[name], windows)
+    for name, windows in whole.gather_zeroed(rows).items():
+        np.testing.assert_array_equal(store.gather_zeroed(rows)[name], windows)
     assert not list(tmp_path.glob(".*"))
 
 
@@ -323,7 +323,9 @@ def test_recordings_that_lack_modalities_and_classes_are_added(files, tmp_path):
     np.testing.assert_array_equal(store.label, whole.label)
     assert store.manifest["notes"] == ["nobody has an ecg"]
     rows = np.arange(len(store))
-    np.testing.assert_array_equal(store.gather(rows)["acc"], whole.gather(rows)["acc"])
+    np.testing.assert_array_equal(
+        store.gather_zeroed(rows)["acc"], whole.gather_zeroed(rows)["acc"]
+    )
 
 
 def test_classes_are_chosen_and_made_one_and_later_recordings_follow(files, tmp_path):
@@ -436,8 +438,8 @@ def test_an_append_killed_at_any_of_its_last_steps_is_done_by_the_next_call(file
     assert Store.open(store.path, verify=True).hash == store.hash
     again = prepare(late, store.path, append=True)
     rows = np.arange(len(whole))
-    for name, windows in whole.gather(rows).items():
-        np.testing.assert_array_equal(again.gather(rows)[name], windows)
+    for name, windows in whole.gather_zeroed(rows).items():
+        np.testing.assert_array_equal(again.gather_zeroed(rows)[name], windows)
     assert not list(tmp_path.glob(".*"))
 
 
@@ -492,7 +494,7 @@ def test_a_plan_keeps_the_modalities_that_are_asked_for(files):
 def test_resampled_modalities_have_their_new_rate_in_the_store(files, tmp_path):
     store = prepare(open_files(files), tmp_path / "store", resample={"ecg": 25.0})
     assert [m.rate_hz for m in store.modalities] == [50.0, 25.0]
-    windows = store.gather(np.arange(4))
+    windows = store.gather_zeroed(np.arange(4))
     assert windows["ecg"].shape == (4, 25, 1)
     assert windows["acc"].shape == (4, 50, 3)
 
@@ -515,20 +517,20 @@ def test_a_store_can_be_pickled_and_read_by_another_process(files, tmp_path):
     store = prepare(open_files(files), tmp_path / "store")
     again = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own
     rows = np.array([3, 0, 7])
-    for name, windows in store.gather(rows).items():
-        np.testing.assert_array_equal(again.gather(rows)[name], windows)
+    for name, windows in store.gather_zeroed(rows).items():
+        np.testing.assert_array_equal(again.gather_zeroed(rows)[name], windows)
 
 
 def test_rows_may_be_counted_from_the_end_or_masked_but_must_exist(files, tmp_path):
     store = prepare(open_files(files), tmp_path / "store")
-    last = store.gather(np.array([-1]))["acc"]
+    last = store.gather_zeroed(np.array([-1]))["acc"]
     mask = np.zeros(len(store), dtype=np.bool_)
     mask[-1] = True
-    np.testing.assert_array_equal(last, store.gather(np.array([len(store) - 1]))["acc"])
-    np.testing.assert_array_equal(last, store.gather(mask)["acc"])
+    np.testing.assert_array_equal(last, store.gather_zeroed(np.array([len(store) - 1]))["acc"])
+    np.testing.assert_array_equal(last, store.gather_zeroed(mask)["acc"])
     for wrong in (len(store), -len(store) - 1):
         with pytest.raises(IndexError):
-            store.gather(np.array([wrong]))
+            store.gather_zeroed(np.array([wrong]))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("int16", 1 / 65534), ("float16", 1 / 2048)])
@@ -536,8 +538,8 @@ def test_packed_samples_come_back_within_the_stated_error(files, tmp_path, dtype
     exact = prepare(open_files(files), tmp_path / "exact")
     packed = prepare(open_files(files), tmp_path / "packed", dtype=dtype)
     rows = np.arange(len(exact))
-    for name, windows in exact.gather(rows).items():
-        got = packed.gather(rows)[name]
+    for name, windows in exact.gather_zeroed(rows).items():
+        got = packed.gather_zeroed(rows)[name]
         span = np.ptp(windows) if dtype == "int16" else np.abs(windows).max()
         np.testing.assert_allclose(got, windows, atol=1.01 * tolerance * span, rtol=0)
         large, small = (
@@ -561,9 +563,9 @@ def test_reading_by_memory_map_where_the_system_has_no_pread_gives_the_same(
 ):
     store = prepare(open_files(files), tmp_path / "store")
     rows = np.random.default_rng(0).permutation(len(store))
-    wanted = store.gather(rows)
+    wanted = store.gather_zeroed(rows)
     monkeypatch.delattr(os, "preadv")
-    for name, windows in Store.open(store.path).gather(rows).items():
+    for name, windows in Store.open(store.path).gather_zeroed(rows).items():
         np.testing.assert_array_equal(windows, wanted[name])
 
 
@@ -572,4 +574,4 @@ def test_a_file_cut_short_under_an_open_store_is_told_of(files, tmp_path):
     path = store.path / "segments/00000/signals/acc.npy"
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(FormatError, match=r"acc.npy: was cut short while it was read"):
-        store.gather(np.arange(len(store)))
+        store.gather_zeroed(np.arange(len(store)))

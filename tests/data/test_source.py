@@ -32,7 +32,7 @@ def test_windows_come_back_as_they_were_given(arrays):
     assert len(held) == 5
     assert held.present.all()
     for name, array in zip(("acc", "heart"), arrays, strict=True):
-        got = held.gather(rows)[name]
+        got = held.gather_zeroed(rows)[name]
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, array[rows], rtol=1e-6)
 
@@ -41,7 +41,7 @@ def test_a_window_with_a_nan_lacks_the_modality_and_holds_zeros(arrays):
     arrays[0][2, 7, 1] = np.nan
     held = source(*arrays)
     np.testing.assert_array_equal(held.present[:, 0], [1, 1, 0, 1, 1])
-    np.testing.assert_array_equal(held.gather(np.array([2]))["acc"], np.zeros((1, 20, 3)))
+    np.testing.assert_array_equal(held.gather_zeroed(np.array([2]))["acc"], np.zeros((1, 20, 3)))
     assert np.isnan(arrays[0][2, 7, 1])
 
 
@@ -50,7 +50,7 @@ def test_a_modality_that_is_none_or_left_out_is_absent(arrays, given):
     signals = {k: None if v is None else arrays[0] for k, v in given.items()}
     held = ArraySource(signals, modalities=[ACC, HEART], window_s=2.0)
     np.testing.assert_array_equal(held.present, np.tile([True, False], (5, 1)))
-    assert held.gather(np.arange(2))["heart"].shape == (2, 4, 1)
+    assert held.gather_zeroed(np.arange(2))["heart"].shape == (2, 4, 1)
 
 
 def test_an_unknown_modality_is_refused(arrays):
@@ -83,7 +83,9 @@ def test_no_array_at_all_is_refused():
 def test_a_store_and_arrays_of_its_windows_give_the_same_batch(tmp_path, made):
     store = made.write(tmp_path / "store")
     rows = np.arange(len(store))
-    held = ArraySource(store.gather(rows), modalities=store.modalities, window_s=store.window_s)
+    held = ArraySource(
+        store.gather_zeroed(rows), modalities=store.modalities, window_s=store.window_s
+    )
     some = np.array([4, 11, 0])
     one, two = (collate(s, some, store.label) for s in (store, held))
     torch.testing.assert_close(dict(one.signals), dict(two.signals), rtol=0, atol=0)
@@ -96,7 +98,7 @@ def test_batches_cover_the_rows_in_order_with_a_smaller_last_one(arrays):
     batches = list(in_batches(held, rows, size=2))
     assert [len(b) for b in batches] == [2, 2, 1]
     joined = torch.cat([b.signals["acc"] for b in batches])
-    np.testing.assert_array_equal(joined.numpy(), held.gather(rows)["acc"])
+    np.testing.assert_array_equal(joined.numpy(), held.gather_zeroed(rows)["acc"])
     assert batches[0].label is None
     assert not list(in_batches(held, rows[:0]))
 

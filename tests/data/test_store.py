@@ -56,28 +56,28 @@ def test_what_was_written_is_read_back(store, made):
     assert again.label.dtype == np.int64
     assert again.present.all()
     signal_of_s2 = made.recording("S2", seed=1).signals["acc"].values
-    got = again.gather(np.array([12]))["acc"][0]
+    got = again.gather_zeroed(np.array([12]))["acc"][0]
     np.testing.assert_array_equal(got, signal_of_s2[60:100])
 
 
 def test_gathered_rows_may_repeat_and_come_in_any_order(store):
     rows = np.array([5, 0, 5, 17])
-    windows = store.gather(rows)
+    windows = store.gather_zeroed(rows)
     for place, row in enumerate(rows):
-        for name, alone in store.gather(np.array([row])).items():
+        for name, alone in store.gather_zeroed(np.array([row])).items():
             np.testing.assert_array_equal(windows[name][place], alone[0])
 
 
 def test_no_rows_give_empty_arrays(store):
-    windows = store.gather(np.array([], dtype=np.int64))
+    windows = store.gather_zeroed(np.array([], dtype=np.int64))
     assert windows["acc"].shape == (0, 40, 3)
     assert windows["heart"].shape == (0, 8, 1)
 
 
 def test_what_is_gathered_can_be_changed_without_changing_the_store(store):
-    before = store.gather(np.array([0]))["acc"].copy()
-    store.gather(np.array([0]))["acc"][:] = 7.0
-    np.testing.assert_array_equal(store.gather(np.array([0]))["acc"], before)
+    before = store.gather_zeroed(np.array([0]))["acc"].copy()
+    store.gather_zeroed(np.array([0]))["acc"][:] = 7.0
+    np.testing.assert_array_equal(store.gather_zeroed(np.array([0]))["acc"], before)
 
 
 def test_a_modality_that_no_recording_has_is_absent_everywhere(tmp_path, made):
@@ -85,13 +85,13 @@ def test_a_modality_that_no_recording_has_is_absent_everywhere(tmp_path, made):
     only_acc = made.recording(signals={"acc": one.signals["acc"]})
     store = made.write(tmp_path / "store", [only_acc])
     np.testing.assert_array_equal(store.present, np.tile([True, False], (9, 1)))
-    np.testing.assert_array_equal(store.gather(np.arange(9))["heart"], np.zeros((9, 8, 1)))
+    np.testing.assert_array_equal(store.gather_zeroed(np.arange(9))["heart"], np.zeros((9, 8, 1)))
     assert count_windows(store)["present"] == {"acc": 1.0, "heart": 0.0}
 
 
 def test_a_signal_that_the_store_does_not_keep_is_left_out(tmp_path, made):
     store = made.write(tmp_path / "store", modalities=[made.heart])
-    assert list(store.gather(np.arange(2))) == ["heart"]
+    assert list(store.gather_zeroed(np.arange(2))) == ["heart"]
     assert not (store.path / SEGMENT / "signals/acc.npy").exists()
 
 
@@ -357,3 +357,34 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path):
         Store.open(tmp_path)
     with pytest.raises(FormatError, match="is no store"):
         Store.open(tmp_path / "nowhere")
+
+
+def lacking_heart(tmp_path, made):
+    """Write a store of two people, the second without a heart rate."""
+    one, two = made.recording(), made.recording("S2", seed=1)
+    return made.write(
+        tmp_path / "store", [one, made.recording("S2", signals={"acc": two.signals["acc"]})]
+    )
+
+
+def test_arrays_are_nan_where_a_modality_was_not_recorded(tmp_path, made):
+    store = lacking_heart(tmp_path, made)
+    rows = np.array([12, 3, 12, 17])
+    windows, zeroed = store.arrays(rows), store.gather_zeroed(rows)
+    assert windows.shape == (4,)
+    assert list(windows) == ["acc", "heart"]
+    np.testing.assert_array_equal(windows["acc"], zeroed["acc"])
+    np.testing.assert_array_equal(windows["heart"][1], zeroed["heart"][1])
+    assert np.isnan(windows["heart"][[0, 2, 3]]).all()
+    assert not zeroed["heart"][[0, 2, 3]].any()
+
+
+def test_arrays_may_be_asked_for_by_a_mask_or_all_at_once(tmp_path, made):
+    store = lacking_heart(tmp_path, made)
+    everything, chosen = store.arrays(), store.start_s > 5
+    assert everything.shape == (18,)
+    for name, x in store.arrays(chosen).items():
+        np.testing.assert_array_equal(x, everything[name][chosen])
+    assert np.isnan(everything["heart"]).sum() == 9 * 8
+    with pytest.raises(IndexError):
+        store.arrays(np.array([18]))

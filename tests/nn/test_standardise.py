@@ -55,7 +55,7 @@ def test_many_batches_equal_one(arrays, monkeypatch):
 def test_fitted_windows_have_mean_0_and_standard_deviation_1(arrays):
     standardiser, held = Standardiser([ACC, HEART]), source(arrays)
     standardiser.fit(held, np.arange(30))
-    signals = {name: torch.from_numpy(x) for name, x in held.gather(np.arange(30)).items()}
+    signals = {name: torch.from_numpy(x) for name, x in held.gather_zeroed(np.arange(30)).items()}
     for x in standardiser(signals).values():
         np.testing.assert_allclose(x.double().mean(dim=(0, 1)).numpy(), 0.0, atol=1e-3)
         np.testing.assert_allclose(x.double().std(dim=(0, 1)).numpy(), 1.0, atol=1e-2)
@@ -67,7 +67,7 @@ def test_a_channel_that_never_changes_is_only_shifted(arrays, value):
     standardiser, held = Standardiser([ACC, HEART]), source(arrays)
     standardiser.fit(held, np.arange(30))
     torch.testing.assert_close(standardiser.get_buffer("std_acc")[1], torch.tensor(1.0))
-    acc = torch.from_numpy(held.gather(np.arange(2))["acc"])
+    acc = torch.from_numpy(held.gather_zeroed(np.arange(2))["acc"])
     got = standardiser({"acc": acc})["acc"][:, :, 1]
     torch.testing.assert_close(got, torch.zeros(2, 20), rtol=0, atol=1e-6)
 

@@ -75,7 +75,7 @@ def job_pretrain(ranks: Ranks, request: Request) -> dict[str, Any]:
     """Pretrain through the trainer; a bad row may stop it."""
     config, store, method = parts(request)
     if "bad" in request:
-        gather = store.gather
+        gather = store.gather_zeroed
 
         def spoilt(rows: Any) -> Any:
             signals = gather(rows)
@@ -83,7 +83,7 @@ def job_pretrain(ranks: Ranks, request: Request) -> dict[str, Any]:
                 signals["wrist_heat"][np.asarray(rows) == request["bad"]] = np.nan
             return signals
 
-        store.gather = spoilt  # type: ignore[method-assign]
+        store.gather_zeroed = spoilt  # type: ignore[method-assign]
     try:
         model = pretrain(
             method, store, train=np.array(request["rows"]), resume=True, seed=0,

@@ -97,7 +97,7 @@ def test_fine_tuning_without_validation_labels_is_refused(tune: Tune, store: Sto
 def test_a_fine_tuning_loss_that_is_not_finite_is_refused(
     tune: Tune, store: Store, model: CrossModalModel
 ) -> None:
-    signals = store.gather(np.arange(len(store)))
+    signals = store.gather_zeroed(np.arange(len(store)))
     signals["wrist_acc"][...] = np.float32(3e38)
     source = ArraySource(signals, modalities=store.modalities, window_s=store.window_s)
     model.standardiser.get_buffer("std_wrist_acc").fill_(1e-3)

@@ -168,8 +168,8 @@ def test_what_is_not_finite_stops_the_run_and_is_kept(
     class Broken:
         modalities, window_s, present = store.modalities, store.window_s, store.present
 
-        def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-            found = {name: x.copy() for name, x in store.gather(rows).items()}
+        def gather_zeroed(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+            found = {name: x.copy() for name, x in store.gather_zeroed(rows).items()}
             found["wrist_acc"][store.present[rows, 0], 5] = np.inf
             return found
 

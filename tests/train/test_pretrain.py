@@ -242,7 +242,7 @@ def test_fewer_windows_than_a_batch_make_one_smaller_batch(
 def test_rows_that_are_not_for_training_change_nothing_in_the_model(
     train: Train, small: Callable[..., RunConfig], store: Store, fold: Fold, runs: Path
 ) -> None:
-    signals = store.gather(np.arange(len(store)))
+    signals = store.gather_zeroed(np.arange(len(store)))
     given = {"modalities": store.modalities, "window_s": store.window_s}
     absent = {m.name: ~store.present[:, i] for i, m in enumerate(store.modalities)}
     garbage = {}
@@ -267,7 +267,7 @@ def test_statistics_are_those_of_the_training_rows(whole: Whole, store: Store, f
     model, _ = whole("crossl")
     for column, modality in enumerate(store.modalities):
         rows = fold.train[store.present[fold.train, column]]
-        x = store.gather(rows)[modality.name].astype(np.float64)
+        x = store.gather_zeroed(rows)[modality.name].astype(np.float64)
         buffers = dict(model.standardiser.named_buffers())
         mean, std = buffers[f"mean_{modality.name}"], buffers[f"std_{modality.name}"]
         np.testing.assert_allclose(mean, x.mean(axis=(0, 1)), rtol=1e-5)

@@ -184,7 +184,7 @@ def test_what_is_not_finite_stops_every_process_and_names_the_row_of_the_other(
 def test_augmentation_of_some_rows_is_that_of_all_rows(
     small: Callable[..., RunConfig], store: Store, fold: Fold
 ) -> None:
-    signals = {n: torch.from_numpy(x) for n, x in store.gather(fold.train[:75]).items()}
+    signals = {n: torch.from_numpy(x) for n, x in store.gather_zeroed(fold.train[:75]).items()}
     augment = small("crossl", "method.augmentation.time_mask=0.3").method.augmentation.build()
     given = {"views": 2, "seed": 3, "whole": 75}
     whole = augment_views(augment, signals, **given)
@@ -203,7 +203,7 @@ def test_augmentation_of_some_rows_is_that_of_all_rows(
 def test_augmentation_does_not_depend_on_the_number_of_threads(
     small: Callable[..., RunConfig], store: Store, fold: Fold
 ) -> None:
-    signals = {n: torch.from_numpy(x) for n, x in store.gather(fold.train[:75]).items()}
+    signals = {n: torch.from_numpy(x) for n, x in store.gather_zeroed(fold.train[:75]).items()}
     augment = small("crossl").method.augmentation.build()
     before, found = torch.get_num_threads(), []
     for threads in (1, 3):

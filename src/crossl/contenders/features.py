@@ -202,14 +202,14 @@ def _describe(
     held = fold.train[store.present[fold.train, column]]
     if not len(held):
         return {part: np.zeros((len(getattr(fold, part)), 1), np.float32) for part in PARTS}
-    sample = store.gather(held[:: max(1, len(held) // ROWS)])[modality.name]
+    sample = store.gather_zeroed(held[:: max(1, len(held) // ROWS)])[modality.name]
     mean, std = sample.mean(axis=(0, 1)), sample.std(axis=(0, 1)) + 1e-8
     describe = fit(modality, ((sample - mean) / std).astype(np.float32))
     found = {}
     for part in PARTS:
         rows = getattr(fold, part)
         pieces = [
-            describe(((store.gather(some)[modality.name] - mean) / std).astype(np.float32))
+            describe(((store.gather_zeroed(some)[modality.name] - mean) / std).astype(np.float32))
             for some in np.array_split(rows, max(1, -(-len(rows) // ROWS)))
         ]
         found[part] = np.concatenate(pieces)

@@ -59,7 +59,7 @@ def collate(
         rows: which windows.
         label: (W,) labels of the whole source.
     """
-    signals = {name: torch.from_numpy(x) for name, x in source.gather(rows).items()}
+    signals = {name: torch.from_numpy(x) for name, x in source.gather_zeroed(rows).items()}
     chosen = None if label is None else torch.from_numpy(label[rows])
     return Batch(signals, torch.from_numpy(source.present[rows]), chosen)
 

@@ -28,7 +28,7 @@ class WindowSource(Protocol):
     def present(self) -> NDArray[np.bool_]:
         """(W, M): this modality was recorded in this window."""
 
-    def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
+    def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class ArraySource:
         """Count the windows."""
         return self._length
 
-    def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
+    def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
         out = {}
         for modality in self.modalities:

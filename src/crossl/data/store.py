@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.arrays import Windows
 from crossl.data.manifest import (
     SEGMENT,
     check_files,
@@ -213,8 +214,31 @@ class Store:
         for segment in self._segments:
             segment.let_go()
 
-    def gather(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
-        """Read windows: {modality: (B, T, C)} float32, zeros where not present.
+    def arrays(self, rows: NDArray[np.int64] | NDArray[np.bool_] | None = None) -> Windows:
+        """Read windows into memory, NaN where a modality was not recorded.
+
+        `CroSSL` and a loaded run take them as they are.
+
+        Args:
+            rows: numbers or a mask, as in numpy; None for all.
+
+        Returns:
+            {modality: (n, time, channel) float32}.
+
+        Raises:
+            IndexError: no such row.
+        """
+        rows = np.arange(len(self))[slice(None) if rows is None else rows]
+        signals = self.gather_zeroed(rows)
+        for column, windows in enumerate(signals.values()):
+            windows[~self.present[rows, column]] = np.nan
+        return Windows(signals)
+
+    def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
+        """Read windows as training does: {modality: (B, T, C)} float32, zeros where not present.
+
+        They mean nothing without `present`; `arrays` has NaN there.
+
 
         Rows may be negative or a mask, as in numpy.
 

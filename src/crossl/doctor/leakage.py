@@ -130,7 +130,7 @@ def _hash_all(store: Store, rows: Rows) -> tuple[dict[str, Float64], dict[str, N
     telling: dict[str, list[NDArray[np.bool_]]] = {}
     names = [m.name for m in store.modalities if store.spec.samples(m) * len(m.channels) > BUCKETS]
     for batch in _batches(store, rows):
-        windows = store.gather(batch)
+        windows = store.gather_zeroed(batch)
         for name in names:
             flat, tells = standardise(windows[name])
             hashes.setdefault(name, []).append(hash_windows(flat))
@@ -173,7 +173,7 @@ def _confirmed(store: Store, pairs: list[tuple[int, int]]) -> Iterator[Twins]:
         return
     table = np.array(pairs, dtype=np.int64)
     for batch in _batches(store, np.arange(len(table))):
-        first, second = store.gather(table[batch, 0]), store.gather(table[batch, 1])
+        first, second = store.gather_zeroed(table[batch, 0]), store.gather_zeroed(table[batch, 1])
         both = store.present[table[batch, 0]] & store.present[table[batch, 1]]
         agrees = np.ones(len(batch), dtype=np.bool_)
         judged = np.zeros(len(batch), dtype=np.bool_)

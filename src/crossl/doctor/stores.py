@@ -148,7 +148,7 @@ def _check_samples(store: Store, rows: Rows, giveaways: Giveaways) -> Iterator[F
     """Put windows of one recording behind each other and look at them as one signal."""
     if not len(rows):
         return
-    windows = store.gather(rows)
+    windows = store.gather_zeroed(rows)
     columns = []
     medians: dict[tuple[str, str], NDArray[np.float64]] = {}
     for column, modality in enumerate(store.modalities):

@@ -56,7 +56,7 @@ def example_windows(store: Store) -> tuple[list[dict[str, Any]], Arrays]:
         rows = rows[richness[rows] == richness[rows].max()]
         rows = rows[store.subject[rows] == store.subject[rows[0]]]
         row = rows[len(rows) // 2]
-        for column, (name, signal) in enumerate(store.gather(np.array([row])).items()):
+        for column, (name, signal) in enumerate(store.gather_zeroed(np.array([row])).items()):
             if store.present[row, column]:
                 arrays[f"example/{len(told)}/{name}"] = signal[0]
         told.append({"class": number, "subject": str(store.subject[row]),
