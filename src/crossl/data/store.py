@@ -24,6 +24,7 @@ from crossl.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from crossl.data.neighbours import Places
 from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.segment import DType, SegmentSpec, SegmentWriter
 from crossl.data.segment_reader import TABLE_ROWS, SegmentReader
@@ -154,6 +155,11 @@ class Store:
         """(W,) index into `manifest["recordings"]`; within its segment each starts at 0."""
         pairs = zip(self._segments, self._first_recording[:-1], strict=True)
         return np.concatenate([s.rows["recording"] + first for s, first in pairs]).astype(np.int64)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where windows lie in their recordings; see `crossl.data.neighbours`."""
+        return Places.of(self.recording, self.start_s, self.spec.stride_s)
 
     @cached_property
     def subject(self) -> NDArray[np.str_]:
