@@ -71,7 +71,7 @@ def test_it_ends_with_a_report(followed: tuple[Path, str]) -> None:
 def test_who_comes_later_is_appended_and_a_copy_is_found(followed: tuple[Path, str]) -> None:
     told = followed[1]
     assert "13 subjects, float32" in told
-    assert "windows of one subject are those of another over again" in told
+    assert "windows of one subject are copies of another's" in told
     assert told.rstrip().endswith("exit code 1")
 
 

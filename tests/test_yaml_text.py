@@ -43,8 +43,8 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60))
 
 REFUSED = {
-    "a key twice": ("a: 1\nb:\n  c: 1\n  c: 2", "line 4: key 'c' stands there twice, first in"),
-    "a key twice in a line": ("{a: 1, a: 2}", "line 1: key 'a' stands there twice, first"),
+    "a key twice": ("a: 1\nb:\n  c: 1\n  c: 2", "line 4: key 'c' is a duplicate, first in"),
+    "a key twice in a line": ("{a: 1, a: 2}", "line 1: key 'a' is a duplicate, first"),
     "a tag of Python": ("x: !!python/object/apply:os.system [ls]", "line 1: the tag"),
     "an unknown tag": ("\nx: !dough 5", "line 2: the tag '!dough' is not allowed"),
     "a tag that does not fit": ("x: !!int abc", "line 1: 'abc' is no whole number"),

@@ -203,7 +203,7 @@ def _check_keys(node: Any) -> None:
         name, line = (key.tag, key.value), key.start_mark.line + 1
         if name in lines:
             raise _refusal(
-                key, f"key '{key.value[:60]}' stands there twice, first in line {lines[name]}"
+                key, f"key '{key.value[:60]}' is a duplicate, first in line {lines[name]}"
             )
         lines[name] = line
 

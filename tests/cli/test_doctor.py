@@ -65,7 +65,7 @@ def test_a_leaking_store_ends_with_code_1(crossl: Crossl, tmp_path: Path) -> Non
     )
     done = crossl("data", "doctor", tmp_path / "store")
     assert done.code == 1
-    assert "20 windows of one subject are those of another over again" in done.out
+    assert "20 windows of one subject are copies of another's" in done.out
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_wrong_mapping_is_refused_by_its_key(tmp_path, edit, message):
     ("a: [1", "cannot be read as YAML"), ("- 1", "holds a list; keys and values are needed"),
     ("", "is empty; keys and values are needed"),
     ("!!python/object:os.system {}", "cannot be read as YAML"),
-    ("name: a\nname: b", r"\(line 2: key 'name' stands there twice, first in line 1\)"),
+    ("name: a\nname: b", r"\(line 2: key 'name' is a duplicate, first in line 1\)"),
 ])  # fmt: skip
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
     (tmp_path / "recordings.yaml").write_text(text)
@@ -198,7 +198,7 @@ def test_semicolons_and_bars_serve_where_commas_and_blanks_do_not(tmp_path):
     (("S1,1,acc,a.csv,x,g,",), HEAD, "line 2: 'rate_hz' is empty; a modality needs it"),
     (("S1,1,acc,a.csv,x,g,50", "S2,1,acc,b.csv,x,g,60"), HEAD,
      "line 3: 'acc' has rate_hz 60; line 2 has 50, and all rows of it must agree"),
-    (("S1,1,acc,a.csv,x,g,50", "S1,1,acc,a.csv,y,g,50"), HEAD, "line 3: 'acc' of this recording"),
+    (("S1,1,acc,a.csv,x,g,50", "S1,1,acc,a.csv,y,g,50"), HEAD, "line 3: 'acc' is a duplicate"),
     (("S1,1,acc,a.csv,x,g,50", "S1,1,labels,b.csv,a b,,"), HEAD, "line 3: labels name 2 columns"),
     (("S1,1,acc,a.csv,x,furlong,50",), HEAD, "modalities.acc.unit: 'furlong' is unknown"),
     (("S1,1,acc,a.csv,x,g,50,perhaps",), HEAD + ",resample", "resample is 'perhaps'; allowed are"),

@@ -216,7 +216,7 @@ def test_the_grid_holds_what_a_slow_reference_interpolates(rate_hz, count, seed,
     try:
         signal = Signal.from_timestamps(time, values, rate_hz=rate_hz, max_gap_s=max_gap_s)
     except DataError as error:
-        assert "but its timestamps tell" in str(error)  # noqa: PT017 - few samples, many gaps
+        assert "but its timestamps give" in str(error)  # noqa: PT017 - few samples, many gaps
         return
     assert signal.rate_hz == rate_hz
     assert signal.start_s == time[0]
@@ -230,7 +230,7 @@ def test_a_signal_keeps_what_its_timestamps_told():
     assert signal.timing is not None
     assert signal.timing.estimated_hz == pytest.approx(102.44, rel=1e-3)
     assert signal.timing.declared_hz == 100.0
-    with pytest.raises(DataError, match=r"declares 100 Hz but its timestamps tell 102\.4 Hz"):
+    with pytest.raises(DataError, match=r"declares 100 Hz but its timestamps give 102\.4 Hz"):
         Signal.from_timestamps(time, np.sin(time)[:, None], rate_hz=100.0)
 
 

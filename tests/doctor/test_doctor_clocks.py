@@ -40,7 +40,7 @@ def test_real_timestamps_tell_the_rate(clinic):
     diagnosis = clinic.examine(clinic.put(recording, "wrist_gyro", signal.values,
                                           timing=signal.timing))  # fmt: skip
     assert clinic.told(diagnosis) == {("rate", "wrist_gyro", "warning")}
-    assert "tell 51.2 Hz, declared are 50 Hz" in diagnosis.findings[0].sentence
+    assert "give 51.2 Hz, declared are 50 Hz" in diagnosis.findings[0].sentence
 
 
 def test_samples_without_a_time_of_their_own_and_a_clock_that_jumps_back(clinic):

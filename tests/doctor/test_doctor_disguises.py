@@ -95,7 +95,7 @@ def test_a_channel_that_encodes_the_label_is_named(clinic, how, severity):
     (finding,) = found(diagnosis, "giveaway")
     assert finding.where == "aux"
     assert finding.severity == severity
-    assert "channel 'aux' tells the label by its value alone" in finding.sentence
+    assert "channel 'aux' gives the label away by its value alone" in finding.sentence
 
 
 def test_a_posture_that_people_take_each_in_their_way_is_no_copy_of_the_labels(clinic):

@@ -13,7 +13,7 @@ from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.metrics import Interval, macro_f1
 from crossl.evaluate.paired import Pairing, all_records, kept_records, shapley_records
 from crossl.evaluate.results import Key, ResultBook
-from crossl.evaluate.summary import _Compared, what_is_seen
+from crossl.evaluate.summary import _Compared, findings_in_words
 
 NAMES = ("phone", "watch")
 MAIN = Key("crossl", "crossl", "aggregator", 0.1, NAMES)
@@ -95,7 +95,7 @@ def test_what_is_kept_is_of_those_who_have_what_is_missing() -> None:
 def test_the_sentences_are_paired_and_count_people() -> None:
     book, said = make_book()
     left = score(table().label, said[1,], BOTH)
-    told = what_is_seen(book, MAIN, STREAMS)
+    told = findings_in_words(book, MAIN, STREAMS)
     assert f"nothing retrained, {left:.3f} is left of 1.000: {left:.0%} [" in told[0]
     assert "of the score of the same 2 people with all that they have." in told[0]
     assert "where the same 2 people with all modalities reach 1.000" in told[-1]
@@ -112,7 +112,7 @@ def test_one_person_has_no_interval() -> None:
     alone = [r for r in rows if r["n"] == 1]
     assert {r["metric"] for r in alone} >= {"macro_f1", "macro_f1_kept", "shapley"}
     assert all(r["ci_low"] is None and r["ci_high"] is None for r in alone)
-    told = what_is_seen(book, MAIN, STREAMS)
+    told = findings_in_words(book, MAIN, STREAMS)
     assert "1.000 is left of 1.000: 100% of the score of the same person" in told[0]
 
 
@@ -137,7 +137,7 @@ def test_nobody_to_compare_is_said_and_makes_no_number() -> None:
                  label=np.where(t.comparable(subset), only, -1), predicted=t.label,
                  subject=t.subject, whole=t.label, complete=t.present.numpy().all(1))  # fmt: skip
     assert {tuple(r["present"]) for r in all_records(book)} == {NAMES}
-    told = what_is_seen(book, MAIN, STREAMS)
+    told = findings_in_words(book, MAIN, STREAMS)
     assert told[0].startswith("No test person has both the phone and another device")
 
 
@@ -188,13 +188,13 @@ def test_each_label_fraction_is_told_apart_by_its_own_numbers() -> None:
             for person in range(3):
                 said = wrong(said, person, cost if fraction < 1 else 0)
             book.add(key, fold=0, seed=0, label=t.label, predicted=said, subject=t.subject)
-    (told,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1], numbers=False)
+    (told,) = findings_in_words(book, replace(MAIN, label_fraction=1.0), STREAMS[:1], numbers=False)
     assert told == (
         "With all sensors, crossl is ahead of the same network trained on the same labels alone at "
         "0.5%, about level with it at 100% of the labels. 3 people are too few for a significant "
         "difference."
     )
-    (full,) = what_is_seen(book, replace(MAIN, label_fraction=1.0), STREAMS[:1])
+    (full,) = findings_in_words(book, replace(MAIN, label_fraction=1.0), STREAMS[:1])
     assert full.startswith(told)
     assert "1.000 against 0.800 at 0.5% (+0.200 [+0.200, +0.200])" in full
     assert full.endswith("differences are paired by subject, 3 people.")

@@ -1,4 +1,4 @@
-"""Test subjects are seen by nothing: what is learned and chosen does not depend on them.
+"""Test subjects serve the final score only: what is learned and chosen does not depend on them.
 
 The labels of test subjects are shuffled and their signals replaced by noise. Whatever a fold
 learns or chooses must then be the same to the byte; only its test scores may differ.

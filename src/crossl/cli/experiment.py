@@ -87,7 +87,7 @@ def benchmark(
     """Run the whole protocol on a prepared store.
 
     Every fold, few labels, dead sensors, baselines, rivals (`contenders:` of --config), report; see
-    docs/protocol.md. Test subjects are seen by nothing before the final score. What `prepare` was
+    docs/protocol.md. Test subjects serve the final score and nothing else. What `prepare` was
     asked for (rates, windows, modalities) holds here. Started again, it resumes where it stopped.
 
     Example: crossl benchmark stores/study --out results/study --seed 0

@@ -133,7 +133,7 @@ class Signal:
             where: names the signal in a message.
 
         Raises:
-            DataError: the timestamps tell another rate, are not finite, or more than a fifth of
+            DataError: the timestamps give another rate, are not finite, or more than a fifth of
                 them do not increase.
 
         Examples:

@@ -1,4 +1,4 @@
-"""Timing: what timestamps tell about a clock, and how samples come to lie on a regular grid.
+"""Timing: what timestamps say about a clock, and how samples come to lie on a regular grid.
 
 Arrays in, arrays out. Two methods, each used once and only where timestamps or the user ask:
 linear interpolation between neighbours onto a grid at the recorded rate, and, to change the rate,
@@ -55,7 +55,7 @@ class Timing:
 
     Attributes:
         declared_hz: the rate that was declared; 0 where none was.
-        estimated_hz: the rate that the timestamps tell, gaps left out.
+        estimated_hz: the rate that the timestamps give, gaps left out.
         jitter_s: standard deviation of the steps, gaps left out.
         duplicates: samples with the time of the one before; the first is kept.
         backwards: times at which the clock jumped back.
@@ -153,7 +153,7 @@ def refuse_rate(where: str, estimated: float, rate_hz: float) -> None:
             if abs(estimated * factor - rate_hz) <= RATE_TOLERANCE * rate_hz:
                 cure = f"the unit of its clock is wrong by a factor of {power:g}"
     raise DataError(
-        f"{where}: declares {rate_hz:g} Hz but its timestamps tell {estimated:.4g} Hz; {cure}"
+        f"{where}: declares {rate_hz:g} Hz but its timestamps give {estimated:.4g} Hz; {cure}"
     )
 
 

@@ -69,7 +69,8 @@ def check_constant(modality: Modality, values: Float32) -> Iterator[Finding]:
                 "warning" if fast else "note",
                 modality.name,
                 f"channel '{name}' is constant from beginning to end",
-                "It tells nothing; leave it out, or look for a sensor that was not connected.",
+                "It carries no information; leave it out, or look for a sensor that was not "
+                "connected.",
             )
 
 
@@ -101,5 +102,5 @@ def _twins(first: Column, second: Column, *, opposite: bool) -> Finding:
         "warning",
         second.modality,
         f"channel '{second.channel}' is {how} '{first.name}'",
-        "It tells nothing new, and a model learns to copy it; leave one of them out.",
+        "It adds no information, and a model learns to copy it; leave one of them out.",
     )

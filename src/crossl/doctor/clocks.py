@@ -57,7 +57,7 @@ def check_timing(name: str, timing: Mapping[str, Any], samples: int) -> Iterator
                 "rate",
                 "warning" if abs(off) > WARN_RATE else "note",
                 name,
-                f"timestamps tell {{}}, declared are {declared:g} Hz",
+                f"timestamps give {{}}, declared are {declared:g} Hz",
                 "Samples were put on the grid by their times, so nothing drifts. Read as equal "
                 "steps, 1% is 36 s an hour: correct the declared rate, or keep the timestamps.",
                 one(estimated),

@@ -13,7 +13,7 @@ from crossl.doctor.values import MOTION, SLOW_UNITS, SLOW_WORDS, is_called
 SHORT_NAME = 3
 """Names up to so many letters say too little."""
 
-ADVICE = "A model learns to count instead of to measure: leave it out of the modality's columns."
+ADVICE = "A model would learn to count: leave it out of the modality's columns."
 
 
 def check_disguises(modality: Modality, values: Float32) -> Iterator[Finding]:

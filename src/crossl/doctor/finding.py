@@ -13,12 +13,12 @@ Scope: TypeAlias = Literal["recordings", "subjects", ""]
 
 CHECKS = {
     "readable": "every part can be read",
-    "copies": "nothing stands under two recordings",
+    "copies": "no signal occurs in two recordings",
     "unit": "the size of the values fits the unit",
     "range": "no value is impossible",
     "clock": "sensors and labels cover the same time",
     "drift": "the devices' clocks stay together",
-    "rate": "timestamps tell the declared rate",
+    "rate": "timestamps agree with the declared rate",
     "timing": "timestamps are in order, one each",
     "rates": "rates fit each other and the window",
     "gaps": "samples were recorded without long gaps",
@@ -27,9 +27,9 @@ CHECKS = {
     "saturation": "no sensor is at its limit",
     "sensors": "every channel is a sensor, no counter, clock or code",
     "giveaway": "no channel gives the label away",
-    "channels": "every channel tells something of its own",
+    "channels": "every channel carries information of its own",
     "labels": "classes have enough windows and subjects",
-    "leakage": "no window stands under two subjects",
+    "leakage": "no window occurs in two subjects",
     "notes": "what the reader did or saw",
 }
 """What is looked at, in the order of a diagnosis."""

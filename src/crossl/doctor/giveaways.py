@@ -104,8 +104,8 @@ class Giveaways:
                 "giveaway",
                 "error" if ratio >= EXACT else "warning",
                 modality,
-                f"channel '{channel}' tells the label by its value alone, in everybody alike: it "
-                "looks like a copy of the labels",
+                f"channel '{channel}' gives the label away by its value alone, in every subject: "
+                "it looks like a copy of the labels",
                 "A model reads it instead of the sensors, and scores are worthless: leave it out, "
                 "unless you know which sensor it is.",
                 scope="",

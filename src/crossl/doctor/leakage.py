@@ -220,7 +220,7 @@ def tell_twins(
             "leakage",
             "note",
             "",
-            "{} windows of one subject are those of another over again, in a group",
+            "{} windows of one subject are copies of another's, in a group",
             "Splits of crossl keep a group on one side; do the same in any split of your own.",
             one(len({place for pair in together for place in pair})),
             scope="",
@@ -232,7 +232,7 @@ def tell_twins(
             "leakage",
             "error",
             "",
-            "{} windows of one subject are those of another over again",
+            "{} windows of one subject are copies of another's",
             "A test by subject then scores what was trained on: find out whose recording it is, "
             "and keep it once.",
             one(len({place for pair in across for place in pair})),

@@ -94,7 +94,7 @@ class Examination:
                     "copies",
                     "error",
                     key,
-                    "holds sample for sample what stands under another name",
+                    "is identical, sample for sample, to a recording of another name",
                     "A test by subject may score what was trained on: find out whose it is, and "
                     "keep it once.",
                     detail=f"as in {first[0]}" + ("" if first[1] == key else f", {first[1]}"),

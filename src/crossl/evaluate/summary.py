@@ -1,4 +1,4 @@
-"""What the report needs beside the records: facts of the data, examples, a map, what is seen."""
+"""What the report needs beside the records: facts of the data, examples, a map, findings."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def embedding_map(table: LatentTable, subjects: Sequence[str], *, seed: int) -> 
     }
 
 
-def what_is_seen(
+def findings_in_words(
     book: ResultBook, main: Key, modalities: Sequence[Mapping[str, Any]], *, numbers: bool = True
 ) -> list[str]:
     """Say in sentences what the numbers show, good or bad.

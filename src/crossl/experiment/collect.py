@@ -17,7 +17,12 @@ from crossl.data.store import Store
 from crossl.errors import FormatError
 from crossl.evaluate.paired import all_records
 from crossl.evaluate.results import Key, ResultBook, write_records
-from crossl.evaluate.summary import describe_store, embedding_map, example_windows, what_is_seen
+from crossl.evaluate.summary import (
+    describe_store,
+    embedding_map,
+    example_windows,
+    findings_in_words,
+)
 from crossl.experiment.fold import FoldTask, folds_of
 from crossl.files import write_whole, writing
 from crossl.run_folder import load_run, package_versions, read_begun
@@ -56,8 +61,8 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     with writing(out / "figures.npz") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     summary = {**facts, **_experiment_facts(store, config, out, tasks), "examples": examples,
-               "notes": what_is_seen(book, main, facts["modalities"]),
-               "in_short": what_is_seen(book, main, facts["modalities"], numbers=False),
+               "notes": findings_in_words(book, main, facts["modalities"]),
+               "in_short": findings_in_words(book, main, facts["modalities"], numbers=False),
                "main": {"method": main.method, "head": main.head,
                         "label_fraction": main.label_fraction}}  # fmt: skip
     write_whole(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
@@ -100,8 +105,8 @@ def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
         "validate, where it names none who do."
     )
     return [
-        f"{who} A test subject is seen by nothing before the final score: not by pretraining, not "
-        "by standardisation, not by any choice.",
+        f"{who} Test subjects serve the final score and nothing else: not pretraining, not "
+        "standardisation, not any choice.",
         "Label fractions are drawn from training subjects, stratified by class, at least one "
         f"window of each class, with {len(e.label_seeds)} seeds (all labels: one).",
         f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "

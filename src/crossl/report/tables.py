@@ -206,7 +206,7 @@ def summary_table(folder: Path) -> list[list[str]]:
 
 
 def summary_notes(folder: Path) -> list[str]:
-    """Read the sentences that say what is seen, in short where there are tables beside them."""
+    """Read the findings in words, in short where there are tables beside them."""
     summary = load_summary(folder / "summary.json")
     return [*summary.get("in_short", summary["notes"]), *fold_notes(summary)]
 

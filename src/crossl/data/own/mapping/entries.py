@@ -224,7 +224,7 @@ class FileEntry(Entry):
         if sum([self.label is not None, self.annotations, whole]) > 1:
             raise ValueError("takes labels from several places; keep one")
         if self.sparse and self.clock is None:
-            raise ValueError("is `sparse` without a `clock`; only timestamps tell its rates")
+            raise ValueError("is `sparse` without a `clock`; only timestamps give its rates")
         self._one_place()
         kind = self.format or format_of(Path(self.pattern or ""))
         if self.table is not None and kind not in (None, "csv"):

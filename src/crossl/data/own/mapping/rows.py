@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Mapping:
             if name == LABELS:
                 continue
             if name in entry["signals"]:
-                raise DataError(f"{where}: '{name}' of this recording stands there before")
+                raise DataError(f"{where}: '{name}' is a duplicate for this recording")
             stream = {"stream": row["stream"]} if row["stream"] else {}
             entry["signals"][name] = {"columns": _names(row["columns"]), **stream}
         elif name == LABELS or not (row["unit"] and row["rate_hz"] and row["columns"]):
