@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from crossl.data.leftout import LeftOut
+from crossl.data.left_out import LeftOut
 from crossl.data.readers.dataset import Part
 from crossl.data.segment import SegmentWriter
 from crossl.files import naming, sync, write_whole

@@ -21,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crossl.data import leftout
+from crossl.data import left_out as unread
 from crossl.data.append import as_in_store
 from crossl.data.classes import choose_classes, with_classes
 from crossl.data.finished_parts import FinishedParts, is_of
-from crossl.data.leftout import Bear, Described, LeftOut
+from crossl.data.left_out import Bear, Described, LeftOut
 from crossl.data.manifest import (
     SEGMENT,
     check_files,
@@ -197,8 +197,8 @@ def prepare_store(
         if before is not None:
             plan = as_in_store(out, before, plan)
         name = SEGMENT.format(len(before["segments"]) if before else 0)
-        parts = leftout.parts_to_read(dataset.parts, before)
-        how = (workers, leftout.strictly if strict else leftout.or_left_out, progress)
+        parts = unread.parts_to_read(dataset.parts, before)
+        how = (workers, unread.strictly if strict else unread.or_left_out, progress)
         recordings, left_out = _write_segment(parts, plan, work, name, how)
         try:
             _refuse_doubles(out, [*(before["recordings"] if before else ()), *recordings])
@@ -207,14 +207,14 @@ def prepare_store(
             raise
         files = describe_files(work, name)
         if before is None:
-            settings = {**plan.settings(), **leftout.told(None, dataset.parts, left_out)}
+            settings = {**plan.settings(), **unread.told(None, dataset.parts, left_out)}
             write_manifest(work, settings, {name: recordings}, files)
         # from here on the work cannot be resumed: after a kill the next call starts again
         (work / "journal.jsonl").unlink()
         if before is None:
             work.rename(out)
         else:
-            before |= {"left_out": None, "parts_read": None} | leftout.told(
+            before |= {"left_out": None, "parts_read": None} | unread.told(
                 before, dataset.parts, left_out
             )
             _append_segment(out, work / name, name, before, (recordings, files))
@@ -234,10 +234,10 @@ def _write_segment(
     journal = FinishedParts(work / "journal.jsonl", settings, writer)
     read = False
     try:
-        done = journal.resume(parts, strict=how[1] is leftout.strictly)
+        done = journal.resume(parts, strict=how[1] is unread.strictly)
         _write_parts(parts, done, plan, _Work(work, journal, writer, *how))
         read = True
-        leftout.refuse_all(journal.left_out, parts)
+        unread.refuse_all(journal.left_out, parts)
         refuse_empty(writer, plan.spec)
     except BaseException:
         with suppress(OSError):  # a full disk: what is in memory cannot be written

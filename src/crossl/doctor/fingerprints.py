@@ -1,4 +1,4 @@
-"""Prints: what is kept of the windows of recordings, to tell copies once all have passed by."""
+"""Fingerprints of the windows of recordings: what is kept to find copies at the end."""
 
 from __future__ import annotations
 

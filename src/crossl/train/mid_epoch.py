@@ -1,4 +1,4 @@
-"""A checkpoint within an epoch, in words that Lightning resumes from exactly.
+"""A checkpoint within an epoch, written so that Lightning resumes from it exactly.
 
 And what bits depend on beside seed and data: whoever resumes otherwise is warned.
 """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crossl.data.formats import FileContent, Stream, code_texts
 from crossl.data.own.mapping.columns import locate, locate_signal
 from crossl.data.own.mapping.entries import SECONDS, ModalityEntry
-from crossl.data.own.mapping.parts import open_source
+from crossl.data.own.mapping.joined_files import open_source
 from crossl.data.own.mapping.plan import Source
 from crossl.data.own.mapping.times import clock_seconds, seconds
 from crossl.data.own.mapping.zones import Zones

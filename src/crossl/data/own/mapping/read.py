@@ -10,8 +10,8 @@ import numpy as np
 
 from crossl.data.formats import FileContent, format_of
 from crossl.data.own.mapping.calendar import local_start, one_origin, zone_of
+from crossl.data.own.mapping.joined_files import open_source
 from crossl.data.own.mapping.labels import left_unlabelled, source_labels, whole_files
-from crossl.data.own.mapping.parts import open_source
 from crossl.data.own.mapping.plan import RecordingPlan, Source
 from crossl.data.own.mapping.signals import Rules, read_signals
 from crossl.data.own.mapping.times import ABSOLUTE_S
