@@ -39,6 +39,7 @@ ADDED = {
     "forest": "{kind: forest, trees: 5}",
     "logistic": "{kind: logistic}",
     "minirocket": "{kind: minirocket, features: 84}",
+    "hydra": "{kind: hydra, groups: 2}",
 }
 CONTENDERS = (*METHODS, *ADDED)
 SETTINGS = (

@@ -7,6 +7,7 @@ package registers crossl's own kinds.
 
 from crossl.contenders.contender import Contender, Context, Draw, Outcome, contender_hashes
 from crossl.contenders.features import ForestConfig, LogisticConfig, MinirocketConfig
+from crossl.contenders.hydra import HydraConfig
 from crossl.contenders.networks import PretrainedConfig
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Context",
     "Draw",
     "ForestConfig",
+    "HydraConfig",
     "LogisticConfig",
     "MinirocketConfig",
     "Outcome",

@@ -95,15 +95,17 @@ class Linear:
         name: as progress tells it.
         fit: makes what describes a modality's windows from those of training subjects.
         ridge: ridge regression to one target a class, else logistic regression.
+        scaled: features come on a scale of their own, with zeros that mean nothing seen.
     """
 
     name: str
     fit: Callable[[Modality, NDArray[np.float32]], Describe]
     ridge: bool
+    scaled: bool = False
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the classifier of each label draw says."""
-        tables = feature_tables(context, self.fit)
+        tables = feature_tables(context, self.fit, scaled=self.scaled)
         shown = context.labelled(tables["train"], f"fitting {self.name}")
         options: dict[str, Any] = {"fit": fit_ridge} if self.ridge else {}
         probes = fit_probes(shown, tables["validation"], head="encoders", **options)
@@ -165,18 +167,22 @@ def _score(forest: RandomForestClassifier, validation: LatentTable, context: Con
 
 
 def feature_tables(
-    context: Context, fit: Callable[[Modality, NDArray[np.float32]], Describe]
+    context: Context,
+    fit: Callable[[Modality, NDArray[np.float32]], Describe],
+    *,
+    scaled: bool = False,
 ) -> Tables:
     """Describe all windows of a fold, modality by modality, side by side as latents are.
 
-    Features are standardised by the present windows of training subjects; those of an absent
-    modality are zeros, and so are those that a modality with fewer channels does not have.
+    Features are standardised by the present windows of training subjects, unless they come scaled;
+    those of an absent modality are zeros, and so are those that a modality with fewer channels
+    does not have.
     """
     store, fold = context.store, context.fold
     context.tell("computing features", 0, 1)
     by_part: dict[str, list[NDArray[np.float32]]] = {part: [] for part in PARTS}
     for column, modality in enumerate(store.modalities):
-        for part, values in _describe(context, column, modality, fit).items():
+        for part, values in _describe(context, column, modality, fit, scaled=scaled).items():
             by_part[part].append(values)
     width = max(values.shape[1] for values in by_part["train"])
     return {
@@ -196,8 +202,10 @@ def _describe(
     column: int,
     modality: Modality,
     fit: Callable[[Modality, NDArray[np.float32]], Describe],
+    *,
+    scaled: bool,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the features of one modality for each part of the fold, standardised."""
+    """Return the features of one modality for each part of the fold, on one scale."""
     store, fold = context.store, context.fold
     held = fold.train[store.present[fold.train, column]]
     if not len(held):
@@ -215,12 +223,17 @@ def _describe(
         found[part] = np.concatenate(pieces)
     present = {part: store.present[getattr(fold, part), column] for part in PARTS}
     train = found["train"][present["train"]]
-    centre, scale = train.mean(axis=0), train.std(axis=0)
-    scale[scale < 1e-8] = 1
+    centre, scale = (0.0, 1.0) if scaled else _standard(train)
     return {
         part: np.where(present[part][:, None], (values - centre) / scale, 0).astype(np.float32)
         for part, values in found.items()
     }
+
+
+def _standard(train: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    centre, scale = train.mean(axis=0), train.std(axis=0)
+    scale[scale < 1e-8] = 1
+    return centre, scale
 
 
 def _widened(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
