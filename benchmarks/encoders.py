@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crossl.evaluate.metrics import bootstrap_score, macro_f1, paired_difference
+from crossl.evaluate.metrics import bootstrap_score, paired_difference
 from crossl.evaluate.results import Key, ResultBook
+from crossl.tasks.confusion import macro_f1
 
 HERE = Path(__file__).parent
 ENCODERS = ("strided", "tcn")

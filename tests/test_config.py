@@ -359,13 +359,14 @@ def test_every_block_of_a_run_file_is_tested_above_or_below() -> None:
         for config in [recipe(name)]
         for block in chain(_blocks_of(config))
     }
-    assert found <= {*BUILDERS, RunConfig, EvaluationConfig, Schedule, FineTuning}
+    tasks = set(SORTS["task"].values())  # tried in tests/tasks
+    assert found <= {*BUILDERS, *tasks, RunConfig, EvaluationConfig, Schedule, FineTuning}
     # contenders are tried in tests/train/test_leaks.py, all of them
     registered = {
         part
         for sort, registry in SORTS.items()
         for part in registry.values()
-        if sort != "contender"
+        if sort not in ("contender", "task")
     }
     assert registered <= set(BUILDERS)
 

@@ -1,4 +1,4 @@
-"""What a run file can name: encoders, aggregators, methods, objectives, contenders, readers.
+"""What a run file can name: encoders, methods, objectives, tasks, contenders and other parts.
 
 crossl's own parts register themselves where they are defined. A package adds to them by an entry
 point of the group `crossl` that names a function, which is called once and registers::
@@ -84,10 +84,20 @@ OBJECTIVES = Registry("objective")
 AUGMENTATIONS = Registry("augmentation")
 READERS = Registry("reader")
 CONTENDERS = Registry("contender")
+TASKS = Registry("task")
 
 SORTS = {
     registry.sort: registry
-    for registry in (ENCODERS, AGGREGATORS, METHODS, OBJECTIVES, AUGMENTATIONS, READERS, CONTENDERS)
+    for registry in (
+        ENCODERS,
+        AGGREGATORS,
+        METHODS,
+        OBJECTIVES,
+        AUGMENTATIONS,
+        READERS,
+        CONTENDERS,
+        TASKS,
+    )
 }
 
 
@@ -95,8 +105,8 @@ def register(sort: str, part: Any, *, name: str | None = None) -> None:
     """Add a part, so that run files and the command line know it by name.
 
     Args:
-        sort: `encoder`, `aggregator`, `method`, `objective`, `augmentation`, `contender` or
-            `reader`.
+        sort: `encoder`, `aggregator`, `method`, `objective`, `augmentation`, `contender`, `task`
+            or `reader`.
         part: a class of settings with `kind` and `build` (see CONTRIBUTING); of a reader its
             module.
         name: of it; the default of `kind` if None.

@@ -43,6 +43,7 @@ from crossl.files import (
 from crossl.nn.model import CrossModalModel
 from crossl.settings import Settings
 from crossl.stored import StoredBeginning, StoredProbe, StoredRun, check_stored
+from crossl.tasks import Task, classes_task, stored_task
 from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
@@ -185,23 +186,27 @@ def _check_weights(
 PROBE_FORMAT = "crossl-probe"
 
 
-def save_probe(out: Path, probe: Probe, *, classes: tuple[str, ...], about: dict[str, Any]) -> None:
+def save_probe(
+    out: Path, probe: Probe, *, about: dict[str, Any], classes: tuple[str, ...] = ()
+) -> None:
     """Write a probe into a run folder.
 
     Args:
         out: the run folder.
         probe: fitted on this run's embeddings.
-        classes: label names; `probe.classes` holds indices into them.
+        classes: label names of a probe that has no task; `probe.classes` holds indices into them.
         about: JSON values to keep: label fraction, seed, windows used.
     """
     arrays = {name: np.ascontiguousarray(a) for name, a in probe.arrays().items()}
     write_whole(out / "probe.safetensors", safetensors.numpy.save(arrays))
+    task = classes_task(classes) if classes else probe.task
     head: dict[str, Any] = {
         "format": PROBE_FORMAT,
         "version": VERSION,
         **about,
+        "task": task.as_dict(),
         "head": probe.head,
-        "classes": [classes[i] for i in probe.classes],
+        "classes": [task.names[i] for i in probe.classes],
         "class_numbers": probe.classes.tolist(),
         "strength": probe.strength,
         "validation_score": probe.validation_score,
@@ -212,7 +217,7 @@ def save_probe(out: Path, probe: Probe, *, classes: tuple[str, ...], about: dict
 
 
 def load_probe(path: Path) -> tuple[Probe, list[str]]:
-    """Load the probe of a run folder, and the class names of its outputs.
+    """Load the probe of a run folder, and the names of its outputs, such as classes.
 
     Raises:
         FormatError: there is none, it was altered, or it belongs to other weights.
@@ -227,7 +232,8 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
         raise FormatError(f"{file}: is missing or was altered; run `crossl probe` again")
     if file_sha256(path / "weights.safetensors") != head["weights"]:
         raise FormatError(f"{path}: its probe is of other weights; run `crossl probe` again")
-    arrays = _probe_arrays(file, len(head["classes"]))
+    task = _probe_task(head, path / "probe.json")
+    arrays = _probe_arrays(file, len(head["classes"]) * len(task.offsets))
     numbers = np.array(head["class_numbers"], dtype=np.int64)
     probe = Probe(
         head["head"],
@@ -235,8 +241,31 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
         classes=numbers,
         strength=head["strength"],
         validation_score=head["validation_score"],
+        task=task,
     )
     return probe, list(head["classes"])
+
+
+def _probe_task(head: Mapping[str, Any], path: Path) -> Task:
+    """Read the task of a probe; one that was kept before there were several is of classes.
+
+    Raises:
+        FormatError: it cannot be understood, or has other names than the outputs.
+    """
+    numbers = head["class_numbers"]
+    if "task" not in head:
+        gaps = [f"class {i}" for i in range(max(numbers) + 1)]  # of those that it never saw
+        for number, name in zip(numbers, head["classes"], strict=True):
+            gaps[number] = name
+        return classes_task(gaps)
+    task = stored_task(head["task"], where=str(path))
+    told = [task.names[n] if n < len(task.names) else None for n in numbers]
+    if told != head["classes"]:
+        raise FormatError(
+            f"{path}: its outputs are {head['classes']} and those of its task {told}; run `crossl "
+            "probe` again"
+        )
+    return task
 
 
 def _probe_arrays(file: Path, classes: int) -> dict[str, NDArray[np.floating[Any]]]:
@@ -282,7 +311,7 @@ def begin(
     facts: dict[str, Any] = {
         "store_sha256": store.hash,
         # contenders may be added later: what they made is known by their own settings
-        "config": config.model_dump(mode="json", exclude={"contenders"}),
+        "config": known_by(config, without={"contenders"}),
         **({} if fold is None else {"fold": fold}),
     }
     path = out / "experiment.json"
@@ -301,6 +330,15 @@ def begin(
     head = {**facts, "sha256": json_sha256(facts), "command": command, "started": started,
             "began": time.time()}  # fmt: skip
     write_whole(path, json.dumps(head).encode())
+
+
+def known_by(config: RunConfig, *, without: set[str] | None = None) -> dict[str, Any]:
+    """Return the settings that an experiment is known by.
+
+    The default task is left out, so that what was begun before there were others is resumed.
+    """
+    same = {"task"} if config.task == RunConfig().task else set[str]()
+    return config.model_dump(mode="json", exclude=same | (without or set()))
 
 
 @contextmanager

@@ -216,7 +216,7 @@ class StoredTrial(_Stored):
     """`trial.json` of a sweep."""
 
     trial: str
-    score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None
     settings: dict[str, str]
     fold: Count
     store_sha256: Sha256

@@ -275,8 +275,8 @@ def test_a_score_without_a_sensor_is_compared_with_that_of_the_same_people(
 ) -> None:
     from crossl.contenders.contender import latent_table
     from crossl.data.store import Store
-    from crossl.evaluate.metrics import macro_f1
     from crossl.run_folder import load_probe, load_run
+    from crossl.tasks.confusion import macro_f1
 
     store = Store.open(stores("lacking-quiet", lacking="ecg", louder=1.3))
     for fold in range(2):

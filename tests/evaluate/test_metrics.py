@@ -10,17 +10,19 @@ from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from crossl.errors import DataError
 from crossl.evaluate.metrics import (
-    METRICS,
     Interval,
-    balanced_accuracy,
     bootstrap_score,
-    cohen_kappa,
-    confusion_by_subject,
-    macro_f1,
     paired_difference,
     resampled_scores,
     score_kept,
     subject_draws,
+)
+from crossl.tasks.confusion import (
+    METRICS,
+    balanced_accuracy,
+    cohen_kappa,
+    confusion_by_subject,
+    macro_f1,
 )
 
 CLASSES = 5

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from crossl.evaluate.latents import LatentTable
-from crossl.evaluate.metrics import Interval, macro_f1
+from crossl.evaluate.metrics import Interval
 from crossl.evaluate.paired import Pairing, all_records, kept_records, shapley_records
 from crossl.evaluate.results import Key, ResultBook
 from crossl.evaluate.summary import _Compared, findings_in_words
+from crossl.tasks.confusion import macro_f1
 
 NAMES = ("phone", "watch")
 MAIN = Key("crossl", "crossl", "aggregator", 0.1, NAMES)

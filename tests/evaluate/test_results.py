@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crossl.errors import DataError, FormatError
-from crossl.evaluate.metrics import bootstrap_score, macro_f1
+from crossl.evaluate.metrics import bootstrap_score
 from crossl.evaluate.missing import predict_subsets, shapley_values
 from crossl.evaluate.paired import all_records, shapley_records
 from crossl.evaluate.results import (
@@ -19,6 +19,7 @@ from crossl.evaluate.results import (
     difference_records,
     write_records,
 )
+from crossl.tasks.confusion import macro_f1
 
 RECORD_KEYS = {
     "dataset", "method", "recipe", "head", "label_fraction", "present", "fold", "seed", "subject",

@@ -30,6 +30,7 @@ from crossl.evaluate.probe import Probe
 from crossl.evaluate.results import ResultBook
 from crossl.experiment.fold import FoldRunner, FoldTask, folds_of
 from crossl.run_folder import load_run
+from crossl.tasks import Task
 
 from .conftest import CLASSES, MODALITIES, make_recording
 
@@ -108,8 +109,10 @@ def plain(part: Any) -> Any:
     """Turn what was fitted into bytes and numbers."""
     if isinstance(part, dict):
         return [(name, tensor.numpy().tobytes()) for name, tensor in part.items()]
+    if isinstance(part, Task):
+        return repr(part)
     if is_dataclass(part):
-        return [np.asarray(getattr(part, f.name)).tobytes() for f in fields(part)]
+        return [plain(getattr(part, f.name)) for f in fields(part)]
     if isinstance(part, RandomForestClassifier):
         return [tree.tree_.__getstate__()["nodes"].tobytes() for tree in part.estimators_]
     return np.asarray(part).tobytes()

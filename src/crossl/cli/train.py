@@ -94,12 +94,12 @@ def probe(
     elsewhere = Elsewhere(fold or 0, same_names) if pretrained_elsewhere else None
     with show.progress("probe") as tell:
         tell("windows: encoding and fitting", 0.0)
-        score = probe_run(
+        task, score = probe_run(
             run, store, label_fraction=label_fraction, head=head, label_seed=label_seed,
             elsewhere=elsewhere, note=show.note,
         )  # fmt: skip
     told = f" {score.told()} (95% interval)" if score.told() else ""
-    typer.echo(f"{run}: probe kept; macro-F1 {score.value:.3f}{told} on "
+    typer.echo(f"{run}: probe kept; {task.told()} {score.value:.3f}{told} on "
                f"{counted(score.n, 'test subject')}")  # fmt: skip
 
 

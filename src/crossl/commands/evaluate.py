@@ -75,7 +75,7 @@ def evaluate_run(
         "label_seeds": (kept["seed"],),
         "heads": (probe.head,),
     })  # fmt: skip
-    config = run.config.model_copy(update={"evaluation": evaluation})
+    config = run.config.model_copy(update={"evaluation": evaluation, "task": probe.task.settings})
     _check_fold(run, store)
     task = FoldTask(store_path, config, run_path, run.contract["fold"])
     scores = [task.scores(name) for name in config.evaluation.methods]

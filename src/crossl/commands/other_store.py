@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +21,7 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ConfigError, ContractError, DataError, SplitError
 from crossl.evaluate.latents import LatentTable, Subset, comparable, subsets
-from crossl.evaluate.metrics import bootstrap_score, macro_f1
+from crossl.evaluate.metrics import bootstrap_score
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.paired import Pairing, kept_records
 from crossl.evaluate.probe import Probe
@@ -35,6 +35,7 @@ from crossl.evaluate.results import (
 from crossl.experiment.fold import MAX_EVERY_SUBSET, folds_of
 from crossl.files import working_in, write_whole
 from crossl.run_folder import Run
+from crossl.tasks import Task, task_of
 
 Note: TypeAlias = Callable[[str], None]
 """Is told what a user should know, a sentence each."""
@@ -149,22 +150,23 @@ def evaluate_elsewhere(
     """
     store = fitted.store
     people, left_out = _who(store, run, kept, same_names=same_names)
-    rows = np.flatnonzero(np.isin(store.subject, people) & (store.label >= 0))
-    table = latent_table(run.model, store, rows)
-    classes, label, notes = _labels(store, kept, table.label)
-    if not (label >= 0).any():
+    here = task_of(probe.task.settings, store)
+    target = here.values(store)
+    rows = np.flatnonzero(np.isin(store.subject, people) & here.known(target))
+    table = latent_table(run.model, store, rows, here)
+    task, label, notes = _labels(here, probe, kept["classes"], table.label)
+    if not task.known(label).any():
         raise DataError(
             f"{store.path}: no window of {_some(people)} has a label that the classifier knows, "
-            f"got {', '.join(store.classes) or 'none'}; it knows {', '.join(classes)}: prepare the "
+            f"got {', '.join(here.names) or 'none'}; it knows {', '.join(task.names)}: prepare the "
             "store with classes of these names (--classes), or fit a classifier on its labels by "
             f"crossl probe {run.path} --store {store.path} --pretrained-elsewhere"
         )
-    people = np.unique(table.subject[label >= 0]).tolist()
+    people = np.unique(table.subject[task.known(label)]).tolist()
     names = tuple(m.name for m in store.modalities)
     choices = _choices(table)
     held = choices[0]
-    book = ResultBook(store.manifest["dataset"], classes, tuple(names[i] for i in held))
-    number = {int(n): i for i, n in enumerate(kept["class_numbers"])}
+    book = ResultBook.of(store.manifest["dataset"], task, tuple(names[i] for i in held))
     present = np.asarray(table.present)[:, held]
     (found,) = predict_subsets([probe], table, choices)
     for subset, predicted in found.items():
@@ -174,10 +176,10 @@ def evaluate_elsewhere(
             key,
             fold=run.contract.get("fold", 0),
             seed=kept["seed"],
-            label=np.where(comparable(present, tuple(map(held.index, subset))), label, -1),
-            predicted=_numbers(predicted, number),
+            label=task.only(label, comparable(present, tuple(map(held.index, subset)))),
+            predicted=_numbers(predicted, probe),
             subject=table.subject,
-            whole=_numbers(found[held], number),
+            whole=_numbers(found[held], probe),
             complete=np.asarray(present.all(axis=1)),
         )
     notes = [f"scored on {len(people)} people that nothing was learned from: {_some(people)}",
@@ -209,21 +211,41 @@ def _who(
 
 
 def _labels(
-    store: Store, kept: Mapping[str, Any], label: NDArray[np.int64]
-) -> tuple[tuple[str, ...], NDArray[np.int64], list[str]]:
-    """Number labels as the classifier's classes; those that it does not know are -1, and told."""
-    classes = tuple(kept["classes"])
-    number = np.array([*(classes.index(c) if c in classes else -1 for c in store.classes), -1])
+    here: Task, probe: Probe, classes: Sequence[str], label: NDArray[Any]
+) -> tuple[Task, NDArray[Any], list[str]]:
+    """Number classes as the classifier does; those that it does not know are -1, and told.
+
+    Of several labels and of numbers all must be the same.
+
+    Returns:
+        The task with the names that the classifier knows, the targets, and notes.
+
+    Raises:
+        ContractError: other labels or numbers than those of the classifier.
+    """
+    if here.target.kind != "classes":
+        if here.target != probe.task.target:
+            raise ContractError(
+                f"target '{here.target.name}': the store has {', '.join(here.names)} and the "
+                f"classifier was fitted on {', '.join(probe.task.names)}; they must be the same, "
+                "in the same units and order"
+            )
+        return here, label, []
+    names = tuple(classes)
+    number = np.array([*(names.index(c) if c in names else -1 for c in here.names), -1])
     notes = []
-    for place, name in enumerate(store.classes):
+    for place, name in enumerate(here.names):
         count = int((label == place).sum())
-        if name not in classes and count:
+        if name not in names and count:
             notes.append(f"class {name} is unknown to the classifier: {count} windows left out")
-    return classes, number[label], notes
+    return replace(here, target=replace(here.target, names=names)), number[label], notes
 
 
-def _numbers(predicted: NDArray[np.int64], number: Mapping[int, int]) -> NDArray[np.int64]:
-    return np.array([number[int(n)] for n in predicted], dtype=np.int64)
+def _numbers(predicted: NDArray[Any], probe: Probe) -> NDArray[Any]:
+    """Number predicted classes from 0, as the classifier's outputs are."""
+    if probe.task.target.kind != "classes":
+        return predicted
+    return np.searchsorted(probe.classes, predicted).astype(np.int64)
 
 
 def _choices(table: LatentTable) -> list[Subset]:
@@ -237,13 +259,16 @@ def _choices(table: LatentTable) -> list[Subset]:
 
 def _rows(book: ResultBook) -> list[list[str]]:
     """Return a line for each subset: who has what is taken away, and what they score with all."""
-    rows = [["sensors", "people", "windows", "macro-F1", "95% interval", "the same with all"]]
+    task = book.task
+    header = ["sensors", "people", "windows", task.told(), "95% interval", "the same with all"]
+    rows = [header]
     pairing = Pairing(book)
     for key in book.by_key():
         subjects, counts = book.pooled(key)
-        score = bootstrap_score(counts, macro_f1)
+        score = bootstrap_score(counts, task.metric)
         pair = pairing.pair(key)
-        rows.append([", ".join(key.present), str(len(subjects)), str(int(counts[0].sum())),
+        windows = int(task.windows(counts[0]).sum())
+        rows.append([", ".join(key.present), str(len(subjects)), str(windows),
                      f"{score.value:.3f}", score.told(),
                      f"{pair.scores[1].value:.3f}" if pair else ""])  # fmt: skip
     return rows if len(rows) > 2 else [row[:-1] for row in rows]
@@ -259,7 +284,8 @@ def _write(
         "dataset": book.dataset,
         "store_sha256": store.hash,
         "people": list(people),
-        "classes": list(book.classes),
+        "classes": list(book.task.names),
+        **({} if book.task.is_default else {"task": book.task.facts()}),
         "notes": list(notes),
     }
     write_whole(folder / "summary.json", (json.dumps(facts, indent=1) + "\n").encode())

@@ -8,14 +8,16 @@ from typing import cast
 from crossl.commands.other_store import Elsewhere, Note, fold_elsewhere, refuse_nonsense
 from crossl.contenders.contender import latent_table
 from crossl.data.contract import Fitted, fit_store
-from crossl.data.splits import draw_labels, fold_from_subjects
+from crossl.data.splits import fold_from_subjects
 from crossl.data.store import Store
 from crossl.errors import ConfigError, nearest
 from crossl.evaluate.latents import HEADS, Head
-from crossl.evaluate.metrics import Interval, bootstrap_score, confusion_by_subject, macro_f1
+from crossl.evaluate.metrics import Interval, bootstrap_score
+from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import fit_probe
 from crossl.files import working_in
 from crossl.run_folder import Run, load_run, run_facts, save_probe
+from crossl.tasks import Task, TaskConfig, task_of
 
 OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz")
 """Files of a run that are of its classifier: another one makes them anew."""
@@ -35,17 +37,22 @@ def probe_run(
     head: str = "aggregator",
     label_seed: int = 0,
     elsewhere: Elsewhere | None = None,
+    learns: TaskConfig | None = None,
     note: Note = lambda _sentence: None,
-) -> Interval:
+) -> tuple[Task, Interval]:
     """Fit a probe on the run's training subjects, keep it, and score it on its test subjects.
 
-    With `elsewhere`, on subjects of another store, which may lack modalities of the run.
+    With `elsewhere`, on subjects of another store, which may lack modalities of the run. What is
+    learned is the run's task, or `learns`.
+
+    Returns:
+        The task and the score of its main metric.
 
     Raises:
         ContractError: another store than the run's, where that is not said; or one that does not
             fit the model.
         SplitError: a test subject of another store has the name of somebody who trained the run.
-        ConfigError: unknown head.
+        ConfigError: unknown head, or a task that the store has no target for.
     """
     run, fitted = open_pair(run_path, store_path)
     store = fitted.store
@@ -58,12 +65,12 @@ def probe_run(
         fold = fold_elsewhere(run, store, elsewhere)
     for sentence in fitted.notes:
         note(sentence)
-    rows = draw_labels(
-        store.label, fold.train, fraction=label_fraction, seed=label_seed,
-        classes=len(store.classes),
-    )  # fmt: skip
+    task = task_of(learns or run.config.task, store)
+    rows = task.draw(
+        task.values(store), fold.train, store.subject, fraction=label_fraction, seed=label_seed
+    )
     train, validation, test = (
-        latent_table(run.model, store, r) for r in (rows, fold.validation, fold.test)
+        latent_table(run.model, store, r, task) for r in (rows, fold.validation, fold.test)
     )
     probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
     about = {"label_fraction": label_fraction, "seed": label_seed, "windows": len(rows)}
@@ -74,9 +81,7 @@ def probe_run(
         for name in OF_A_PROBE:
             for stale in run_path.glob(name):
                 stale.unlink()
-        save_probe(run_path, probe, classes=store.classes, about=about)
-    predicted = probe.predict(test.embed(probe.head))
-    _, counts = confusion_by_subject(
-        test.label, predicted, test.subject, classes=len(store.classes)
-    )
-    return bootstrap_score(counts[None], macro_f1)
+        save_probe(run_path, probe, about=about)
+    (found,) = predict_subsets([probe], test, [tuple(range(test.present.shape[1]))])
+    _, counts = task.by_subject(test.label, next(iter(found.values())), test.subject)
+    return task, bootstrap_score(counts[None], task.metric)

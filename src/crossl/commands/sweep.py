@@ -1,7 +1,7 @@
 """Sweep: settings tried one by one or on a cluster, judged by validation subjects alone.
 
 A trial pretrains one fold in a run folder of its own, named by its settings. Its score is the
-macro-F1 of a linear probe on the fold's validation subjects; the fold's test subjects are not
+main metric of a linear probe on the fold's validation subjects; the fold's test subjects are not
 looked at, so that what is chosen here can still be tested on them.
 """
 
@@ -22,15 +22,16 @@ from crossl.commands.pretrain import pretrain_run
 from crossl.config import RunConfig
 from crossl.contenders.contender import latent_table
 from crossl.data.manifest import read_manifest
-from crossl.data.splits import Fold, draw_labels
+from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ConfigError, TrainingError
 from crossl.evaluate.probe import fit_probe
 from crossl.experiment.fold import Progress, folds_of, quiet
 from crossl.files import json_sha256, read_json, working_in, write_whole
 from crossl.nn.model import CrossModalModel
-from crossl.run_folder import load_run
+from crossl.run_folder import known_by, load_run
 from crossl.stored import StoredTrial, check_stored
+from crossl.tasks import task_of
 
 Settings: TypeAlias = tuple[tuple[str, str], ...]
 """The varied keys of a trial, with their values as text."""
@@ -53,7 +54,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Name its folder by everything that decides it but the data."""
-        facts = {"config": self.config.model_dump(mode="json"), "fold": self.fold}
+        facts = {"config": known_by(self.config), "fold": self.fold}
         return f"trial-{json_sha256(facts)[:12]}"
 
 
@@ -164,11 +165,18 @@ def _sweep(
     for record in done:
         records.append(record)
         progress("trials: done", len(records) / len(trials))
-    # a score of None stands last; equal scores stand by name
-    records.sort(key=lambda r: (-(r["score"] if r["score"] is not None else -1), r["trial"]))
+    records.sort(key=_rank)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     write_whole(out / "sweep.jsonl", lines.encode())
     return records
+
+
+def _rank(record: dict[str, Any]) -> tuple[bool, float, str]:
+    """Order trials by their score, the best first; equal ones by name, those without one last."""
+    score = record["score"]
+    if score is None:
+        return True, 0.0, record["trial"]
+    return False, score if record.get("lower_is_better") else -score, record["trial"]
 
 
 def _here(
@@ -235,20 +243,23 @@ def validation_score(
     `evaluation.label_seeds`; validation subjects also choose its regularisation.
 
     Returns:
-        `score`, the mean macro-F1, and how it came about.
+        `score`, the mean of the task's main metric, and how it came about.
     """
     e = config.evaluation
-    validation = latent_table(model, store, fold.validation)
+    task = task_of(config.task, store)
+    target = task.values(store)
+    validation = latent_table(model, store, fold.validation, task)
     scores = []
     for seed in e.label_seeds:
-        rows = draw_labels(store.label, fold.train, fraction=e.main_fraction, seed=seed,
-                           classes=len(store.classes))  # fmt: skip
-        train = latent_table(model, store, rows)
-        scores.append(fit_probe(train, validation, head=e.heads[0], seed=seed).validation_score)
+        rows = task.draw(target, fold.train, store.subject, fraction=e.main_fraction, seed=seed)
+        train = latent_table(model, store, rows, task)
+        probe = fit_probe(train, validation, head=e.heads[0], seed=seed)
+        scores.append(probe.validation_score)
     return {
         "score": float(np.mean(scores)),
         "scores": scores,
-        "metric": "macro-F1 of a linear probe on validation subjects",
+        "metric": f"{task.label()} of a linear probe on validation subjects",
+        **({"lower_is_better": True} if task.lower_is_better else {}),
         "label_fraction": e.main_fraction,
         "validation_subjects": np.unique(store.subject[fold.validation]).tolist(),
     }

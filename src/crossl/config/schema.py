@@ -13,8 +13,9 @@ from pydantic import Field
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
-from crossl.registry import AGGREGATORS, CONTENDERS, ENCODERS, METHODS, SORTS
+from crossl.registry import AGGREGATORS, CONTENDERS, ENCODERS, METHODS, SORTS, TASKS
 from crossl.settings import OneOf, Settings
+from crossl.tasks import ClassesConfig, TaskConfig
 from crossl.train.finetune import FineTuning
 from crossl.train.schedule import Schedule
 
@@ -78,6 +79,7 @@ class RunConfig(Settings):
     method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] = CrosslMethodConfig()
     schedule: Schedule = Schedule()
     finetuning: FineTuning = FineTuning()
+    task: Annotated[TaskConfig, OneOf(TASKS, "classes")] = ClassesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     contenders: Contenders = Field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import Classifier
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import settings_sha256
+from crossl.tasks import Task, classes_task
 
 Draw = tuple[float, int, NDArray[np.int64]]
 """Label fraction, seed, and the training rows whose labels may be used."""
@@ -35,14 +36,15 @@ class Outcome:
     Attributes:
         draw: whose labels it was fitted on.
         head: which embedding it reads; None where it reads none.
-        predicted: a label for each test window, by the subset of modality columns that is shown.
+        predicted: what is told of each test window, such as its class, (n, ...), by the subset of
+            modality columns that is shown.
         fitted: all that was learned or chosen on the way, for the test that test subjects do not
             matter to it: arrays, scikit-learn estimators, state dicts.
     """
 
     draw: Draw
     head: str | None
-    predicted: Mapping[Subset, NDArray[np.int64]]
+    predicted: Mapping[Subset, NDArray[Any]]
     fitted: tuple[Any, ...] = ()
 
 
@@ -59,6 +61,7 @@ class Context:
         choices: subsets of modality columns that are scored, the full one first.
         tell: told what is being done, and which of how many.
         main: the experiment's own pretrained model.
+        task: what is told of each window.
     """
 
     store: Store
@@ -69,13 +72,15 @@ class Context:
     choices: Sequence[Subset]
     tell: Callable[[str, int, int], None]
     main: CrossModalModel
+    task: Task
     _tables: dict[int, Tables] = field(default_factory=dict)
 
     def tables(self, model: CrossModalModel) -> Tables:
         """Return the latents of each part, computed when a model is first asked for."""
         if id(model) not in self._tables:
             self._tables[id(model)] = {
-                part: latent_table(model, self.store, getattr(self.fold, part)) for part in PARTS
+                part: latent_table(model, self.store, getattr(self.fold, part), self.task)
+                for part in PARTS
             }
         return self._tables[id(model)]
 
@@ -115,12 +120,16 @@ def contender_hashes(config: RunConfig) -> dict[str, str]:
     return {name: settings_sha256(block) for name, block in config.contenders.items()}
 
 
-def latent_table(model: CrossModalModel, store: Store, rows: NDArray[np.int64]) -> LatentTable:
-    """Compute the latents of rows of a store, with their labels and subjects."""
+def latent_table(
+    model: CrossModalModel, store: Store, rows: NDArray[np.int64], task: Task | None = None
+) -> LatentTable:
+    """Compute the latents of rows of a store, with a task's targets (default: classes)."""
+    task = classes_task(store.classes) if task is None else task
     return LatentTable(
         model,
         encode_rows(model, store, rows),
         torch.from_numpy(store.present[rows]),
-        store.label[rows],
+        task.values(store)[rows],
         store.subject[rows],
+        task,
     )

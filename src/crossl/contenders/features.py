@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.ensemble import RandomForestClassifier
 
 from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import PARTS, Context, Outcome, Tables
@@ -22,10 +21,9 @@ from crossl.contenders.minirocket import Minirocket
 from crossl.contenders.statistics import statistics
 from crossl.data.recording import Modality
 from crossl.evaluate.latents import LatentTable
-from crossl.evaluate.metrics import macro_f1
-from crossl.evaluate.probe import fit_probes, training_rows
-from crossl.evaluate.ridge import fit_ridge
+from crossl.evaluate.probe import ProbeRows, fit_probes, training_rows
 from crossl.registry import register
+from crossl.tasks import Task
 
 Describe = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Windows (n, T, C) of one modality to features (n, F)."""
@@ -94,7 +92,7 @@ class Linear:
     Attributes:
         name: as progress tells it.
         fit: makes what describes a modality's windows from those of training subjects.
-        ridge: ridge regression to one target a class, else logistic regression.
+        ridge: ridge regression, of classes to one target each, else logistic regression.
         scaled: features come on a scale of their own, with zeros that mean nothing seen.
     """
 
@@ -107,8 +105,12 @@ class Linear:
         """Yield what the classifier of each label draw says."""
         tables = feature_tables(context, self.fit, scaled=self.scaled)
         shown = context.labelled(tables["train"], f"fitting {self.name}")
-        options: dict[str, Any] = {"fit": fit_ridge} if self.ridge else {}
-        probes = fit_probes(shown, tables["validation"], head="encoders", **options)
+        probes = fit_probes(
+            shown,
+            tables["validation"],
+            head="encoders",
+            fit=(lambda task: task.fit_ridge) if self.ridge else None,
+        )
         for outcome in context.outcomes(context.draws, probes, tables["test"]):
             yield replace(outcome, head=None)
 
@@ -124,45 +126,41 @@ class Forest:
         """Yield what the forest of each label draw says."""
         tables = feature_tables(context, _of_statistics)
         shown = context.labelled(tables["train"], f"fitting {self.name}")
-        validation = tables["validation"].take(tables["validation"].label >= 0)
+        task, validation = context.task, tables["validation"]
+        validation = validation.take(task.known(validation.label))
         for draw, (train, seed) in zip(context.draws, shown, strict=True):
-            rows = training_rows(train.take(train.label >= 0), "encoders", seed=seed)
-            forests = [self._fit(rows.embedding, rows.label, rows.weight, leaf, seed)
-                       for leaf in LEAVES]  # fmt: skip
+            rows = training_rows(train.take(task.known(train.label)), "encoders", seed=seed)
+            forests = [self._fit(task, rows, leaf, seed) for leaf in LEAVES]
             scores = [_score(forest, validation, context) for forest in forests]
-            best = forests[int(np.argmax(scores))]
+            best = forests[int(np.argmax(task.gain(np.array(scores))))]
             predicted = {
                 choice: best.predict(tables["test"].embed("encoders", choice))
                 for choice in context.choices
             }
-            yield Outcome(draw, None, predicted, (best, max(scores)))
+            yield Outcome(draw, None, predicted, (best, max(scores, key=task.gain)))
 
-    def _fit(
-        self,
-        x: NDArray[Any],
-        label: NDArray[np.int64],
-        weight: NDArray[np.float64],
-        leaf: int,
-        seed: int,
-    ) -> RandomForestClassifier:
-        forest = RandomForestClassifier(
-            self.trees, min_samples_leaf=leaf, class_weight="balanced_subsample",
-            random_state=seed, n_jobs=torch.get_num_threads(),
+    def _fit(self, task: Task, rows: ProbeRows, leaf: int, seed: int) -> Any:
+        forest = task.forest(
+            n_estimators=self.trees, min_samples_leaf=leaf, random_state=seed,
+            n_jobs=torch.get_num_threads(),
         )  # fmt: skip
-        return forest.fit(x, label, sample_weight=weight)
+        return forest.fit(rows.embedding, rows.label, sample_weight=rows.weight)
 
 
-def _score(forest: RandomForestClassifier, validation: LatentTable, context: Context) -> float:
-    """Average macro-F1 on everything present with the mean over the other subsets, as probes do."""
-    classes = len(context.store.classes)
+def _score(forest: Any, validation: LatentTable, context: Context) -> float:
+    """Average the main score on everything present with the mean over the other subsets.
+
+    As probes do.
+    """
+    task = context.task
     scores = []
     for choice in context.choices:
         usable = validation.usable(choice)
         if usable.any():
             said = forest.predict(validation.embed("encoders", choice)[usable])
-            counts = np.zeros((classes, classes), dtype=np.int64)
-            np.add.at(counts, (validation.label[usable], said), 1)
-            scores.append(float(macro_f1(counts)))
+            one_group = np.zeros(int(usable.sum()), dtype=np.int64)
+            counts = task.count(validation.label[usable], said, one_group, 1)
+            scores.append(float(task.metric(counts)[0]))
     return (scores[0] + float(np.mean(scores[1:]))) / 2 if len(scores) > 1 else scores[0]
 
 
@@ -178,7 +176,7 @@ def feature_tables(
     those of an absent modality are zeros, and so are those that a modality with fewer channels
     does not have.
     """
-    store, fold = context.store, context.fold
+    store, fold, target = context.store, context.fold, context.task.values(context.store)
     context.tell("computing features", 0, 1)
     by_part: dict[str, list[NDArray[np.float32]]] = {part: [] for part in PARTS}
     for column, modality in enumerate(store.modalities):
@@ -190,8 +188,9 @@ def feature_tables(
             cast(Any, None),  # only an aggregator would be asked of
             torch.from_numpy(np.stack([_widened(v, width) for v in values], axis=1)),
             torch.from_numpy(store.present[getattr(fold, part)]),
-            store.label[getattr(fold, part)],
+            target[getattr(fold, part)],
             store.subject[getattr(fold, part)],
+            context.task,
         )
         for part, values in by_part.items()
     }

@@ -47,7 +47,7 @@ class Probed:
         for (fraction, seed, rows), probe in zip(context.draws, probes, strict=True):
             if (fraction, seed) == (context.config.evaluation.main_fraction, 0):
                 about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
-                save_probe(context.folder, probe, classes=context.store.classes, about=about)
+                save_probe(context.folder, probe, about=about)
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ class FineTuned:
             model, head = fine_tune(
                 start,
                 context.store,
-                context.store.label,
+                context.task.values(context.store),
                 train=draw[2],
                 validation=context.fold.validation,
                 settings=context.config.finetuning,
                 seed=draw[1],
                 probe=self._first_probe(context, draw[2], draw[1]) if self.pretrained else None,
             )
-            test = latent_table(model, context.store, context.fold.test)
+            test = latent_table(model, context.store, context.fold.test, context.task)
             yield from context.outcomes([draw], [head], test)
 
     @staticmethod
@@ -207,7 +207,8 @@ def untrained(context: Context) -> CrossModalModel:
 
 def _probes(context: Context, model: CrossModalModel, head: Head, what: str) -> list[Probe]:
     tables = context.tables(model)
-    return fit_probes(context.labelled(tables["train"], what), tables["validation"], head=head)
+    shown = context.labelled(tables["train"], what)
+    return fit_probes(shown, tables["validation"], head=head)
 
 
 register("contender", PretrainedConfig)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from crossl.nn.model import CrossModalModel
 from crossl.nn.subsets import read_side_by_side, read_subsets
+from crossl.tasks import UNNAMED_CLASSES, Task
 
 Head = Literal["aggregator", "encoders"]
 HEADS = ("aggregator", "encoders")
@@ -58,15 +59,18 @@ class LatentTable:
         model: whose latents; only its aggregator runs here.
         latent: (n, M, K).
         present: (n, M) bool.
-        label: (n,) int; -1 unlabelled.
+        label: (n, ...) what the task tells of each window, such as its class; -1 or NaN where it
+            is unknown.
         subject: (n,) names.
+        task: what is told of each window.
     """
 
     model: CrossModalModel
     latent: Tensor
     present: Tensor
-    label: NDArray[np.int64]
+    label: NDArray[Any]
     subject: NDArray[np.str_]
+    task: Task = UNNAMED_CLASSES
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -75,12 +79,12 @@ class LatentTable:
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LatentTable:
         """Return some of the windows."""
         index = torch.from_numpy(rows)
-        return LatentTable(
-            self.model,
-            self.latent[index],
-            self.present[index],
-            self.label[rows],
-            self.subject[rows],
+        return replace(
+            self,
+            latent=self.latent[index],
+            present=self.present[index],
+            label=self.label[rows],
+            subject=self.subject[rows],
         )
 
     def within(self, subset: Subset | None) -> LatentTable:

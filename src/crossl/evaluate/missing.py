@@ -16,7 +16,7 @@ from crossl.evaluate.probe import Classifier, decide_subsets
 
 def predict_subsets(
     classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
-) -> list[dict[Subset, NDArray[np.int64]]]:
+) -> list[dict[Subset, NDArray[Any]]]:
     """Predict every window as if only some modalities had been recorded.
 
     Latents are in the table already, and what subsets have in common is computed once.
@@ -27,13 +27,17 @@ def predict_subsets(
         choices: subsets of modality columns.
 
     Returns:
-        For each classifier {subset: (n,) labels}.
+        For each classifier {subset: (n, ...) what it says}.
     """
     parts = list(decide_subsets(classifiers, table, choices))
     out = []
-    for i in range(len(classifiers)):
-        labels = np.concatenate([np.empty((0, len(choices)), np.int64), *(p[i] for p in parts)])
-        out.append(dict(zip(choices, labels.T, strict=True)))
+    for i, classifier in enumerate(classifiers):
+        if parts:
+            said = np.concatenate([part[i] for part in parts])
+        else:
+            width = len(classifier.affine()[1])
+            said = classifier.decide(np.empty((0, len(choices), width), np.float32))
+        out.append(dict(zip(choices, np.moveaxis(said, 1, 0), strict=True)))
     return out
 
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crossl.evaluate.metrics import (
     Interval,
     bootstrap_score,
     interval_of,
-    macro_f1,
     resampled_scores,
     score_kept,
     subject_draws,
@@ -35,6 +33,7 @@ from crossl.evaluate.results import (
     record_of,
     summary_records,
 )
+from crossl.tasks import Task
 
 Present = tuple[str, ...]
 
@@ -44,22 +43,26 @@ class Pair:
     """Scores of the same windows of the same people.
 
     Attributes:
-        left: confusions with only some modalities shown, (seed, subject, true, predicted).
+        left: counts with only some modalities shown, (seed, subject, ...).
         whole: with everything shown that the windows have.
+        task: whose counts they are.
     """
 
     left: Counts
     whole: Counts
+    task: Task
 
     @property
     def kept(self) -> Interval:
         """The share of the score that is left."""
-        return score_kept(self.left, self.whole)
+        task = self.task
+        return score_kept(self.left, self.whole, task.metric, lower_is_better=task.lower_is_better)
 
     @property
     def scores(self) -> tuple[Interval, Interval]:
         """The score with only some modalities, and with everything."""
-        return bootstrap_score(self.left, macro_f1), bootstrap_score(self.whole, macro_f1)
+        metric = self.task.metric
+        return bootstrap_score(self.left, metric), bootstrap_score(self.whole, metric)
 
 
 class Pairing:
@@ -92,13 +95,13 @@ class Pairing:
             return None  # of older results, whose score is of others than can be compared
         left = np.stack([np.concatenate([e.confusion for e in row]) for row in rows])
         whole = np.stack([np.concatenate([np.asarray(e.whole) for e in row]) for row in rows])
-        return Pair(left, whole) if left.shape[1] else None
+        return Pair(left, whole, self.book.task) if left.shape[1] else None
 
     def complete(self, keys: Sequence[Key]) -> list[Counts]:
-        """Return the confusions of the windows that have every modality, alike for all keys.
+        """Return the counts of the windows that have every modality, alike for all keys.
 
         Returns:
-            For each key (seed, subject, true, predicted); the subjects are the same.
+            For each key (seed, subject, ...); the subjects are the same.
         """
         tables = []
         for key in keys:
@@ -138,15 +141,15 @@ def kept_records(book: ResultBook) -> Iterator[Record]:
     for key in pairing.keys:
         found = None if key.present == book.modalities else pairing.pair(key)
         if found is not None:
-            yield record_of(book, key, "macro_f1_with_all", found.scores[1])
-            yield record_of(book, key, "macro_f1_kept", found.kept)
+            yield record_of(book, key, f"{book.task.main}_with_all", found.scores[1])
+            yield record_of(book, key, f"{book.task.main}_kept", found.kept)
 
 
 def shapley_records(book: ResultBook) -> Iterator[Record]:
     """Yield each modality's Shapley value, for every method scored on every subset.
 
-    Of the windows that have every modality. Nothing present is worth what guessing the most
-    frequent class is worth.
+    Of the windows that have every modality: by how much the modality betters the main score.
+    Nothing present is worth what guessing is worth, such as the most frequent class.
     """
     pairing = Pairing(book)
     groups: dict[Key, dict[Present, Key]] = defaultdict(dict)
@@ -159,34 +162,29 @@ def shapley_records(book: ResultBook) -> Iterator[Record]:
         complete = pairing.complete(list(found.values()))
         if not complete[0].shape[1]:
             continue
-        confusions = dict(zip(found, complete, strict=True))
-        for index, interval in enumerate(_shapley_intervals(confusions, book.modalities)):
+        counts = dict(zip(found, complete, strict=True))
+        for index, interval in enumerate(_shapley_intervals(counts, book.modalities, book.task)):
             key = replace(full, present=(book.modalities[index],))
             yield record_of(book, key, "shapley", interval)
 
 
 def _shapley_intervals(
-    confusions: dict[Present, Counts], modalities: tuple[str, ...]
+    counts: dict[Present, Counts], modalities: tuple[str, ...], task: Task
 ) -> list[Interval]:
     m = len(modalities)
-    subjects = next(iter(confusions.values())).shape[1]
+    subjects = next(iter(counts.values())).shape[1]
     # the first "sample" counts every subject once: the value itself
     draws = np.concatenate([np.ones((1, subjects), dtype=np.int64), subject_draws(subjects)])
     worth = {
-        chosen: resampled_scores(confusions[tuple(modalities[i] for i in chosen)], macro_f1, draws)
+        chosen: task.gain(
+            resampled_scores(counts[tuple(modalities[i] for i in chosen)], task.metric, draws)
+        )
         for size in range(1, m + 1)
         for chosen in combinations(range(m), size)
     }
-    worth[()] = _guess_score(confusions[modalities], draws)
+    guess = task.guess(counts[modalities][0])
+    worth[()] = task.gain(resampled_scores(guess[None], task.metric, draws))
     return [interval_of(float(v[0]), v[1:], subjects) for v in shapley_values(worth, m)]
-
-
-def _guess_score(confusions: Counts, draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Score of always naming the most frequent true class of the whole test."""
-    truth = confusions[0].sum(axis=2)  # (subject, true)
-    guess = np.zeros((*truth.shape, truth.shape[1]), dtype=np.int64)
-    guess[:, :, truth.sum(axis=0).argmax()] = truth
-    return resampled_scores(guess[None], macro_f1, draws)
 
 
 def all_records(book: ResultBook) -> list[Record]:

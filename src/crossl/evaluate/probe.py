@@ -1,4 +1,4 @@
-"""Linear probe: logistic regression on frozen embeddings, trained with sensors missing.
+"""Linear probe: a task's linear map of frozen embeddings, trained with sensors missing.
 
 Latents are computed once; a subset of modalities only re-runs what depends on it.
 """
@@ -9,19 +9,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from crossl.errors import SplitError, counted
+from crossl.errors import SplitError
 from crossl.evaluate.latents import Array, Head, LatentTable, Subset, subsets
-from crossl.evaluate.metrics import macro_f1
+from crossl.tasks import UNNAMED_CLASSES, Linear, Task
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of C, the inverse strength of regularisation, tried on validation subjects."""
@@ -40,23 +39,24 @@ class Classifier(Protocol):
     def affine(self) -> tuple[Array, Array]:
         """Return weight (R, D) and bias (R,) of the map that it begins with."""
 
-    def decide(self, reading: Array) -> NDArray[np.int64]:
-        """Return the label that follows from each reading, (..., R) -> (...)."""
+    def decide(self, reading: Array) -> NDArray[Any]:
+        """Return what follows from each reading, (..., R) -> (..., *value of a target)."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A fitted linear classifier on embeddings.
+    """A fitted linear map of embeddings, and what its task makes of the outputs.
 
     Attributes:
         head: what it reads.
         mean: (D,) subtracted from embeddings.
         scale: (D,) divides them.
-        weight: (classes, D).
-        bias: (classes,).
-        classes: (classes,) labels, as numbers.
+        weight: (R, D).
+        bias: (R,).
+        classes: (R,) which classes, labels or numbers of the task the outputs stand for.
         strength: the C that validation subjects chose.
-        validation_score: macro-F1 on them.
+        validation_score: the task's main metric on them.
+        task: what is told of each window.
     """
 
     head: Head
@@ -67,6 +67,7 @@ class Probe:
     classes: NDArray[np.int64]
     strength: float
     validation_score: float = field(default=float("nan"), compare=False)
+    task: Task = UNNAMED_CLASSES
 
     def affine(self) -> tuple[Array, Array]:
         """Return weight and bias with the standardisation folded in."""
@@ -74,18 +75,18 @@ class Probe:
         bias = self.bias - weight @ self.mean
         return weight.astype(np.float32), bias.astype(np.float32)
 
-    def decide(self, reading: Array) -> NDArray[np.int64]:
-        """Return the label of the largest logit."""
-        return np.asarray(self.classes[reading.argmax(axis=-1)])
+    def decide(self, reading: Array) -> NDArray[Any]:
+        """Return what the task makes of outputs, such as the class of the largest."""
+        return self.task.decide(reading, self.classes)
 
     def scores(self, embedding: Array) -> Array:
-        """Return class probabilities, (n, classes)."""
-        logits = self._logits(embedding)
-        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(exponential / exponential.sum(axis=1, keepdims=True))
+        """Return probabilities, (n, R), or numbers themselves where the task has no probability."""
+        outputs = self._logits(embedding)
+        found = self.task.probabilities(outputs)
+        return outputs if found is None else found
 
-    def predict(self, embedding: Array) -> NDArray[np.int64]:
-        """Return the most probable label of each embedding."""
+    def predict(self, embedding: Array) -> NDArray[Any]:
+        """Return what is most likely told of each embedding, such as its class."""
         return self.decide(self._logits(embedding))
 
     def _logits(self, embedding: Array) -> Array:
@@ -102,17 +103,17 @@ class ProbeRows:
     """Training embeddings of a probe: windows under several subsets of modalities."""
 
     embedding: Array
-    label: NDArray[np.int64]
+    label: NDArray[Any]
     weight: NDArray[np.float64]
 
 
-Regression = Callable[[ProbeRows, Head, Sequence[float]], list[Probe]]
-"""Fits one classifier for each of several settings on the same rows."""
+Fit = Callable[[Task], Callable[[Array, Array, Array, Sequence[float]], list[Linear]]]
+"""Returns a task's way to fit linear maps: `Task.fit`, or another."""
 
 
 def decide_subsets(
     classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
-) -> Iterator[list[NDArray[np.int64]]]:
+) -> Iterator[list[NDArray[Any]]]:
     """Let classifiers label every window under every subset, all in one pass.
 
     Args:
@@ -121,7 +122,7 @@ def decide_subsets(
         choices: S subsets of modality columns.
 
     Yields:
-        Each classifier's labels (b, S) of some windows after the other, in order.
+        Each classifier's labels (b, S, ...) of some windows after the other, in order.
     """
     affine = [classifier.affine() for classifier in classifiers]
     weight, bias = (np.concatenate(parts) for parts in zip(*affine, strict=True))
@@ -143,8 +144,7 @@ def fit_probe(
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
     """Fit one probe; see `fit_probes`."""
-    draws = [(train, seed)]
-    return fit_probes(draws, validation, head=head, subset=subset, missing=missing,
+    return fit_probes([(train, seed)], validation, head=head, subset=subset, missing=missing,
                       max_rows=max_rows, strengths=strengths)[0]  # fmt: skip
 
 
@@ -157,9 +157,9 @@ def fit_probes(
     missing: bool = True,
     max_rows: int = 12000,
     strengths: Sequence[float] = STRENGTHS,
-    fit: Regression | None = None,
+    fit: Fit | None = None,
 ) -> list[Probe]:
-    """Fit logistic regressions; validation subjects choose the regularisation of each.
+    """Fit a task's linear maps; validation subjects choose the regularisation of each.
 
     With `missing`, every labelled window is shown under every subset of its modalities (a seeded
     draw of them if that makes more than max_rows); all of them together weigh as much as the
@@ -175,40 +175,32 @@ def fit_probes(
         missing: train with sensors missing, too.
         max_rows: at most about this many embeddings are used.
         strengths: values of C to try.
-        fit: fits another linear classifier for each strength.
+        fit: another way of the task to fit linear maps than `Task.fit`.
 
     Raises:
-        SplitError: fewer than 2 classes, or no labelled validation window, among those that have
-            a modality of the subset.
+        SplitError: too little to learn from, such as fewer than 2 classes, or no labelled
+            validation window, among those that have a modality of the subset.
     """
-    validation = validation.take((validation.label >= 0) & validation.usable(subset))
+    task = validation.task
+    validation = validation.take(task.known(validation.label) & validation.usable(subset))
     fitted: list[tuple[list[Subset], list[Probe]]] = []
     for table, seed in draws:
-        train = table.take((table.label >= 0) & table.usable(subset))
-        _refuse_too_little(train, validation)
+        train = table.take(task.known(table.label) & table.usable(subset))
+        task.refuse_too_little(train.label, where="probe")
+        if not len(validation):
+            raise SplitError("probe: validation subjects have no labelled window; they choose C")
         choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
         rows = _training_rows(train, head, choices, max_rows, seed)
-        fitted.append((choices, (fit or _fit_strengths)(rows, head, strengths)))
+        fitted.append((choices, fit_strengths(rows, head, strengths, task=task, fit=fit)))
     best: list[Probe] = []
     # of many modalities each seed draws subsets of its own
     for choices, group in groupby(fitted, key=lambda pair: pair[0]):
         probes = [probe for _, some in group for probe in some]
-        scores = _validation_scores(probes, validation, choices)
+        scores = _validation_scores(probes, validation, choices, task)
         for i in range(0, len(probes), len(strengths)):
-            chosen = i + int(scores[i : i + len(strengths)].argmax())
+            chosen = i + int(task.gain(scores[i : i + len(strengths)]).argmax())
             best.append(replace(probes[chosen], validation_score=float(scores[chosen])))
     return best
-
-
-def _refuse_too_little(train: LatentTable, validation: LatentTable) -> None:
-    classes = len(np.unique(train.label))
-    if classes < 2:
-        raise SplitError(
-            f"probe: {counted(len(train), 'labelled training window')} of "
-            f"{counted(classes, 'class', 'classes')}; at least 2 classes are needed"
-        )
-    if not len(validation):
-        raise SplitError("probe: validation subjects have no labelled window; they choose C")
 
 
 def _probe_subsets(
@@ -264,58 +256,64 @@ def _training_rows(
     return ProbeRows(table.embed(head), table.label, weight)
 
 
-def _fit_strengths(rows: ProbeRows, head: Head, strengths: Sequence[float]) -> list[Probe]:
-    """Fit one probe for each C, on embeddings that are standardised once."""
+def fit_strengths(
+    rows: ProbeRows,
+    head: Head,
+    strengths: Sequence[float],
+    *,
+    task: Task = UNNAMED_CLASSES,
+    fit: Fit | None = None,
+) -> list[Probe]:
+    """Fit one probe for each strength, on embeddings that are standardised once.
+
+    Args:
+        rows: training features, targets and weights.
+        head: what they are.
+        strengths: inverse strengths of regularisation, on standardised features.
+        task: what is told of each window.
+        fit: another way of the task to fit linear maps than `Task.fit`.
+    """
     # small products: threads of the linear algebra library lose more time than they win
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # weakly regularised fits on few labels may stop early; validation judges them as they are
         warnings.simplefilter("ignore", ConvergenceWarning)
         scaler = StandardScaler()
         x = scaler.fit_transform(rows.embedding)
-        scales = {"mean": scaler.mean_.astype(np.float32),
-                  "scale": scaler.scale_.astype(np.float32)}  # fmt: skip
-        return [_fit_one(x, rows, strength, head=head, **scales) for strength in strengths]
-
-
-def _fit_one(
-    x: Array, rows: ProbeRows, strength: float, *, head: Head, mean: Array, scale: Array
-) -> Probe:
-    regression = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
-    regression.fit(x, rows.label, sample_weight=rows.weight)
-    weight, bias = regression.coef_, regression.intercept_
-    if len(regression.classes_) == 2:
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return Probe(
-        head,
-        mean,
-        scale,
-        weight.astype(np.float32),
-        bias.astype(np.float32),
-        regression.classes_.astype(np.int64),
-        strength,
-    )
+        way = task.fit if fit is None else fit(task)
+        found = way(x, rows.label, rows.weight, strengths)
+    mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+    return [
+        Probe(
+            head,
+            mean,
+            scale,
+            linear.weight.astype(np.float32),
+            linear.bias.astype(np.float32),
+            linear.numbers.astype(np.int64),
+            strength,
+            task=task,
+        )
+        for linear, strength in zip(found, strengths, strict=True)
+    ]
 
 
 def _validation_scores(
-    probes: Sequence[Probe], validation: LatentTable, choices: Sequence[Subset]
+    probes: Sequence[Probe], validation: LatentTable, choices: Sequence[Subset], task: Task
 ) -> NDArray[np.float64]:
-    """Average each probe's macro-F1 on everything present with the mean over the subsets."""
-    classes = np.unique(np.concatenate([validation.label, *(p.classes for p in probes)]))
+    """Average each probe's main score on everything present with the mean over the subsets."""
     usable = np.stack([validation.usable(s) for s in choices], axis=1)  # (n, S)
-    # where a count belongs, but for the predicted class: (S, true, predicted), flat
-    true = np.searchsorted(classes, validation.label)
-    place = (np.arange(len(choices)) * len(classes) + true[:, None]) * len(classes)
-    counts = np.zeros((len(probes), len(choices) * len(classes) ** 2), dtype=np.int64)
+    counting = task.among(np.unique(np.concatenate([p.classes for p in probes])), validation.label)
+    group = np.where(usable, np.arange(len(choices)), -1)
+    counts: list[Any] = [0] * len(probes)
     begin = 0
-    for labels in decide_subsets(probes, validation, choices):
-        rows = slice(begin, begin + len(labels[0]))
-        shown = usable[rows]
-        for i, predicted in enumerate(labels):
-            index = (place[rows] + np.searchsorted(classes, predicted))[shown]
-            counts[i] += np.bincount(index, minlength=counts.shape[1])
+    for said in decide_subsets(probes, validation, choices):
+        rows = slice(begin, begin + len(said[0]))
+        target = np.repeat(validation.label[rows], len(choices), axis=0)
+        for i, one in enumerate(said):
+            flat = one.reshape(-1, *one.shape[2:])
+            counts[i] += counting.count(target, flat, group[rows].ravel(), len(choices))
         begin = rows.stop
-    square = counts.reshape(len(probes), len(choices), len(classes), len(classes))
-    scores = macro_f1(square[:, usable.any(axis=0)])  # (probe, subset)
+    scores = task.metric(np.stack(counts)[:, usable.any(axis=0)])  # (probe, subset)
     if scores.shape[1] == 1:
         return scores[:, 0]
     return np.asarray((scores[:, 0] + scores[:, 1:].mean(axis=1)) / 2)

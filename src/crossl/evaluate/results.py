@@ -1,4 +1,4 @@
-"""Scores of an experiment: collected as confusion matrices, written as tidy records."""
+"""Scores of an experiment: collected as counts by subject, written as tidy records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,9 @@ from numpy.typing import NDArray
 
 from crossl.data.boundary import reading
 from crossl.errors import DataError, FormatError
-from crossl.evaluate.metrics import (
-    METRICS,
-    Interval,
-    bootstrap_score,
-    confusion_by_subject,
-    macro_f1,
-    paired_difference,
-)
+from crossl.evaluate.metrics import Interval, bootstrap_score, paired_difference
 from crossl.files import writing
+from crossl.tasks import Statistics, Task, classes_task, stored_task
 
 Record = dict[str, Any]
 
@@ -39,8 +34,8 @@ class Key:
     present: tuple[str, ...]
 
 
-Counts = NDArray[np.int64]
-"""(subject, true, predicted)."""
+Counts = Statistics
+"""(subject, ...): what the task counts, such as (subject, true, predicted) of classes."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Entry:
         fold: whose test subjects.
         seed: of the label draw.
         subjects: names, in the order of the counts.
-        confusion: of the windows that count under this key.
+        confusion: counts of the windows that count under this key.
         whole: the same windows with everything shown that they have; None where that was not asked.
         complete: those of them that have every modality; None where that was not asked.
     """
@@ -68,19 +63,32 @@ class Entry:
 
 @dataclass
 class ResultBook:
-    """Every prediction of an experiment, as confusion matrices by subject.
+    """Every prediction of an experiment, as what its task counts of each subject.
 
     Attributes:
         dataset: name.
         classes: label names.
         modalities: names, in order.
         entries: what was added.
+        other_task: what was predicted where it is not the class of each window.
     """
 
     dataset: str
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     entries: list[Entry] = field(default_factory=list)
+    other_task: Task | None = None
+
+    @cached_property
+    def task(self) -> Task:
+        """What was predicted."""
+        return self.other_task or classes_task(self.classes)
+
+    @classmethod
+    def of(cls, dataset: str, task: Task, modalities: tuple[str, ...]) -> ResultBook:
+        """Make an empty book of a task."""
+        plain = task.target.kind == "classes"
+        return cls(dataset, task.names if plain else (), modalities, other_task=task)
 
     def add(
         self,
@@ -88,10 +96,10 @@ class ResultBook:
         *,
         fold: int,
         seed: int,
-        label: NDArray[np.int64],
-        predicted: NDArray[np.int64],
+        label: NDArray[Any],
+        predicted: NDArray[Any],
         subject: NDArray[np.str_],
-        whole: NDArray[np.int64] | None = None,
+        whole: NDArray[Any] | None = None,
         complete: NDArray[np.bool_] | None = None,
     ) -> None:
         """Add the predictions of one classifier on one fold's test windows.
@@ -103,26 +111,20 @@ class ResultBook:
             key: what is predicted from what.
             fold: whose test windows.
             seed: of the label draw.
-            label: (n,) true labels; a window below 0 does not count.
-            predicted: (n,) labels predicted from the modalities of the key.
+            label: (n, ...) true targets; a window of which nothing is known does not count.
+            predicted: (n, ...) what was predicted from the modalities of the key.
             subject: (n,) names.
-            whole: (n,) labels predicted from everything that each window has.
+            whole: (n, ...) what was predicted from everything that each window has.
             complete: (n,) whether a window has every modality.
         """
-
-        def count(said: NDArray[np.int64]) -> tuple[NDArray[np.str_], Counts]:
-            return confusion_by_subject(label, said, subject, classes=len(self.classes))
-
-        names, counts = count(predicted)
+        names, counts = self.task.by_subject(label, predicted, subject)
         if not len(names):
             return
-        full = None if whole is None else count(whole)[1]
+        full = None if whole is None else self.task.by_subject(label, whole, subject)[1]
         inner = None
         if complete is not None:
             inner = np.zeros_like(counts)
-            some, found = confusion_by_subject(
-                np.where(complete, label, -1), predicted, subject, classes=len(self.classes)
-            )
+            some, found = self.task.by_subject(self.task.only(label, complete), predicted, subject)
             inner[np.searchsorted(names, some)] = found
         self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts, full, inner))
 
@@ -133,8 +135,8 @@ class ResultBook:
             out[entry.key].append(entry)
         return dict(out)
 
-    def pooled(self, key: Key) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-        """Join the folds of a key: subjects, and confusions (seed, subject, true, predicted).
+    def pooled(self, key: Key) -> tuple[tuple[str, ...], Statistics]:
+        """Join the folds of a key: subjects, and counts (seed, subject, ...).
 
         Only label draws that every fold has count.
 
@@ -171,6 +173,7 @@ class ResultBook:
             "dataset": self.dataset,
             "classes": self.classes,
             "modalities": self.modalities,
+            **({} if self.task.is_default else {"task": self.task.as_dict()}),
             "entries": [
                 {"key": asdict(e.key), "fold": e.fold, "seed": e.seed, "subjects": e.subjects}
                 for e in self.entries
@@ -191,7 +194,10 @@ class ResultBook:
         with _again(path), path.open("rb") as file, np.load(file) as archive:
             head = json.loads(str(archive["head"]))
             entries = [_entry(e, i, archive) for i, e in enumerate(head["entries"])]
-            return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries)
+            told = head.get("task")
+            task = None if told is None else stored_task(told, where=str(path))
+            return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries,
+                       task)  # fmt: skip
 
 
 @contextmanager
@@ -247,24 +253,25 @@ def record_of(
 
 
 def detail_records(book: ResultBook) -> Iterator[Record]:
-    """Yield scores by fold and label draw, and macro-F1 by subject."""
+    """Yield scores by fold and label draw, and the main one by subject."""
+    task = book.task
     for entry in book.entries:
         where = {"fold": entry.fold, "seed": entry.seed}
         total = entry.confusion.sum(axis=0)
-        for name, metric in METRICS.items():
-            score = float(metric(total))
-            yield record_of(book, entry.key, name, score, n=int(total.sum()), **where)
+        n = int(task.windows(total))
+        for name, metric in task.metrics.items():
+            yield record_of(book, entry.key, name, float(metric(total)), n=n, **where)
         for subject, counts in zip(entry.subjects, entry.confusion, strict=True):
-            score, n = float(macro_f1(counts)), int(counts.sum())
-            yield record_of(book, entry.key, "macro_f1", score, n=n, subject=subject, **where)
+            score, n = float(task.metric(counts)), int(task.windows(counts))
+            yield record_of(book, entry.key, task.main, score, n=n, subject=subject, **where)
 
 
 def summary_records(book: ResultBook) -> Iterator[Record]:
     """Yield scores over all folds and label draws, with intervals over subjects."""
     for key in book.by_key():
-        _, confusions = book.pooled(key)
-        for name, metric in METRICS.items():
-            yield record_of(book, key, name, bootstrap_score(confusions, metric))
+        _, counts = book.pooled(key)
+        for name, metric in book.task.metrics.items():
+            yield record_of(book, key, name, bootstrap_score(counts, metric))
 
 
 def difference_records(book: ResultBook, baselines: Sequence[str]) -> Iterator[Record]:
@@ -279,8 +286,8 @@ def difference_records(book: ResultBook, baselines: Sequence[str]) -> Iterator[R
         if subjects == others:
             name = f"{key.method} - {base.method}"
             joint = Key(name, key.recipe, key.head, key.label_fraction, key.present)
-            difference = paired_difference(first, second)
-            yield record_of(book, joint, "macro_f1_difference", difference)
+            difference = paired_difference(first, second, book.task.metric)
+            yield record_of(book, joint, f"{book.task.main}_difference", difference)
 
 
 def write_records(records: Iterable[Record], path: Path) -> None:

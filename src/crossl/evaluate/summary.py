@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from crossl.data.store import Store
 from crossl.errors import counted
 from crossl.evaluate.latents import LatentTable
-from crossl.evaluate.metrics import Interval, macro_f1, mean_interval
+from crossl.evaluate.metrics import Interval, mean_interval
 from crossl.evaluate.paired import Pairing
 from crossl.evaluate.results import Key, ResultBook
 
@@ -218,8 +218,9 @@ def _compare(
         (subjects, a), (others, b) = pairing.book.pooled(ours), pairing.book.pooled(theirs)
         if subjects != others:
             return None
-        scores.append([float(macro_f1(one.sum(axis=1)).mean()) for one in (a, b)])
-        differences = macro_f1(a).mean(axis=0) - macro_f1(b).mean(axis=0)
+        metric = pairing.book.task.metric
+        scores.append([float(metric(one.sum(axis=1)).mean()) for one in (a, b)])
+        differences = metric(a).mean(axis=0) - metric(b).mean(axis=0)
         for subject, difference in zip(subjects, differences.tolist(), strict=True):
             by_subject.setdefault(subject, []).append(difference)
     if not scores:

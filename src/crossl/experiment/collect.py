@@ -26,6 +26,7 @@ from crossl.evaluate.summary import (
 from crossl.experiment.fold import FoldTask, folds_of
 from crossl.files import write_whole, writing
 from crossl.run_folder import load_run, package_versions, read_begun
+from crossl.tasks import task_of
 
 
 def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
@@ -40,13 +41,13 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     Raises:
         FormatError: a fold has no scores.
     """
-    book = ResultBook(store.manifest["dataset"], store.classes,
-                      tuple(m.name for m in store.modalities))  # fmt: skip
-    for task in tasks:
-        for name in task.names:
-            path = task.scores(name)
+    task = task_of(config.task, store)
+    book = ResultBook.of(store.manifest["dataset"], task, tuple(m.name for m in store.modalities))
+    for one in tasks:
+        for name in one.names:
+            path = one.scores(name)
             if not path.is_file():
-                raise FormatError(f"{path}: is missing; run fold {task.fold} first")
+                raise FormatError(f"{path}: is missing; run fold {one.fold} first")
             book.entries += ResultBook.load(path).entries
     main = Key(config.recipe, config.recipe, config.evaluation.heads[0],
                config.evaluation.main_fraction, book.modalities)  # fmt: skip
@@ -54,7 +55,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     examples, arrays = example_windows(store)
     model = load_run(tasks[0].folder).model
     rows = folds_of(store, config)[tasks[0].fold].test
-    table = latent_table(model, store, rows)
+    table = latent_table(model, store, rows, task)
     facts = describe_store(store)
     arrays |= embedding_map(table, facts["subjects"], seed=config.seed)
     arrays["confusion"] = book.pooled(main)[1][0].sum(axis=0)

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders import Contender, Context, Draw, Outcome
 from crossl.contenders.networks import FineTuned, Probed, SubsetProbed, Untrained
-from crossl.data.splits import (
-    Fold,
-    draw_labels,
-    official_fold,
-    published_parts,
-    subject_folds,
-)
+from crossl.data.splits import Fold, official_fold, published_parts, subject_folds
 from crossl.data.store import Store
 from crossl.errors import ConfigError
 from crossl.evaluate.latents import Subset, comparable, subsets
 from crossl.evaluate.results import Key, ResultBook
 from crossl.nn.model import CrossModalModel
 from crossl.run_folder import load_run, run_facts, save_run, settings_sha256
+from crossl.tasks import Task, task_of
 from crossl.train.pretrain import pretrain
 from crossl.train.processes import Processes
 from crossl.train.training import last_checkpoint
@@ -112,6 +110,16 @@ class FoldRunner:
         self._scored = 0
         self._main: Context | None = None
 
+    @cached_property
+    def learned(self) -> Task:
+        """What is told of each window; pretraining does not ask."""
+        return task_of(self.config.task, self.store)
+
+    @cached_property
+    def target(self) -> NDArray[Any]:
+        """(W, ...) targets of all windows."""
+        return self.learned.values(self.store)
+
     def run(self) -> None:
         """Pretrain, then score every contender that has no scores yet."""
         model = self.pretrained()
@@ -123,7 +131,7 @@ class FoldRunner:
         self.progress("done", 1.0)
 
     def _score(self, name: str, model: CrossModalModel) -> ResultBook:
-        book = ResultBook(self.store.manifest["dataset"], self.store.classes, self.names)
+        book = ResultBook.of(self.store.manifest["dataset"], self.learned, self.names)
         contender, key = self._contender(name)
         for outcome in contender.outcomes(self._context(name, model)):
             self._add(book, key, outcome)
@@ -149,8 +157,9 @@ class FoldRunner:
         if self._main is None:
             draws = list(self.label_draws())
             self._main = Context(
-                self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell, model
-            )
+                self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell,
+                model, self.learned,
+            )  # fmt: skip
         return replace(self._main, folder=self.task.home(name))
 
     def _tell(self, what: str, number: int, total: int) -> None:
@@ -185,12 +194,8 @@ class FoldRunner:
         """Yield fraction, seed and rows; all labels are drawn once."""
         for fraction in self.config.evaluation.label_fractions:
             for seed in self.config.evaluation.label_seeds[: 1 if fraction == 1 else None]:
-                rows = draw_labels(
-                    self.store.label,
-                    self.fold.train,
-                    fraction=fraction,
-                    seed=seed,
-                    classes=len(self.store.classes),
+                rows = self.learned.draw(
+                    self.target, self.fold.train, self.store.subject, fraction=fraction, seed=seed
                 )
                 yield fraction, seed, rows
 
@@ -199,7 +204,7 @@ class FoldRunner:
         recipe = None if name in ("untrained", "supervised") else self.config.recipe
         recipe = None if name in self.config.contenders else recipe
         everything = tuple(range(len(self.names)))
-        (fraction, seed, _), label = outcome.draw, self.store.label[self.fold.test]
+        (fraction, seed, _), target = outcome.draw, self.target[self.fold.test]
         present = self.store.present[self.fold.test]
         for subset, predicted in outcome.predicted.items():
             shown = tuple(self.names[i] for i in subset)
@@ -207,7 +212,7 @@ class FoldRunner:
                 Key(name, recipe, outcome.head, fraction, shown),
                 fold=self.fold.index,
                 seed=seed,
-                label=np.where(comparable(present, subset), label, -1),
+                label=self.learned.only(target, comparable(present, subset)),
                 predicted=predicted,
                 subject=self.store.subject[self.fold.test],
                 whole=outcome.predicted.get(everything),

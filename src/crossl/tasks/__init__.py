@@ -1,0 +1,30 @@
+"""What is to be told of a window, one file a kind; importing this registers crossl's own."""
+
+from crossl.tasks.classes import UNNAMED_CLASSES, Classes, ClassesConfig, classes_task
+from crossl.tasks.task import (
+    Array,
+    Coding,
+    Linear,
+    Metric,
+    Statistics,
+    Task,
+    TaskConfig,
+    stored_task,
+    task_of,
+)
+
+__all__ = [
+    "UNNAMED_CLASSES",
+    "Array",
+    "Classes",
+    "ClassesConfig",
+    "Coding",
+    "Linear",
+    "Metric",
+    "Statistics",
+    "Task",
+    "TaskConfig",
+    "classes_task",
+    "stored_task",
+    "task_of",
+]

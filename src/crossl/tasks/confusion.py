@@ -1,0 +1,86 @@
+"""Scores from confusion matrices, which may be of one subject or sums over many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Num
+from numpy.typing import NDArray
+
+from crossl.tasks.task import Metric
+
+Confusion = Num[NDArray[Any], "*lead true predicted"]
+
+
+def macro_f1(confusion: Num[NDArray[Any], "*lead true predicted"]) -> NDArray[np.float64]:
+    """Mean F1 of the classes that occur among true or predicted ones, as scikit-learn has it.
+
+    Examples:
+        >>> float(macro_f1(np.array([[2, 0], [1, 1]])).round(4))
+        0.7333
+    """
+    hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)  # 2 TP + FP + FN
+    f1 = 2 * hit / np.maximum(total, 1e-12)
+    return np.asarray(f1.sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1))
+
+
+def balanced_accuracy(confusion: Confusion) -> NDArray[np.float64]:
+    """Mean recall of the classes that occur."""
+    hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    support = confusion.sum(axis=-1)
+    recall = hit / np.maximum(support, 1e-12)
+    return np.asarray(recall.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1))
+
+
+def cohen_kappa(confusion: Confusion) -> NDArray[np.float64]:
+    """Agreement beyond chance; 0 where chance alone explains everything."""
+    n = confusion.sum(axis=(-2, -1)).astype(np.float64)
+    observed = np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(n, 1e-12)
+    by_true, by_predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    expected = (by_true * by_predicted).sum(axis=-1) / np.maximum(n**2, 1e-12)
+    return np.asarray((observed - expected) / np.maximum(1 - expected, 1e-12))
+
+
+METRICS: dict[str, Metric] = {
+    "macro_f1": macro_f1,
+    "balanced_accuracy": balanced_accuracy,
+    "cohen_kappa": cohen_kappa,
+}
+
+
+def confusion_by_subject(
+    label: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    subject: NDArray[np.str_],
+    *,
+    classes: int,
+) -> tuple[NDArray[np.str_], Int[NDArray[Any], "subject true predicted"]]:
+    """Count predictions by subject, true and predicted class.
+
+    Args:
+        label: (n,) true labels; rows below 0 are left out.
+        predicted: (n,) predicted labels.
+        subject: (n,) names.
+        classes: number of classes.
+
+    Returns:
+        The subjects, sorted, and their confusion matrices.
+    """
+    known = label >= 0
+    names, index = np.unique(subject[known], return_inverse=True)
+    return names, count_confusions(label[known], predicted[known], index, len(names), classes)
+
+
+def count_confusions(
+    label: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    group: NDArray[np.int64],
+    groups: int,
+    classes: int,
+) -> Int[NDArray[Any], "group true predicted"]:
+    """Count true and predicted classes, both from 0, of the windows of each group."""
+    place = (group * classes + label) * classes + predicted
+    counts = np.bincount(place, minlength=groups * classes**2)
+    return counts.reshape(groups, classes, classes)
