@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossl.data.store import Store, count_windows
+from crossl.data.counting import count_windows
+from crossl.data.store import Store
 
 from .conftest import Crossl
 

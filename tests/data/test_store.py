@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossl.data.counting import count_windows
 from crossl.data.manifest import VERSION_WITH_TARGETS, read_manifest
 from crossl.data.recording import Modality, Recording, Signal
-from crossl.data.store import Store, count_windows
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, FormatError
 from crossl.files import file_sha256, json_sha256, whole_folder

@@ -39,18 +39,17 @@ def facts(card: Card) -> Iterator[tuple[str, str]]:
     yield "cite", card.citation
     if card.url:
         yield "address", card.url
-    if card.subjects:
-        yield "subjects", str(card.subjects)
-    if card.size:
-        yield "size", card.size
+    counted = {"subjects": str(card.subjects or ""), "size": card.size}
+    yield from ((name, value) for name, value in counted.items() if value)
     for m in card.modalities:
         count = len(m.channels)
         channels = f"{count} channel{'s' * (count != 1)}"
         if count <= MAX_NAMED:
             channels += f": {', '.join(m.channels)}"
         yield f"modality {m.name}", f"{channels}; {m.unit}, {m.rate_hz:g} Hz; {m.device}"
-    if card.classes:
-        yield "classes", ", ".join(card.classes)
+    person = ", ".join(f"{name} ({unit})" for name, unit in card.person.items())
+    lists = {"tells of a person": person, "classes": ", ".join(card.classes)}
+    yield from ((name, value) for name, value in lists.items() if value)
     yield "windows", f"{card.spec.window_s:g} s, every {card.spec.stride_s:g} s, unless asked for"
     yield from (("trap", trap) for trap in card.traps)
     options = reader_options(card.name).items()

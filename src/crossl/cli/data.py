@@ -36,6 +36,9 @@ def prepare(
         list[str] | None,
         typer.Option(help="Labels to keep, A,B; NEW=A+B makes one class of several. Repeatable."),
     ] = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="YAML file of targets beside the label; see docs.")
+    ] = None,
     window_s: Annotated[float | None, typer.Option(help="Length of a window, seconds.")] = None,
     stride_s: Annotated[float | None, typer.Option(help="Step between windows, seconds.")] = None,
     min_coverage: Annotated[
@@ -75,6 +78,7 @@ def prepare(
         "resample": {k: _number(k, v) for k, v in split_pairs("resample", resample).items()},
         "dtype": dtype,
         "classes": classes or (),
+        "targets": targets,
         "cutting": {key: value for key, value in cutting.items() if value is not None},
     }
     left_out = make_store(reader, root, out, options=split_pairs("option", option),
@@ -131,13 +135,16 @@ def make_store(
     from crossl.data.prepare import plan_for, prepare_store, working_folder
     from crossl.data.readers import open_dataset
     from crossl.data.store import refuse_existing
+    from crossl.data.target_entries import read_targets
     from crossl.errors import CrosslError
 
     if not append:
         refuse_existing(out)  # before an archive is unpacked for nothing
-    with show.progress("prepare") as tell, open_dataset(reader, root, options) as dataset:
+    classes, targets = plan.pop("classes", ()), plan.pop("targets", None)
+    block = read_targets(targets) if targets is not None else None
+    with show.progress("prepare") as tell, open_dataset(reader, root, options) as found:
+        dataset = dataclasses.replace(found, targets=block or found.targets)
         spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
-        classes = plan.pop("classes", ())
         planned = plan_for(dataset, reader, spec=spec, options=options, **plan)
         planned = planned.choosing(classes) if classes else planned
         try:
@@ -168,7 +175,8 @@ def inspect(
 
 
 def _describe(path: Path, *, verify: bool = False) -> None:
-    from crossl.data.store import Store, count_windows
+    from crossl.data.counting import count_windows, describe_targets
+    from crossl.data.store import Store
     from crossl.errors import counted
 
     with show.progress("inspect") as tell:
@@ -187,6 +195,10 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     show.table(rows)
     typer.echo("")
     show.table([["class", "windows"], *([k, str(v)] for k, v in counts["classes"].items())])
+    targets = describe_targets(store)
+    if targets:
+        typer.echo("")
+        show.table([["target", "kind", "of", "known"], *map(list, targets)])
     empty = [name for name, count in counts["classes"].items() if not count]
     if empty:
         typer.echo(f"\nno window has class {', '.join(empty)}: is it spelt as in the recordings?")

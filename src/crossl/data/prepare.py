@@ -15,15 +15,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from crossl.data import left_out as unread
-from crossl.data.append import as_in_store
-from crossl.data.classes import choose_classes, with_classes
+from crossl.data.append import as_in_store, with_targets_of
+from crossl.data.classes import with_classes
 from crossl.data.finished_parts import FinishedParts, is_of
 from crossl.data.left_out import Bear, Described, LeftOut
 from crossl.data.manifest import (
@@ -33,14 +32,16 @@ from crossl.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from crossl.data.plan import Plan, plan_for
 from crossl.data.readers.dataset import Dataset, Part
-from crossl.data.recording import Modality
-from crossl.data.segment import DTYPES, DType, SegmentSpec, SegmentWriter
-from crossl.data.store import Store, check_names, refuse_empty, refuse_existing
-from crossl.data.windows import WindowSpec, cut_recording
-from crossl.errors import ConfigError, CrosslError, DataError, nearest
+from crossl.data.segment import SegmentWriter
+from crossl.data.store import Store, refuse_empty, refuse_existing
+from crossl.data.target_rules import cut_with_targets
+from crossl.errors import CrosslError, DataError
 from crossl.files import json_sha256, lock_beside, locked, telling_what_is_kept
 from crossl.workers import worker_processes
+
+__all__ = ["Plan", "plan_for", "prepare_store", "working_folder"]
 
 Progress: TypeAlias = Callable[[str, float], None]
 How: TypeAlias = tuple[int | None, Bear, Progress]
@@ -48,109 +49,6 @@ How: TypeAlias = tuple[int | None, Bear, Progress]
 
 ALONE_BELOW_BYTES = 20_000_000
 """Files in all below which starting worker processes takes longer than it saves."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a data set becomes a store.
-
-    Attributes:
-        modalities: the streams to keep, in order, at the rates they are read at.
-        classes: label names, in order.
-        spec: how windows are cut.
-        dtype: how samples are kept on disk.
-        resample: new rate by modality name, hertz; through an anti-alias filter.
-        about: JSON values for the manifest.
-        chosen: the class of each label of the recordings; empty where labels are the classes.
-    """
-
-    modalities: tuple[Modality, ...]
-    classes: tuple[str, ...]
-    spec: WindowSpec
-    dtype: DType = "float32"
-    resample: Mapping[str, float] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-    chosen: Mapping[str, str] = field(default_factory=dict)
-
-    def choosing(self, texts: Sequence[str]) -> Plan:
-        """Keep some classes, or make one of several; see `choose_classes`."""
-        chosen = choose_classes(texts, self.classes)
-        return replace(self, classes=tuple(dict.fromkeys(chosen.values())), chosen=chosen)
-
-    def __post_init__(self) -> None:
-        """Refuse names that are duplicate or unknown, and types that no store has."""
-        check_names(self.modalities, self.classes)
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype '{self.dtype}': unknown; {nearest(self.dtype, DTYPES)}")
-        known = [m.name for m in self.modalities]
-        for name in self.resample:
-            if name not in known:
-                raise ConfigError(f"resample: modality '{name}' is unknown; {nearest(name, known)}")
-
-    @property
-    def stored(self) -> tuple[Modality, ...]:
-        """The streams as the store has them, at their new rates."""
-        return tuple(
-            Modality.from_dict({**m.as_dict(), "rate_hz": self.resample.get(m.name, m.rate_hz)})
-            for m in self.modalities
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """Return what the manifest says of it."""
-        return {
-            **self.about,
-            **({"chosen": dict(self.chosen)} if self.chosen else {}),
-            "window": self.spec.as_dict(),
-            "dtype": self.dtype,
-            "modalities": [m.as_dict() for m in self.stored],
-            "classes": list(self.classes),
-        }
-
-
-def plan_for(
-    dataset: Dataset,
-    reader: str,
-    *,
-    only: Sequence[str] = (),
-    without: Sequence[str] = (),
-    spec: WindowSpec | None = None,
-    dtype: DType = "float32",
-    resample: Mapping[str, float] | None = None,
-    options: Mapping[str, str] | None = None,
-) -> Plan:
-    """Plan a store of a data set.
-
-    Args:
-        dataset: what a reader found.
-        reader: its name, for the manifest.
-        only: modalities to keep, in this order; none for all.
-        without: modalities to leave out.
-        spec: how windows are cut; None for what the card says.
-        dtype: how samples are kept on disk.
-        resample: new rate by modality name.
-        options: what the reader was asked for; other options are other work.
-
-    Raises:
-        ConfigError: no such modality, or none is left.
-    """
-    card = dataset.card
-    by_name = {m.name: m for m in card.modalities}
-    for name in (*only, *without):
-        if name not in by_name:
-            raise ConfigError(f"modality '{name}' of {card.name}: {nearest(name, by_name)}")
-    kept = tuple(by_name[name] for name in (only or by_name) if name not in without)
-    if not kept:
-        raise ConfigError(f"modalities of {card.name}: none is left; keep at least one")
-    about = {
-        "dataset": card.name,
-        "reader": reader,
-        "options": dict(options or {}),
-        "crossl": version("crossl"),
-        "title": card.title,
-        **({"notes": list(dataset.notes)} if dataset.notes else {}),
-        "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
-    }
-    return Plan(kept, card.classes, spec or card.spec, dtype, dict(resample or {}), about)
 
 
 def prepare_store(
@@ -186,22 +84,22 @@ def prepare_store(
     """
     work = working_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if not append:
-        refuse_existing(out)
+    plan = _plan_for(out, plan, dataset, append=append)
     with (
         locked(lock_beside(out), out, "is preparing this store"),
         telling_what_is_kept(work, (work / "journal.jsonl").is_file),
     ):
         work.mkdir(exist_ok=True)
         before = _state_before(out, plan, work, append=append)
-        if before is not None:
-            plan = as_in_store(out, before, plan)
+        plan = plan if before is None else as_in_store(out, before, plan)
         name = SEGMENT.format(len(before["segments"]) if before else 0)
         parts = unread.parts_to_read(dataset.parts, before)
         how = (workers, unread.strictly if strict else unread.or_left_out, progress)
         recordings, left_out = _write_segment(parts, plan, work, name, how)
         try:
-            _refuse_doubles(out, [*(before["recordings"] if before else ()), *recordings])
+            every = [*(before["recordings"] if before else ()), *recordings]
+            _refuse_doubles(out, every)
+            plan.targets.refuse_strangers({one["subject"] for one in every}, read=not left_out)
         except DataError:
             shutil.rmtree(work)
             raise
@@ -222,15 +120,23 @@ def prepare_store(
     return Store.open(out, verify=False)
 
 
+def _plan_for(out: Path, plan: Plan, dataset: Dataset, *, append: bool) -> Plan:
+    if append:
+        return with_targets_of(read_manifest(out), out, plan, dataset.card)
+    refuse_existing(out)
+    return plan
+
+
 def _write_segment(
     parts: Sequence[Part], plan: Plan, work: Path, name: str, how: How
 ) -> tuple[list[dict[str, Any]], list[LeftOut]]:
     """Write the segment to its end; what was done stays, if there was any, when this fails."""
-    settings = json_sha256({**plan.settings(), "segment": name})
+    rules = {"rules": repr(plan.targets.rules)} if plan.targets.rules else {}
+    settings = json_sha256({**plan.settings(), **rules, "segment": name})
     if not is_of(work / "journal.jsonl", settings):  # of another plan: nothing of it may stay
         (work / "journal.jsonl").unlink(missing_ok=True)
         shutil.rmtree(work / "segments", ignore_errors=True)
-    writer = SegmentWriter(work / name, SegmentSpec(plan.stored, plan.dtype))
+    writer = SegmentWriter(work / name, plan.segment)
     journal = FinishedParts(work / "journal.jsonl", settings, writer)
     read = False
     try:
@@ -391,12 +297,13 @@ def cut_part(part: Part, plan: Plan, folder: Path) -> list[dict[str, Any]]:
         DataError: the files cannot be read, or a recording contradicts the plan.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    writer = SegmentWriter(folder, SegmentSpec(plan.stored, plan.dtype))
+    writer = SegmentWriter(folder, plan.segment)
     try:
         for read in part.read():
             recording = read.resampled(plan.resample) if plan.resample else read
-            recording = with_classes(recording, plan.chosen) if plan.chosen else recording
-            writer.add(recording, cut_recording(recording, plan.stored, plan.classes, plan.spec))
+            named = with_classes(recording, plan.chosen) if plan.chosen else recording
+            writer.add(named, *cut_with_targets(recording, named, plan.stored, plan.classes,
+                                                plan.spec, plan.targets.rules))  # fmt: skip
     finally:
         writer.close(final=True)
     return writer.recordings

@@ -198,6 +198,7 @@ class Recording:
             where nothing tells.
         zone: time zone of the recording (IANA name); empty where it is not known, and the origin
             is local time counted as if it were UTC.
+        person: numbers that the data set tells of the subject, SI (age: years), by name.
 
     Raises:
         DataError: shapes, rates or labels contradict the declaration.
@@ -213,6 +214,7 @@ class Recording:
     split: str = ""
     origin_unix_s: float | None = None
     zone: str = ""
+    person: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every signal and label interval against the declaration."""

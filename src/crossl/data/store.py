@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -382,24 +382,3 @@ def refuse_empty(writer: SegmentWriter, spec: WindowSpec) -> None:
         f"windows: no modality is present in any window at min_coverage {spec.min_coverage:g} and "
         f"max_gap_s {spec.max_gap_s:g}; look at the gaps or loosen these"
     )
-
-
-def count_windows(store: Store) -> dict[str, Any]:
-    """Count what a store holds, for `inspect`.
-
-    Returns:
-        Windows, labelled windows, windows by class and by subject, share present by modality.
-    """
-    labelled = store.label >= 0
-    by_class = np.bincount(store.label[labelled], minlength=len(store.classes))
-    names, counts = np.unique(store.subject, return_counts=True)
-    share = store.present.mean(axis=0)
-    return {
-        "windows": len(store),
-        "labelled": int(labelled.sum()),
-        "classes": dict(zip(store.classes, by_class.tolist(), strict=True)),
-        "subjects": dict(zip(cast("list[str]", names.tolist()), counts.tolist(), strict=True)),
-        "present": {
-            m.name: float(s) for m, s in zip(store.modalities, share.tolist(), strict=True)
-        },
-    }

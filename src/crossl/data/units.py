@@ -68,7 +68,10 @@ UNITS = {
     "us": Unit("s", 1e-6),
     "ns": Unit("s", 1e-9),
     "m": Unit("m"),
+    "cm": Unit("m", 1e-2),
     "mm": Unit("m", 1e-3),
+    "kg": Unit("kg"),
+    "year": Unit("year"),
     "Pa": Unit("Pa"),
     "hPa": Unit("Pa", 100.0),
     "mmHg": Unit("Pa", 133.322387415),
@@ -78,7 +81,7 @@ UNITS = {
     "%": Unit("1", 0.01),
     "1": Unit("1"),
 }
-"""Units by the spelling that crossl writes."""
+"""Units by the spelling that crossl writes; years are kept as such, they are of ages."""
 
 ALIASES = {
     "m/s2": "m/s^2", "m/s/s": "m/s^2", "m s^-2": "m/s^2", "m.s^-2": "m/s^2", "m/s²": "m/s^2",
@@ -95,7 +98,7 @@ ALIASES = {
     "millisecond": "ms", "milliseconds": "ms", "microsecond": "us", "microseconds": "us",
     "m/(s^2)": "m/s^2", "m/(s2)": "m/s^2",
     "uv": "uV", "âµv": "uV", "âµs": "uS", "âµt": "uT", "mv": "mV",
-    "nanoseconds": "ns", "pa": "Pa", "hpa": "hPa", "mmhg": "mmHg",
+    "nanoseconds": "ns", "years": "year", "pa": "Pa", "hpa": "hPa", "mmhg": "mmHg",
 }  # fmt: skip
 """Other spellings, in lower case; looked up only where `UNITS` has not the exact spelling."""
 

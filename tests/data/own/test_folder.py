@@ -12,10 +12,10 @@ import pytest
 import yaml
 from scipy.io import savemat
 
+from crossl.data.counting import count_windows
 from crossl.data.own.mapping import load_mapping, read_recording
 from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import detect_reader, open_dataset, reader_options
-from crossl.data.store import count_windows
 from crossl.errors import DataError
 from tests.data.own.study import MAPPING, START, make_study, watch_values, write_csv
 from tests.data.readers.conformance import check_reader, check_refuses, read_all, truncate

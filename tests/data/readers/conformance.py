@@ -73,6 +73,7 @@ def check_recording(recording, card, implausible=()):
     assert recording.subject.strip()
     assert recording.signals
     assert dict(recording.modalities) == {m.name: m for m in card.modalities}
+    assert set(recording.person) <= set(card.person)
     for interval in recording.labels:
         assert interval.label in card.classes
         assert interval.start_s >= recording.start_s - 1e-6

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crossl.data.counting import count_windows
 from crossl.data.readers import read_recordings, seglearn_watch
 from crossl.data.readers.seglearn_watch import (
     FILE,
@@ -19,7 +20,7 @@ from crossl.data.readers.seglearn_watch import (
     recognises,
 )
 from crossl.data.readers.unpickle import NumpyUnpickler
-from crossl.data.store import count_windows, write_store
+from crossl.data.store import write_store
 from crossl.errors import DataError
 
 

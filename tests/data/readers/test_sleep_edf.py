@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossl.data.counting import count_windows
 from crossl.data.formats import open_file
 from crossl.data.readers import detect_reader, get_reader, open_dataset
 from crossl.data.readers.published.sleep_cassette import SHA256
 from crossl.data.recording import LabelInterval
-from crossl.data.store import count_windows, write_store
+from crossl.data.store import write_store
 from crossl.errors import ConfigError
 from tests.data.readers.conformance import (
     check_reader,

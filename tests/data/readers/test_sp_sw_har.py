@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from crossl.data.counting import count_windows
 from crossl.data.readers import get_reader, read_recordings
-from crossl.data.store import count_windows, write_store
+from crossl.data.store import write_store
 from crossl.errors import DataError
 
 READER = get_reader("sp_sw_har")

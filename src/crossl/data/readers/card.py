@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from crossl.data.recording import Modality
 from crossl.data.windows import WindowSpec
@@ -47,6 +48,7 @@ class Card:
         subjects: how many people; 0 for a format.
         commercial_use: False where the terms forbid it.
         files: official downloads; empty where there is nothing to fetch automatically.
+        person: numbers that recordings tell of their subject, and the unit of each.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Card:
     subjects: int = 0
     commercial_use: bool = True
     files: tuple[RemoteFile, ...] = ()
+    person: Mapping[str, str] = field(default_factory=dict)
 
 
 STANDARD_GRAVITY = 9.80665

@@ -10,6 +10,7 @@ from pathlib import Path
 from crossl.data.boundary import check_regular, reading
 from crossl.data.readers.card import Card
 from crossl.data.recording import Recording
+from crossl.data.target_entries import TargetBlock
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Dataset:
         card: modalities, classes and windows of these recordings.
         parts: in the order of the store: sorted by subject, then session.
         notes: what holds for all of it, such as a modality that no file has.
+        targets: what is to be told of windows beside their label, where somebody wrote it down.
     """
 
     card: Card
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
+    targets: TargetBlock | None = None
 
     def read(self) -> Iterator[Recording]:
         """Yield every recording, part after part."""

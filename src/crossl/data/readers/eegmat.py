@@ -13,6 +13,7 @@ from crossl.data.formats import Stream, open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.people import read_people, units_of
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.units import parse_unit
 from crossl.data.windows import WindowSpec
@@ -46,6 +47,8 @@ def modalities(*, regions: bool) -> dict[str, Modality]:
     return {m.name: m for m in found}
 
 
+PERSON = {"age": ("Age", "year")}
+
 CARD = Card(
     name="eegmat",
     title="EEG during mental arithmetic tasks (PhysioNet, 1.0.0)",
@@ -71,7 +74,8 @@ CARD = Card(
         "Three times as much rest as arithmetic was published (about 182 s and 62 s).",
         "The publishers band-passed the signals and removed artefacts by independent components, "
         "so amplitudes are smaller than raw ones.",
-        "subject-info.csv tells who counted badly (count quality 0); the reader does not use it.",
+        "subject-info.csv tells who counted badly (count quality 0); the reader takes only the age "
+        "from it, which can be a target.",
     ),
     size="180 MB",
     subjects=36,
@@ -81,6 +85,7 @@ CARD = Card(
             "eeg-during-mental-arithmetic-tasks-1.0.0.zip"
         ),
     ),
+    person=units_of(PERSON),
 )
 
 
@@ -105,13 +110,16 @@ def open_dataset(root: Path | None, *, regions: bool = False) -> Iterator[Datase
     streams = modalities(regions=regions)
     with open_root(root, marker=MARKER, stem=STEM) as folder:
         paths = sorted(folder.glob(MARKER))
+        people = read_people(folder / "subject-info.csv", "Subject", PERSON)
         yield Dataset(
             replace(CARD, modalities=tuple(streams.values())),
-            tuple(Part(p.stem, partial(_read_file, p, streams), (p,)) for p in paths),
+            tuple(Part(p.stem, partial(_read_file, p, streams, people), (p,)) for p in paths),
         )
 
 
-def _read_file(path: Path, streams: Mapping[str, Modality]) -> Iterator[Recording]:
+def _read_file(
+    path: Path, streams: Mapping[str, Modality], people: Mapping[str, Mapping[str, float]]
+) -> Iterator[Recording]:
     match = NAME.fullmatch(path.stem)
     if match is None:
         raise DataError(f"{path}: tells no subject; expected a name like Subject00_1.edf")
@@ -128,6 +136,7 @@ def _read_file(path: Path, streams: Mapping[str, Modality]) -> Iterator[Recordin
         modalities=streams,
         signals={name: _signal(path, found[0], modality) for name, modality in streams.items()},
         labels=(LabelInterval(0.0, found[0].length / RATE_HZ, STATES[match[2]]),),
+        person=people.get(f"Subject{match[1]}", {}),
     )
 
 

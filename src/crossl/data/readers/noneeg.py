@@ -12,6 +12,7 @@ from crossl.data.formats import FileContent, open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile, motion_modality
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.people import person_of, read_comments, units_of
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.units import parse_unit
 from crossl.data.windows import WindowSpec
@@ -32,6 +33,9 @@ WRIST = {
 """Columns of `AccTempEDA` and their units; the headers say `NU` of acceleration and EDA."""
 FINGER = {"spo2": (("SpO2",), "%"), "heart_rate": (("hr",), "bpm")}
 """Columns of `SpO2HR` and their units."""
+
+PERSON = {"age": ("age", "year"), "height": ("height/cm", "cm"), "weight": ("weight/kg", "kg")}
+"""What the headers tell of a person, by what they call it, and its unit."""
 
 CARD = Card(
     name="noneeg",
@@ -73,7 +77,7 @@ CARD = Card(
         "was trained on unless these three stay on one side: the reader makes them a group, which "
         "no split parts.",
         "A relaxation follows each stress: the body is still calming down while labelled Relax.",
-        "Age, gender, height and weight stand in the headers and are not read.",
+        "Age, height and weight stand in the headers and can be targets; gender is not read.",
     ),
     size="4 MB",
     subjects=20,
@@ -83,6 +87,7 @@ CARD = Card(
             "non-eeg-dataset-for-assessment-of-neurological-status-1.0.0.zip"
         ),
     ),
+    person=units_of(PERSON),
 )
 
 
@@ -143,6 +148,7 @@ def _read_subject(number: int, wrist: Path, finger: Path) -> Iterator[Recording]
         labels=_labels(wrist.with_suffix(".atr"), content),
         notes=notes,
         group=COPIES if number in COPIED else "",
+        person=person_of(read_comments(content.about["comments"]), PERSON),
     )
 
 

@@ -17,6 +17,7 @@ from crossl.data.formats import FileContent, open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.people import person_of, units_of
 from crossl.data.readers.published.sleep_cassette import BASE, SHA256
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.units import parse_unit
@@ -28,6 +29,10 @@ STUDIES = {"cassette": "SC4", "telemetry": "ST7"}
 """How the files of each study begin; they lie in `sleep-cassette` and `sleep-telemetry`."""
 NAME = re.compile(r"(S[CT]\d\d\d)(\d)\w\w-(PSG|Hypnogram)")
 EPOCH_S = 30.0
+
+AGE = re.compile(r"_(\d{1,3})yr")
+"""Of the patient in a header, such as `X F X Female_33yr`."""
+PERSON = {"age": ("age", "year")}
 
 STAGES = {
     "Sleep stage W": "W", "Sleep stage 1": "N1", "Sleep stage 2": "N2", "Sleep stage 3": "N3",
@@ -102,6 +107,7 @@ CARD = Card(
     size="7 GB (cassette)",
     subjects=78,
     files=tuple(RemoteFile(BASE + name, sha256) for name, sha256 in SHA256.items()),
+    person=units_of(PERSON),
 )
 
 
@@ -214,9 +220,11 @@ def _read_night(
     if math.isfinite(wake_margin_min) and not any(one.label in ASLEEP for one in labels):
         notes.append("no epoch of sleep was scored, so everything is kept")
     signals, absent = _signals(content, streams, begin, end)
+    age = AGE.search(str(content.about["patient"]))
     yield Recording(
-        subject, night, streams, signals, _within(labels, begin, end), [*notes, *absent]
-    )
+        subject, night, streams, signals, _within(labels, begin, end), [*notes, *absent],
+        person=person_of({"age": age[1]} if age else {}, PERSON),
+    )  # fmt: skip
 
 
 def read_stages(content: FileContent) -> tuple[LabelInterval, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile, motion_modality
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.people import BODY, read_people, units_of
 from crossl.data.recording import LabelInterval, Recording, Signal
 from crossl.data.timing import Timing, put_in_order, resample_to_rate
 from crossl.data.windows import WindowSpec
@@ -63,6 +64,7 @@ CARD = Card(
         # the authors' own repository at the commit this reader was written for
         RemoteFile(f"https://github.com/GeoTecINIT/sp-sw-har-dataset/archive/{COMMIT}.zip"),
     ),
+    person=units_of(BODY),
 )
 
 
@@ -100,14 +102,17 @@ def open_dataset(root: Path | None) -> Iterator[Dataset]:
                 found.setdefault(execution, []).append(path)
         if not found:
             raise DataError(f"{folder}/DATA: holds no file s*/s*_sp.csv or s*/s*_sw.csv")
-        yield Dataset(CARD, tuple(_part(found[execution]) for execution in sorted(found)))
+        people = read_people(folder / MARKER, "subject_id", BODY)
+        yield Dataset(CARD, tuple(_part(found[execution], people) for execution in sorted(found)))
 
 
-def _part(files: list[Path]) -> Part:
-    return Part(files[0].stem[: -len("_sp")], partial(_read_execution, files), tuple(files))
+def _part(files: list[Path], people: Mapping[str, Mapping[str, float]]) -> Part:
+    name = files[0].stem[: -len("_sp")]
+    person = people.get(name.partition("_")[0], {})
+    return Part(name, partial(_read_execution, files, person), tuple(files))
 
 
-def _read_execution(paths: list[Path]) -> Iterator[Recording]:
+def _read_execution(paths: list[Path], person: Mapping[str, float]) -> Iterator[Recording]:
     subject, session, _ = paths[0].stem.split("_")
     files = {DEVICES[path.stem[-2:]]: _read_csv(path) for path in paths}
     start = max(file.time_s[0] for file in files.values())
@@ -123,6 +128,7 @@ def _read_execution(paths: list[Path]) -> Iterator[Recording]:
         labels=_label_runs(next(iter(files.values())), start, stop),
         origin_unix_s=start if dated else None,
         zone="UTC" if dated else "",
+        person=person,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from crossl.data.entry import Entry, Text
 from crossl.data.formats import FORMATS, format_of
-from crossl.data.own.mapping.base import Entry, Text
 from crossl.data.own.mapping.table import TableEntry
 from crossl.data.own.mapping.zones import known_zone
 from crossl.data.recording import Modality

@@ -12,6 +12,7 @@ from crossl.data.own.mapping.rows import read_rows
 from crossl.data.own.mapping.schema import Mapping, read_yaml
 from crossl.data.own.mapping.signals import Rules
 from crossl.data.recording import Modality
+from crossl.data.target_entries import TargetBlock, check_targets
 from crossl.errors import DataError, PackageError
 
 MAPPING_NAMES = ("recordings.yaml", "recordings.yml", "recordings.csv")
@@ -27,6 +28,7 @@ class Mapped:
         plans: the recordings, by subject and session.
         classes: labels, in order.
         notes: what the mapping names and does not find.
+        targets: what it tells beside labels.
         root: folder that its paths start from.
     """
 
@@ -36,6 +38,7 @@ class Mapped:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     root: Path = Path()
+    targets: TargetBlock | None = None
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -87,9 +90,13 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
     root = root or path.parent
     with reading(path, "a mapping"):
         mapping = read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
-    plans, notes = plan_recordings(mapping, root, where=str(path))
+    targets = None
+    if mapping.targets:
+        targets = check_targets(mapping.targets, where=str(path), folder=path.parent)
+    tables = targets.tables if targets else []
+    plans, notes = plan_recordings(mapping, root, where=str(path), tables=tables)
     classes = mapping.classes or _classes(mapping, plans)
-    return Mapped(path, mapping, plans, classes, notes, root)
+    return Mapped(path, mapping, plans, classes, notes, root, targets)
 
 
 def _classes(mapping: Mapping, plans: tuple[RecordingPlan, ...]) -> tuple[str, ...]:

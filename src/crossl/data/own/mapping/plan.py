@@ -42,8 +42,12 @@ def find_sources(root: Path) -> list[str]:
     return found
 
 
+def _is_one(path: Path, tables: Sequence[Path]) -> bool:
+    return any(path.name == one.name and path.resolve() == one.resolve() for one in tables)
+
+
 def plan_recordings(
-    mapping: Mapping, root: Path, *, where: str
+    mapping: Mapping, root: Path, *, where: str, tables: Sequence[Path] = ()
 ) -> tuple[tuple[RecordingPlan, ...], tuple[str, ...]]:
     """Match every pattern, and group the files by subject and session.
 
@@ -56,6 +60,7 @@ def plan_recordings(
         mapping: what to look for.
         root: folder that patterns and paths start from.
         where: names the mapping in messages.
+        tables: of people, which no pattern finds.
 
     Returns:
         The recordings by subject and session; what cannot be read, though others can, is a plan
@@ -67,7 +72,7 @@ def plan_recordings(
     """
     found: list[tuple[Key, Source]] = []
     refused: list[RecordingPlan] = []
-    names = find_sources(root)
+    names = [name for name in find_sources(root) if not _is_one(root / name, tables)]
     empty = []
     patterns = {
         number: _pattern(entry, f"{where}: files.{number}")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from crossl.data.own.mapping.base import Entry, Text
+from crossl.data.entry import Entry, Text, explain
 from crossl.data.own.mapping.entries import (
     FileEntry,
     IntervalsEntry,
@@ -25,7 +25,6 @@ from crossl.data.own.mapping.quantity import check_quantity
 from crossl.data.own.mapping.table import TableEntry
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
-from crossl.yaml_text import NEEDED, shown
 from crossl.yaml_text import read_yaml as read_keys
 
 
@@ -47,6 +46,7 @@ class Mapping(Entry):
         files: kinds of files, and what they hold.
         recordings: files of irregular names.
         offsets: clocks of single devices.
+        targets: what is to be told of windows beside their label.
     """
 
     version: Literal[1] = 1
@@ -63,6 +63,7 @@ class Mapping(Entry):
     files: tuple[FileEntry, ...] = Field(min_length=1)
     recordings: tuple[RecordingEntry, ...] = ()
     offsets: tuple[OffsetEntry, ...] = ()
+    targets: dict[Text, Any] = Field(default_factory=dict)
 
     def spec(self) -> WindowSpec:
         """Return what cuts windows, with the gaps of single modalities."""
@@ -95,7 +96,7 @@ def validate(values: dict[str, Any], *, where: str) -> Mapping:
     try:
         mapping = Mapping.model_validate(values)
     except ValidationError as error:
-        raise DataError(f"{where}: {_explain(error)}") from error
+        raise DataError(f"{where}: {explain(error, _keys_at)}") from error
     try:
         _check(mapping)
     except DataError as error:
@@ -159,21 +160,6 @@ def _check_offsets(mapping: Mapping) -> None:
             if name not in known[what]:
                 told = nearest(name, known[what]) if known[what] else "none has a name"
                 raise DataError(f"offsets.{number}.{what}: '{name}' is unknown; {told}")
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    key = ".".join(path) or "mapping"
-    if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {nearest(path[-1], _keys_at(path[:-1]))}"
-    if first["type"] == "missing":
-        return f"{key}: is missing; it is needed"
-    if first.get("input") is None and first["type"] != "value_error":
-        return f"{key}: is empty; it is needed"
-    message = NEEDED.get(first["type"], first["msg"]).removeprefix("Value error, ")
-    got = first.get("input")
-    return f"{key}: {message}" + ("" if isinstance(got, (dict, list)) else f", got {shown(got)}")
 
 
 _CHILDREN: dict[str, type[BaseModel]] = {

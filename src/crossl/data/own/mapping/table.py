@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from crossl.data.entry import Entry, Text
 from crossl.data.formats.layout import TableFormat
-from crossl.data.own.mapping.base import Entry, Text
 
 NAMED_SIGNS = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": " ", "space": " "}
 
