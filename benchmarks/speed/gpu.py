@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from crossl.data.batch import Batch
-from crossl.nn import encoders
+from crossl.nn.fast import encoders
 from crossl.nn.precision import at_least_float32, computing_in
 from crossl.train.adam import AdamW
 from crossl.train.cuda_graphs import Recorded

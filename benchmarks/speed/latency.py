@@ -49,7 +49,7 @@ class OneWindow:
         self.model: CrossModalModel = build_model(config, modalities, window_s=window_s, seed=0)
         self.model.eval()
         if stacked:
-            self.model.stack_encoders()
+            self.model.prepare_for_few_windows()
         rng = np.random.default_rng(0)
         self.arrays = {m.name: rng.standard_normal((1, length, channels), dtype=np.float32)
                        for m in modalities}  # fmt: skip
@@ -122,7 +122,7 @@ def write_page(found: dict[str, Any]) -> None:
         f"matrices of 1024 x 1024 at {found['matrix_gflops'][0]:.0f} and "
         f"{found['matrix_gflops'][1]:.0f} GFLOP/s. Other work delays "
         "calls; the median of the processor's own time and the fastest call do not count that. "
-        "`stacked`: after `model.stack_encoders()`.", "",
+        "`stacked`: after `model.prepare_for_few_windows()`.", "",
         "| | p50, ms | p99, ms | processor p50, ms | fastest, ms |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for name, one in found["calls_s"].items():

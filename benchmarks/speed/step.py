@@ -38,8 +38,9 @@ from crossl.config import RunConfig, load_config
 from crossl.config.build import build_method, build_model
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
-from crossl.nn import blocks, encoders
-from crossl.nn.epilogue import TorchEpilogue
+from crossl.nn.attachment import plain_ways
+from crossl.nn.fast import blocks
+from crossl.nn.fast.kernels import TorchKernels
 from crossl.train.schedule import build_optimizer
 
 HERE = Path(__file__).resolve().parent
@@ -104,11 +105,11 @@ class WithoutKernels:
 
     def __call__(self, windows: list[Tensor]) -> None:
         """Step."""
-        kept, blocks.fastest_epilogue = blocks.fastest_epilogue, TorchEpilogue  # type: ignore[assignment]
+        kept, blocks.fastest_kernels = blocks.fastest_kernels, TorchKernels  # type: ignore[assignment]
         try:
             self.step(windows)
         finally:
-            blocks.fastest_epilogue = kept
+            blocks.fastest_kernels = kept
 
 
 def make_step(name: str, shape: tuple[int, int, int]) -> Callable[[list[Tensor]], None]:
@@ -148,12 +149,8 @@ class Reference:
 def step_flops(recipe: str, shape: tuple[int, int, int]) -> float:
     """Multiplications and additions of a training step, per window, by the plain modules."""
     step, batch = CrosslStep(recipe, shape), 8
-    kept, encoders.can_run_blocks = encoders.can_run_blocks, lambda _: False
-    try:
-        with FlopCounterMode(display=False) as counter:
-            step(make_windows(shape, batch))
-    finally:
-        encoders.can_run_blocks = kept
+    with plain_ways(), FlopCounterMode(display=False) as counter:
+        step(make_windows(shape, batch))
     return counter.get_total_flops() / batch
 
 

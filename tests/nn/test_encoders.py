@@ -8,6 +8,7 @@ import torch
 
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
+from crossl.nn.fast import pooling
 from crossl.nn.layers import pad_same, pool_time
 
 
@@ -79,10 +80,11 @@ def test_padding_keeps_the_length_and_puts_the_odd_sample_right(kernel):
     np.testing.assert_allclose(got[0, 0].numpy(), wanted, atol=1e-12)
 
 
-def test_pooling_over_time_equals_three_reductions_and_so_does_its_gradient():
+@pytest.mark.parametrize("pool", [pool_time, pooling.pool_time], ids=["plain", "fast"])
+def test_pooling_over_time_equals_three_reductions_and_so_does_its_gradient(pool):
     x = torch.randn(3, 9, 4, dtype=torch.float64, requires_grad=True)
     same = x.detach().clone().requires_grad_()
-    got = pool_time(x)
+    got = pool(x)
     wanted = (same.mean(1), same.var(1, correction=0), same.amax(1))
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other)
@@ -90,17 +92,7 @@ def test_pooling_over_time_equals_three_reductions_and_so_does_its_gradient():
     for statistics in (got, wanted):
         sum((w * s).sum() for w, s in zip(weights, statistics, strict=True)).backward()
     torch.testing.assert_close(x.grad, same.grad)
-    assert torch.autograd.gradcheck(pool_time, (x,))
-
-
-@pytest.mark.parametrize("length", [1, 7, 100, 129])
-def test_the_default_encoder_convolves_as_plain_convolutions_do(length):
-    encoder = StridedEncoder(3, dim=8, width=6).double()
-    x = torch.randn(2, length, 3, dtype=torch.float64)
-    for level, convolution in enumerate(encoder.convolutions):
-        wanted = convolution(x.transpose(1, 2)).transpose(1, 2)
-        torch.testing.assert_close(encoder._convolve(level, x), wanted)
-        x = wanted
+    assert torch.autograd.gradcheck(pool, (x,))
 
 
 # --- aggregators

@@ -13,6 +13,7 @@ from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
 from crossl.errors import ContractError
 from crossl.nn.aggregators import PredictiveAggregator
+from crossl.nn.attachment import plain_ways
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.model import CrossModalModel, check_contract, encode_rows
 
@@ -251,12 +252,16 @@ def test_stacked_encoders_give_the_same_numbers_until_training_goes_on():
     batch = Batch({m.name: torch.randn(3, 60, 2) for m in modalities}, present)
     with torch.inference_mode():
         apart = model(batch)
-        assert model.stack_encoders()
+        assert model.prepare_for_few_windows()
         torch.testing.assert_close(model(batch), apart, rtol=1e-4, atol=1e-5)
     assert model(batch).requires_grad
-    model.train()
-    with torch.inference_mode():
-        assert torch.equal(model(batch), apart)
+    with torch.no_grad():
+        model.encoders["encode_m1"].norm.bias.add_(1)  # as training does
+        model.aggregator.project[0][0].weight.mul_(2)
+        changed = model(batch)
+        with plain_ways():
+            torch.testing.assert_close(changed, model(batch), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(changed, apart, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("encoder", [strided, lambda m, _: TcnEncoder(len(m.channels), dim=8)],
@@ -264,4 +269,4 @@ def test_stacked_encoders_give_the_same_numbers_until_training_goes_on():
 def test_encoders_of_several_shapes_or_of_another_kind_cannot_be_stacked(encoder):
     rates = (30.0, 60.0) if encoder is strided else (30.0, 30.0)
     modalities = [Modality(f"m{i}", ("x",), "V", r) for i, r in enumerate(rates)]
-    assert not model_of(modalities, encoder).stack_encoders()
+    assert not model_of(modalities, encoder).prepare_for_few_windows()

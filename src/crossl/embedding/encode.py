@@ -21,7 +21,7 @@ from crossl.data.contract import fit_store
 from crossl.data.recording import Float32
 from crossl.data.store import Store
 from crossl.files import file_sha256
-from crossl.nn.blocks import fastest_epilogue
+from crossl.nn.attachment import kernels_in_use
 from crossl.nn.finite import check_finite
 from crossl.run_folder import load_probe, load_run
 
@@ -157,6 +157,6 @@ def describe(encoder: RowEncoder, *, block_rows: int) -> dict[str, Any]:
         "block_rows": block_rows,
         "batch": BATCH,
         "device": encoder.device,
-        "kernels": type(fastest_epilogue()).__name__,
+        "kernels": kernels_in_use(),
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }

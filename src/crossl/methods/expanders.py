@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, gelu
 
 from crossl.nn.precision import at_least_float32
-from crossl.nn.several import stacked
 from crossl.objectives.vicreg import moments
 
 
@@ -48,15 +47,20 @@ def expand(
     return out.reshape(*out.shape[:2], views, batch).permute(2, 0, 1, 3)
 
 
+def _stacked(parameters: Iterable[object]) -> Tensor:
+    """Stack one parameter of each network, which stay modules of their own in a checkpoint."""
+    return torch.stack([cast("Tensor", p) for p in parameters])
+
+
 def _linears(layers: Sequence[nn.Linear], columns: Tensor) -> Tensor:
     """Apply each linear layer to (N, in, columns)."""
-    bias = stacked(one.bias for one in layers)[:, :, None]
-    return torch.baddbmm(bias, stacked(one.weight for one in layers), columns)
+    bias = _stacked(one.bias for one in layers)[:, :, None]
+    return torch.baddbmm(bias, _stacked(one.weight for one in layers), columns)
 
 
 def _normalise(norms: Sequence[nn.BatchNorm1d], x: Tensor, rows: Tensor | None) -> Tensor:
     """Normalise (N, width, V, B) over the samples of each view."""
-    scale, shift = stacked(n.weight for n in norms), stacked(n.bias for n in norms)
+    scale, shift = _stacked(n.weight for n in norms), _stacked(n.bias for n in norms)
     if rows is None:  # what torch has a kernel for
         flat = x.reshape(1, -1, x.shape[3])
         scale, shift = (p[:, :, None].expand(x.shape[:3]).flatten() for p in (scale, shift))

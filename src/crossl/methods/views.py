@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from crossl.nn.shares import in_shares
+from crossl.nn.attachment import run_in_parts
 
 BLOCK = 32
 """Rows of a whole batch that share a seed on a CPU. Fewer rows are more calls, more rows are more
@@ -67,8 +67,8 @@ def augment_views(
         return [_augment_block(augment, signals, (seed, *piece), first, size) for piece in some]
 
     with torch.no_grad():
-        done = in_shares(changed, pieces) if on_cpu else [changed(pieces)]
-        parts = [part for share in done for part in share]
+        done = run_in_parts(changed, pieces) if on_cpu else [changed(pieces)]
+        parts = [part for some in done for part in some]
         return {name: torch.cat([part[name] for part in parts]) for name in signals}
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from crossl.nn.several import TwoLayers
+from crossl.nn.layers import apply_each
 from crossl.nn.subsets import (
     Bias,
     Choices,
@@ -143,36 +143,11 @@ class PredictiveAggregator(nn.Module):
             _two_layers(shared_dim, shared_dim, latent_dim) for _ in range(modalities)
         )
 
-        self._kept: tuple[TwoLayers, TwoLayers] | None = None
-
-    def keep_stacked(self, *, kept: bool = True) -> None:
-        """Stack the weights of modalities once and for all, instead of at every call.
-
-        For inference: weights that are trained later are not seen.
-
-        Args:
-            kept: False goes back to stacking at every call.
-        """
-        self._kept = None
-        if kept:
-            with torch.no_grad():
-                self._kept = self._projections(), self._predictions()
-
-    def _projections(self) -> TwoLayers:
-        if self._kept is not None and not torch.is_grad_enabled():
-            return self._kept[0]
-        return TwoLayers.of(self.project)
-
-    def _predictions(self) -> TwoLayers:
-        if self._kept is not None and not torch.is_grad_enabled():
-            return self._kept[1]
-        return TwoLayers.of(self.predictors)
-
     def shared(self, latent: LatentStack, keep: Keep) -> Float[Tensor, "batch shared"]:
         """Join what is kept; each modality weighs by the share of it that is kept."""
         kept = keep.to(latent.dtype)
         both = torch.cat([torch.where(keep, latent, 0.0), kept], dim=2)  # (B, M, 2K)
-        projected = self._projections()(both.transpose(0, 1))  # (M, B, S)
+        projected = apply_each(self.project, both.transpose(0, 1))  # (M, B, S)
         weight = kept.mean(dim=2).T[:, :, None]  # (M, B, 1)
         mean = (projected * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-6)
         out: Tensor = self.mix(mean)
@@ -181,7 +156,7 @@ class PredictiveAggregator(nn.Module):
     def predict(self, shared: Float[Tensor, "batch shared"]) -> LatentStack:
         """Predict every modality's latent from what is shared."""
         everywhere = shared.expand(len(self.predictors), *shared.shape)
-        return self._predictions()(everywhere).transpose(0, 1)
+        return apply_each(self.predictors, everywhere).transpose(0, 1)
 
     def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
         """Join what is kept and complete what is not."""
@@ -223,7 +198,7 @@ class PredictiveAggregator(nn.Module):
     ) -> Float[Tensor, "batch subset shared"]:
         """Give `shared` of whole modalities kept or not, without a mean over them per subset."""
         whole = torch.cat([latent, torch.ones_like(latent)], dim=2)
-        projected = self._projections()(whole.transpose(0, 1)).transpose(0, 1)
+        projected = apply_each(self.project, whole.transpose(0, 1)).transpose(0, 1)
         share = keep.to(latent.dtype)
         share = share / share.sum(dim=2, keepdim=True).clamp(min=1)  # (B, S, M)
         mix: Any = self.mix

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -11,16 +11,10 @@ from torch import Tensor, nn
 
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError
-from crossl.nn.blocks import can_run_blocks, run_blocks
-from crossl.nn.epilogue import Block, Weights
+from crossl.nn.attachment import replaceable
 from crossl.nn.layers import pad_same, pool_time
-from crossl.nn.shares import in_shares
 from crossl.registry import register
 from crossl.settings import Settings
-
-PREPARED = 400_000
-"""About this many samples of windows are prepared at a time: fewer are more calls, more are memory
-that is not at hand."""
 
 Window = Float[Tensor, "batch time channel"]
 Latent = Float[Tensor, "batch dim"]
@@ -96,29 +90,17 @@ class TcnEncoder(nn.Module):
             self.convolutions.append(convolution)
             self.norms.append(nn.LayerNorm(fan_out, eps=1e-3))
             self.activations.append(nn.PReLU(fan_out, init=0.0))
-        self._blocks = _same_length_blocks(self.KERNELS, epsilon=1e-3)
 
+    @replaceable
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
-        if can_run_blocks(x) and not (self.training and self.dropout.p > 0):
-            (latent,) = run_blocks(x, self._blocks, self._weights())
-            return latent
-        # (B, T, C) -> (B, C, 1, T) without a copy: channels stay last in memory, where a
-        # two-dimensional convolution, layer normalisation and PReLU are fastest
-        x = x.unsqueeze(1).permute(0, 3, 1, 2)
+        x = x.transpose(1, 2)  # (B, T, C) -> (B, C, T)
         blocks = zip(self.convolutions, self.norms, self.activations, strict=True)
-        for convolution, norm, activation in blocks:
-            x = _convolve_time(x, cast("nn.Conv1d", convolution))
-            x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        for kernel, (convolution, norm, activation) in zip(self.KERNELS, blocks, strict=True):
+            x = convolution(pad_same(x, kernel))
+            x = norm(x.transpose(1, 2)).transpose(1, 2)
             x = self.dropout(activation(x))
-        return x.mean(dim=(2, 3))  # (B, K, 1, T) -> (B, K)
-
-    def _weights(self) -> list[Weights]:
-        layers = zip(self.convolutions, self.norms, self.activations, strict=True)
-        return [
-            Weights(*cast("Any", (c.weight, c.bias, n.weight, n.bias, a.weight)))
-            for c, n, a in layers
-        ]
+        return x.mean(dim=2)  # (B, K, T) -> (B, K)
 
     def kernels(self) -> list[nn.Parameter]:
         """Return the convolution kernels, which the `paper` recipe decays."""
@@ -139,20 +121,6 @@ class TcnConfig(EncoderConfig):
 
 
 register("encoder", TcnConfig)
-
-
-def _same_length_blocks(kernels: tuple[int, ...], *, epsilon: float) -> list[Block]:
-    """Describe convolutions that keep the length, the mean of the last one read out."""
-    return [
-        Block(k, before=(k - 1) // 2, after=k // 2, pool="mean" if last else "", epsilon=epsilon)
-        for k, last in zip(kernels, [False] * (len(kernels) - 1) + [True], strict=True)
-    ]
-
-
-def _convolve_time(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """Apply a convolution over time to (B, C, 1, T), keeping its length."""
-    padded = pad_same(x, convolution.kernel_size[0])
-    return nn.functional.conv2d(padded, convolution.weight.unsqueeze(2), convolution.bias)
 
 
 class StridedEncoder(nn.Module):
@@ -191,51 +159,22 @@ class StridedEncoder(nn.Module):
         self.from_pooled = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, dim))
         self.from_raw = nn.Linear(self.RAW_STATISTICS * channels, dim)
         self.norm = nn.LayerNorm(dim)
-        self._blocks = [
-            Block(kernel, stride, before=kernel // 2, after=kernel // 2, pool="moments")
-            for kernel, stride in zip(self.KERNELS, self.STRIDES, strict=True)
-        ]
 
+    @replaceable
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
-        apart = can_run_blocks(x)
-        y, raw = _prepare_in_shares(x) if apart and not x.requires_grad else _prepare(x)
-        pooled = self._levels(y) if apart else self._levels_one_by_one(y)
+        y, pooled = signed_logarithm(x), []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            y = convolution(y.transpose(1, 2)).transpose(1, 2)  # (B, T, C) -> (B, T', width)
+            y = nn.functional.gelu(norm(y))
+            pooled.append(scale_moments(*pool_time(y)))  # (B, 3 * width)
+        return self.read_out(pooled, raw_statistics(x))
+
+    def read_out(self, pooled: list[Tensor], raw: Tensor) -> Latent:
+        """Join what was pooled at each level with the statistics of the raw window."""
         latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(raw)
         out: Tensor = self.norm(latent)
         return out
-
-    def _levels(self, y: Window) -> list[Tensor]:
-        read = run_blocks(y, self._blocks, self._weights())
-        return [scale_moments(*cast("Any", read[i : i + 3])) for i in range(0, len(read), 3)]
-
-    def _weights(self) -> list[Weights]:
-        return [
-            Weights(c.weight, c.bias, getattr(n, "weight", None), getattr(n, "bias", None), None)  # type: ignore[arg-type]
-            for c, n in zip(self.convolutions, self.norms, strict=True)
-        ]
-
-    def _levels_one_by_one(self, y: Window) -> list[Tensor]:
-        pooled = []
-        for level, norm in enumerate(self.norms):
-            y = nn.functional.gelu(norm(self._convolve(level, y)))  # (B, T', width)
-            pooled.append(scale_moments(*pool_time(y)))
-        return pooled
-
-    def _convolve(self, level: int, x: Tensor) -> Tensor:
-        """Convolve (B, T, C) over time; few channels as one matrix product, which is faster."""
-        convolution = cast("nn.Conv1d", self.convolutions[level])
-        kernel, stride = convolution.kernel_size[0], convolution.stride[0]
-        weight, bias = convolution.weight, convolution.bias
-        if level == 0:
-            padded = nn.functional.pad(x, (0, 0, kernel // 2, kernel // 2))
-            patches = padded.unfold(1, kernel, stride).flatten(2)  # (B, T', C * kernel)
-            return nn.functional.linear(patches, weight.flatten(1), bias)
-        y = nn.functional.conv2d(
-            x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias,
-            stride=(1, stride), padding=(0, kernel // 2),
-        )  # fmt: skip
-        return y.permute(0, 2, 3, 1)[:, 0]
 
 
 class StridedConfig(EncoderConfig):
@@ -253,22 +192,14 @@ class StridedConfig(EncoderConfig):
 register("encoder", StridedConfig)
 
 
-def _prepare(x: Window) -> tuple[Window, Float[Tensor, "batch statistic"]]:
-    """Give windows on a signed logarithmic scale, channels last all the way, and statistics."""
-    return x.abs().log1p().copysign(x), raw_statistics(x)
+def signed_logarithm(x: Tensor) -> Tensor:
+    """Give log(1 + |x|) with the sign of x.
 
-
-def _prepare_in_shares(x: Window) -> tuple[Window, Float[Tensor, "batch statistic"]]:
-    """Do so without gradient, some windows at a time, on all threads."""
-
-    def share(parts: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        return [(part.abs().log1p_().copysign_(part), raw_statistics(part)) for part in parts]
-
-    each = max(1, x.shape[1] * x.shape[2])
-    size = max(1, min(PREPARED // each, -(-len(x) // torch.get_num_threads())))
-    done = [pair for pairs in in_shares(share, x.split(size)) for pair in pairs]
-    scaled, raw = zip(*done, strict=True)
-    return torch.cat(scaled), torch.cat(raw)
+    Examples:
+        >>> signed_logarithm(torch.tensor([-1.0, 0.0])).tolist()
+        [-0.6931471824645996, 0.0]
+    """
+    return x.abs().log1p() * x.sign()
 
 
 def scale_moments(mean: Tensor, variance: Tensor, largest: Tensor) -> Float[Tensor, "batch pooled"]:

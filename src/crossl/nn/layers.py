@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from crossl.nn.attachment import replaceable
 
 Statistic = Float[Tensor, "batch channel"]
 
@@ -20,41 +21,22 @@ def pad_same(x: Tensor, kernel: int) -> Tensor:
     return nn.functional.pad(x, ((kernel - 1) // 2, kernel // 2))
 
 
-class _PoolTime(torch.autograd.Function):
-    """Mean, variance and maximum with one backward pass for all three."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean = x.mean(dim=1)
-        variance = (x - mean[:, None]).square_().mean(dim=1)
-        largest, place = x.max(dim=1)
-        ctx.save_for_backward(x, mean, place)
-        return mean, variance, largest
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, mean: Tensor, variance: Tensor, largest: Tensor) -> Tensor:
-        """Add up the gradients of the three, of each (B, C)."""
-        x, centre, place = ctx.saved_tensors
-        slope = variance * (2 / x.shape[1])
-        level = mean / x.shape[1] - slope * centre
-        gradient = torch.addcmul(level[:, None], x, slope[:, None])
-        return gradient.scatter_add_(1, place[:, None], largest[:, None])
-
-
 def pool_time(
     x: Float[Tensor, "batch time channel"],
 ) -> tuple[Statistic, Statistic, Statistic]:
-    """Mean, population variance and maximum over time.
-
-    The same as three reductions, but the gradient is made in one pass instead of six; of equal
-    maxima the first gets it.
+    """Mean, population variance and maximum over time; of equal maxima the first gets the gradient.
 
     Examples:
         >>> [s.item() for s in pool_time(torch.tensor([[[1.0], [3.0]]]))]
         [2.0, 1.0, 3.0]
     """
-    if not torch.is_grad_enabled():  # no gradient to make: what a custom function costs is spared
-        mean = x.mean(dim=1)
-        return mean, (x - mean[:, None]).square_().mean(dim=1), x.amax(dim=1)
-    return cast("tuple[Tensor, Tensor, Tensor]", _PoolTime.apply(x))  # type: ignore[no-untyped-call]
+    mean = x.mean(dim=1)
+    return mean, (x - mean[:, None]).square().mean(dim=1), x.max(dim=1).values
+
+
+@replaceable
+def apply_each(
+    networks: Iterable[nn.Module], x: Float[Tensor, "network row feature"]
+) -> Float[Tensor, "network row out"]:
+    """Apply each of several networks of one shape to its own rows."""
+    return torch.stack([network(rows) for network, rows in zip(networks, x, strict=True)])

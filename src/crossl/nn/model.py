@@ -7,7 +7,6 @@ and what those zeros hold changes neither an embedding nor a gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -20,13 +19,9 @@ from crossl.data.contract import check_modality, check_window
 from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
 from crossl.errors import ContractError
-from crossl.nn.aggregators import Aggregator, PredictiveAggregator
-from crossl.nn.encoders import StridedEncoder
-from crossl.nn.stacked import StackedEncoder
+from crossl.nn.aggregators import Aggregator
+from crossl.nn.attachment import replaceable
 from crossl.nn.standardise import Standardiser
-
-FEW_WINDOWS = 8
-"""Batches up to this size are encoded by stacked encoders, if the caller had them stacked."""
 
 Latent = Float[Tensor, "batch modality dim"]
 Present = Bool[Tensor, "batch modality"]
@@ -61,7 +56,6 @@ class CrossModalModel(nn.Module):
             # a prefix, because torch refuses names such as `type` or `values`
             {f"encode_{m.name}": encoder(m, round(window_s * m.rate_hz)) for m in modalities}
         )
-        self._stacked: StackedEncoder | None = None
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
 
     @property
@@ -74,50 +68,33 @@ class CrossModalModel(nn.Module):
 
     def standardise(self, batch: Batch) -> dict[str, Tensor]:
         """Blank what is absent, then standardise: {modality: (B, T, C)}."""
-        if batch.present.device.type == "cpu" and bool(batch.present.all()):
-            return dict(self.standardiser(batch.signals))
-        blanked = {
+        return dict(self.standardiser(self.blank_absent(batch)))
+
+    @replaceable
+    def blank_absent(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Put zeros where a modality is absent, whatever stands there."""
+        return {
             m.name: torch.where(batch.present[:, i, None, None], batch.signals[m.name], 0.0)
             for i, m in enumerate(self.modalities)
         }
-        return dict(self.standardiser(blanked))
 
-    def stack_encoders(self) -> bool:
-        """Copy the encoders into one that runs all of them at once; `train()` forgets it.
-
-        For callers who embed a window at a time: the same numbers to rounding. Larger batches than
-        `FEW_WINDOWS` go through the encoders one by one, which is faster there.
-
-        Returns:
-            Whether they can be: strided, of the same channels and window length.
-        """
-        shapes = {(len(m.channels), m.rate_hz) for m in self.modalities}
-        encoders = list(self.encoders.values())
-        if len(shapes) == 1 and all(isinstance(e, StridedEncoder) for e in encoders):
-            self._stacked = StackedEncoder(cast("list[StridedEncoder]", encoders))
-            self._keep_stacked_heads(kept=True)
-        return self._stacked is not None
-
-    def _keep_stacked_heads(self, *, kept: bool) -> None:
-        if isinstance(self.aggregator, PredictiveAggregator):
-            self.aggregator.keep_stacked(kept=kept)
-
-    def train(self, mode: bool = True) -> CrossModalModel:  # noqa: FBT001, FBT002 - torch's own
-        """Switch the mode; stacked encoders are of weights that training changes."""
-        if mode:
-            self._stacked = None
-            self._keep_stacked_heads(kept=False)
-        return super().train(mode)
-
+    @replaceable
     def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:
         """Encode standardised signals; the rows of absent modalities are zeros."""
-        names = [m.name for m in self.modalities]
-        few = len(present) <= FEW_WINDOWS and not torch.is_grad_enabled()
-        if self._stacked is not None and few:
-            latent = self._stacked(torch.stack([signals[n] for n in names]))
-        else:
-            latent = torch.stack([self.encoders[f"encode_{n}"](signals[n]) for n in names], dim=1)
+        encoded = [self.encoders[f"encode_{m.name}"](signals[m.name]) for m in self.modalities]
+        latent = torch.stack(encoded, dim=1)  # M times (B, K) -> (B, M, K)
         return torch.where(present[:, :, None], latent, 0.0)
+
+    @replaceable
+    def prepare_for_few_windows(self) -> bool:
+        """Get ready to embed a window at a time, where a faster way to do so is attached.
+
+        Numbers stay the same, to rounding.
+
+        Returns:
+            Whether there is such a way for this model.
+        """
+        return False
 
     def latent(self, batch: Batch) -> Latent:
         """Standardise and encode a batch."""

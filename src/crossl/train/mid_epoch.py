@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from crossl.nn.blocks import fastest_epilogue
+from crossl.nn.attachment import kernels_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def computed_by() -> dict[str, str]:
     """Name what sums are rounded by: threads, compiled kernels or plain torch, its version."""
     return {
         "threads": str(torch.get_num_threads()),
-        "kernels": type(fastest_epilogue()).__name__,
+        "kernels": kernels_in_use(),
         "torch": str(torch.__version__),  # of a class of its own, which no checkpoint may name
     }
 

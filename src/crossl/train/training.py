@@ -22,7 +22,7 @@ from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
 from crossl.methods.method import Method, Signals
 from crossl.methods.views import seed_dropout, seeded
-from crossl.nn.blocks import forget_memory
+from crossl.nn.attachment import forget_memory
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32, computing_in, warn_if_slow
 from crossl.train.collapse import collapse_measures, collapse_warning

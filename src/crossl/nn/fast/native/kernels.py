@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crossl.nn.epilogue import Block, Done, TorchEpilogue, Weights
-from crossl.nn.native.build import load_library
+from crossl.nn.fast.kernels import Block, Done, TorchKernels, Weights
+from crossl.nn.fast.native.build import load_library
 
 _Pointer = ctypes.c_void_p
 
 
 class _Settings(ctypes.Structure):
-    """Mirrors `Settings` in epilogue.cpp, field by field."""
+    """Mirrors `Settings` in kernels.cpp, field by field."""
 
     _fields_ = (
         ("windows", ctypes.c_long), ("time", ctypes.c_long), ("channels", ctypes.c_long),
@@ -25,37 +25,38 @@ class _Settings(ctypes.Structure):
     )  # fmt: skip
 
 
-def native_epilogue() -> NativeEpilogue | None:
+def compiled_kernels() -> CompiledKernels | None:
     """Return the compiled kernels, or None where they cannot be built."""
     library = load_library()
-    return None if library is None else NativeEpilogue(library)
+    return None if library is None else CompiledKernels(library)
 
 
-class NativeEpilogue:
+class CompiledKernels:
     """One pass forward and one backward; what it does not know goes to plain torch.
 
     Args:
         library: from `load_library`.
     """
 
+    known_as = "NativeEpilogue"
     part = 1_600_000
 
     def __init__(self, library: ctypes.CDLL) -> None:
         p, n = _Pointer, ctypes.c_long
-        self._forward = library.crossl_epilogue_forward
+        self._forward = library.crossl_blocks_forward
         self._forward.argtypes = [p, n, p, p, n, p, p, p, p, ctypes.c_int]
         self._forward.restype = None
-        self._backward = library.crossl_epilogue_backward
+        self._backward = library.crossl_blocks_backward
         self._backward.argtypes = [p, n, p, p, n, p, n, p, p, p, p, p, p, ctypes.c_int]
         self._backward.restype = None
         library.crossl_max_channels.restype = n
         self._max_channels: int = library.crossl_max_channels()
-        self._other = TorchEpilogue()
+        self._other = TorchKernels()
 
     def forward(
         self, block: Block, weights: Weights, y: Tensor, *, out: Tensor | None, again: Done | None
     ) -> Done:
-        """See `crossl.nn.epilogue.Epilogue`."""
+        """See `crossl.nn.fast.kernels.Kernels`."""
         if not self._knows(y, weights):
             return self._other.forward(block, weights, y, out=out, again=again)
         y = y.contiguous()
@@ -84,7 +85,7 @@ class NativeEpilogue:
         out: Tensor,
         sums: Tensor,
     ) -> Tensor:
-        """See `crossl.nn.epilogue.Epilogue`."""
+        """See `crossl.nn.fast.kernels.Kernels`."""
         if not self._knows(y, weights):
             return self._other.backward(
                 block, weights, y, done,

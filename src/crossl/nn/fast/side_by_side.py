@@ -1,4 +1,4 @@
-"""Several small networks of one shape, each on its own input, at the cost of calling one.
+"""Small networks of one shape side by side, each on its own input, at the cost of calling one.
 
 The networks stay modules of their own, with their own names in a checkpoint; their weights are
 stacked when they are used.
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
+
+from crossl.nn.fast.unchanged import Unchanged
 
 Rows = Float[Tensor, "network row feature"]
 
@@ -63,3 +66,26 @@ class TwoLayers:
     def __call__(self, x: Rows) -> Rows:
         """Apply each network to its own rows: (N, R, in) to (N, R, out)."""
         return self.last(gelu(self.first(x)))
+
+
+_kept: WeakKeyDictionary[nn.Module, tuple[Unchanged, TwoLayers]] = WeakKeyDictionary()
+
+
+def keep_stacked(networks: nn.ModuleList) -> None:
+    """Stack weights once instead of at every call, as long as they don't change; without gradient.
+
+    Args:
+        networks: of one shape: linear, GELU, linear.
+    """
+    with torch.no_grad():
+        _kept[networks] = Unchanged(networks), TwoLayers.of(networks)
+
+
+def apply_each(networks: nn.ModuleList, x: Rows) -> Rows:
+    """Compute `crossl.nn.layers.apply_each`, for networks of linear, GELU, linear."""
+    if networks in _kept and not torch.is_grad_enabled():
+        unchanged, both = _kept[networks]
+        if unchanged.holds():
+            return both(x)
+        del _kept[networks]
+    return TwoLayers.of(networks)(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from crossl.nn.several import Linears, TwoLayers
+from crossl.nn.fast.side_by_side import Linears, TwoLayers
 
 
 def test_each_network_gets_its_own_rows_and_its_own_gradient():

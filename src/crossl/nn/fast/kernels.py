@@ -1,6 +1,6 @@
 """What follows a convolution: normalisation, activation and statistics, forward and backward.
 
-This is the way of plain torch, for any floating type; `nn/native` does the same in one pass where
+This is the way of plain torch, for any floating type; `fast/native` does the same in one pass where
 a compiler exists. Both write into memory that their caller gives, so that a part of a batch stays
 in the processor's cache.
 """
@@ -69,13 +69,15 @@ class Done(NamedTuple):
     normalised: Tensor | None = None
 
 
-class Epilogue(Protocol):
+class Kernels(Protocol):
     """A way to compute what follows a convolution.
 
     Attributes:
+        known_as: what checkpoints and blocks of embeddings have always called it.
         part: about this many numbers of the largest activation are best worked on at a time.
     """
 
+    known_as: str
     part: int
 
     def forward(
@@ -117,15 +119,16 @@ class Epilogue(Protocol):
         """
 
 
-class TorchEpilogue:
+class TorchKernels:
     """Plain torch."""
 
+    known_as = "TorchEpilogue"
     part = 800_000
 
     def forward(
         self, block: Block, weights: Weights, y: Tensor, *, out: Tensor | None, again: Done | None
     ) -> Done:
-        """See `Epilogue`."""
+        """See `Kernels`."""
         n, mean, rstd = _normalise(y, weights, block.epsilon)
         h = _activate(n, weights)
         if out is not None:
@@ -154,7 +157,7 @@ class TorchEpilogue:
         out: Tensor,
         sums: Tensor,
     ) -> Tensor:
-        """See `Epilogue`."""
+        """See `Kernels`."""
         n = done.normalised
         if n is None:
             n, _, _ = _normalise(y, weights, block.epsilon)

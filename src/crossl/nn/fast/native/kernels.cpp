@@ -1,9 +1,9 @@
 // What follows a convolution in an encoder, in one pass forward and one backward:
 // layer normalisation over channels, activation (PReLU or GELU), statistics over time.
 //
-// The same mathematics as crossl/nn/epilogue.py, which is what runs where no compiler is found and
-// what tests compare this with. Rows are (window, time); channels are last and contiguous. Pointers
-// that may be null say which parts are wanted. Built by crossl/nn/native/build.py.
+// The same mathematics as crossl/nn/fast/kernels.py, which is what runs where no compiler is found
+// and what tests compare this with. Rows are (window, time); channels are last and contiguous.
+// Pointers that may be null say which parts are wanted. Built by build.py in this folder.
 
 #include <cmath>
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr long kMaxChannels = 1024;
 
-struct Settings {  // mirrored by epilogue.py in this folder, field by field
+struct Settings {  // mirrored by kernels.py in this folder, field by field
   long windows, time, channels;
   const float *gamma, *beta;  // null: no normalisation
   const float *alpha;         // null: GELU
@@ -294,9 +294,9 @@ extern "C" {
 
 long crossl_max_channels() { return kMaxChannels; }
 
-void crossl_epilogue_forward(const Settings *s, long bfloat16, const void *y, void *out,
-                             long out_stride, float *pool_mean, float *pool_variance,
-                             float *pool_largest, int32_t *pool_place, int threads) {
+void crossl_blocks_forward(const Settings *s, long bfloat16, const void *y, void *out,
+                           long out_stride, float *pool_mean, float *pool_variance,
+                           float *pool_largest, int32_t *pool_place, int threads) {
   if (bfloat16)
     forward_any<uint16_t>(*s, y, out, out_stride, pool_mean, pool_variance, pool_largest,
                           pool_place, threads);
@@ -305,11 +305,11 @@ void crossl_epilogue_forward(const Settings *s, long bfloat16, const void *y, vo
                        threads);
 }
 
-void crossl_epilogue_backward(const Settings *s, long bfloat16, const void *y, const void *d,
-                              long d_stride, void *dy, long dy_stride, const float *d_mean,
-                              const float *d_variance, const float *d_largest,
-                              const float *pool_mean, const int32_t *pool_place, float *sums,
-                              int threads) {
+void crossl_blocks_backward(const Settings *s, long bfloat16, const void *y, const void *d,
+                            long d_stride, void *dy, long dy_stride, const float *d_mean,
+                            const float *d_variance, const float *d_largest,
+                            const float *pool_mean, const int32_t *pool_place, float *sums,
+                            int threads) {
   if (bfloat16)
     backward_any<uint16_t>(*s, y, d, d_stride, dy, dy_stride, d_mean, d_variance, d_largest,
                            pool_mean, pool_place, sums, threads);

@@ -28,7 +28,7 @@ from crossl.files import writing
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("epilogue.cpp")
+SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno",
     "-fno-trapping-math", "-fassociative-math", "-fno-signed-zeros", "-freciprocal-math",
@@ -39,7 +39,7 @@ FLAGS = (
 COMPILE_S = 120
 
 
-SYMBOLS = ("crossl_epilogue_forward", "crossl_epilogue_backward", "crossl_max_channels")
+SYMBOLS = ("crossl_blocks_forward", "crossl_blocks_backward", "crossl_max_channels")
 
 SEAL = b"\ncrossl-sha256:"
 """Stands in the cached file behind the library, before the SHA-256 of what it is."""
@@ -75,7 +75,7 @@ def load_library() -> ctypes.CDLL | None:
 
 def _load(compiler: list[str]) -> ctypes.CDLL:
     """Load the library from the cache, or build it into the cache first."""
-    path = _cache_folder() / f"epilogue-{_key(compiler)}.so"
+    path = _cache_folder() / f"kernels-{_key(compiler)}.so"
     try:
         return _opened(_read_sealed(path))
     except FileNotFoundError:

@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from crossl.nn import blocks, encoders
-from crossl.nn.convolution import TimeConvolution
+from crossl.nn.attachment import plain_ways
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
-from crossl.nn.epilogue import TorchEpilogue
-from crossl.nn.native import build, native_epilogue
-from crossl.nn.native.epilogue import NativeEpilogue
+from crossl.nn.fast import blocks, encoders
+from crossl.nn.fast.convolution import TimeConvolution
+from crossl.nn.fast.kernels import TorchKernels
+from crossl.nn.fast.native import build, compiled_kernels
+from crossl.nn.fast.native.kernels import CompiledKernels
 
-WAYS = {"torch": TorchEpilogue, "native": native_epilogue}
+WAYS = {"torch": TorchKernels, "compiled": compiled_kernels}
 
 
 def way(name):
@@ -48,15 +49,14 @@ def results(encoder, x):
     return [latent.detach(), x.grad, *[p.grad for p in encoder.parameters()]]
 
 
-def by_modules(monkeypatch, encoder, x):
-    with monkeypatch.context() as patch:
-        patch.setattr(encoders, "can_run_blocks", lambda _: False)
+def by_modules(encoder, x):
+    with plain_ways():
         return results(encoder, x)
 
 
 @pytest.fixture
 def in_small_parts(monkeypatch):
-    for kind in (TorchEpilogue, NativeEpilogue):
+    for kind in (TorchKernels, CompiledKernels):
         monkeypatch.setattr(kind, "part", 30_000)
 
 
@@ -65,11 +65,14 @@ def in_small_parts(monkeypatch):
 @pytest.mark.parametrize(("channels", "time"), [(3, 128), (1, 301), (14, 77), (40, 50), (2, 3)])
 @pytest.mark.usefixtures("in_small_parts")
 def test_blocks_give_what_modules_give(monkeypatch, name, kind, channels, time):
-    monkeypatch.setattr(blocks, "fastest_epilogue", lambda: way(name))
+    monkeypatch.setattr(blocks, "fastest_kernels", lambda: way(name))
     encoder = random_encoder(kind, channels)
     x = torch.randn(7, time, channels, generator=torch.Generator().manual_seed(0))
-    got, modules = results(encoder, x), by_modules(monkeypatch, encoder, x)
-    exact = by_modules(monkeypatch, copy.deepcopy(encoder).double(), x.double())
+    got = results(encoder, x)
+    with monkeypatch.context() as patch:
+        patch.setattr(encoders, "can_run_blocks", lambda _: False)
+        modules = results(encoder, x)
+    exact = by_modules(copy.deepcopy(encoder).double(), x.double())
     for one, other, wanted in zip(got, modules, exact, strict=True):
         size, rounding = wanted.abs().max().item(), (other - wanted).abs().max().item()
         torch.testing.assert_close(
@@ -79,17 +82,20 @@ def test_blocks_give_what_modules_give(monkeypatch, name, kind, channels, time):
 
 @pytest.mark.parametrize("kind", ["tcn", "strided"])
 @pytest.mark.usefixtures("in_small_parts")
-def test_in_float64_blocks_and_modules_agree_to_rounding(monkeypatch, kind):
+@pytest.mark.parametrize("in_blocks", [True, False], ids=["blocks", "channels-last"])
+@pytest.mark.parametrize("time", [1, 7, 90, 129])
+def test_in_float64_all_ways_agree_to_rounding(monkeypatch, kind, in_blocks, time):
+    monkeypatch.setattr(encoders, "can_run_blocks", lambda _: in_blocks)
     encoder = random_encoder(kind, 3).double()
-    x = torch.randn(5, 90, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for got, wanted in zip(results(encoder, x), by_modules(monkeypatch, encoder, x), strict=True):
+    x = torch.randn(5, time, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for got, wanted in zip(results(encoder, x), by_modules(encoder, x), strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(WAYS))
 @pytest.mark.parametrize("kind", ["tcn", "strided"])
 def test_bfloat16_stays_close_to_float32(monkeypatch, name, kind):
-    monkeypatch.setattr(blocks, "fastest_epilogue", lambda: way(name))
+    monkeypatch.setattr(blocks, "fastest_kernels", lambda: way(name))
     encoder = random_encoder(kind, 3)
     x = torch.randn(6, 200, 3, generator=torch.Generator().manual_seed(0))
     wanted = encoder(x)
@@ -103,17 +109,18 @@ def test_bfloat16_stays_close_to_float32(monkeypatch, name, kind):
 
 
 def test_compiled_kernels_do_not_depend_on_the_number_of_threads():
-    epilogue = way("native")
+    kernels = way("compiled")
     encoder = random_encoder("strided", 3)
     before = torch.get_num_threads()
     found = []
     for threads in (1, 3):
         torch.set_num_threads(threads)
         y = torch.randn(8, 40, 48, generator=torch.Generator().manual_seed(0))
-        block, weights = encoder._blocks[1], encoder._weights()[1]
-        done = epilogue.forward(block, weights, y, out=None, again=None)
+        block = encoders.strided_blocks(encoder.KERNELS, encoder.STRIDES)[1]
+        weights = encoders.strided_weights(encoder)[1]
+        done = kernels.forward(block, weights, y, out=None, again=None)
         gradient, sums = torch.empty_like(y), torch.zeros(4, 48)
-        epilogue.backward(
+        kernels.backward(
             block, weights, y, done,
             gradient=None, of_pooled=done.pooled, out=gradient, sums=sums,
         )  # fmt: skip
@@ -126,7 +133,7 @@ def test_compiled_kernels_do_not_depend_on_the_number_of_threads():
 @pytest.mark.parametrize("name", sorted(WAYS))
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_not_hidden(monkeypatch, name, bad):
-    monkeypatch.setattr(blocks, "fastest_epilogue", lambda: way(name))
+    monkeypatch.setattr(blocks, "fastest_kernels", lambda: way(name))
     x = torch.zeros(3, 60, 3)
     x[1, 30, 0] = bad
     finite = torch.isfinite(random_encoder("tcn", 3)(x)).all(dim=1)
@@ -198,7 +205,7 @@ def test_a_compiler_that_fails_is_told_of_in_one_line(monkeypatch, caplog, tmp_p
 
 
 def test_kernels_are_built_once(monkeypatch, tmp_path):
-    way("native")
+    way("compiled")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert build.load_library() is not None
     (made,) = tmp_path.rglob("*.so")
@@ -211,8 +218,8 @@ def test_kernels_are_built_once(monkeypatch, tmp_path):
 @pytest.fixture
 def cached(monkeypatch, tmp_path):
     """A cache of one's own with the file of this machine's, which was built once."""
-    way("native")
-    name = f"epilogue-{build._key(build._compiler())}.so"
+    way("compiled")
+    name = f"kernels-{build._key(build._compiler())}.so"
     content = (build._cache_folder() / name).read_bytes()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "crossl").mkdir()
@@ -312,7 +319,7 @@ def unexpected(monkeypatch):
 def test_without_a_place_or_a_compiler_plain_torch_does_it_and_one_line_says_so(
     trouble, told, monkeypatch, caplog, tmp_path
 ):
-    way("native")
+    way("compiled")
     monkeypatch.chdir(tmp_path)
     trouble(monkeypatch)
     assert build.load_library() is None
@@ -329,9 +336,9 @@ def test_a_relative_cache_folder_is_not_followed(monkeypatch, tmp_path):
 
 def test_the_environment_can_switch_compiled_kernels_off(monkeypatch):
     monkeypatch.setenv("CROSSL_NATIVE", "0")
-    code = "from crossl.nn.blocks import fastest_epilogue; print(type(fastest_epilogue()).__name__)"
+    code = "from crossl.nn.fast.blocks import fastest_kernels as f; print(type(f()).__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "TorchEpilogue"
+    assert done.stdout.strip() == "TorchKernels"
 
 
 @pytest.mark.parametrize("kind", ["tcn", "strided"])

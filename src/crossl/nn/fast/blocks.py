@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossl.nn.convolution import TimeConvolution
-from crossl.nn.epilogue import Block, Done, Epilogue, TorchEpilogue, Weights
-from crossl.nn.native import native_epilogue
-from crossl.nn.shares import in_shares
+from crossl.nn.fast.convolution import TimeConvolution
+from crossl.nn.fast.kernels import Block, Done, Kernels, TorchKernels, Weights
+from crossl.nn.fast.native import compiled_kernels
+from crossl.nn.fast.threads import on_threads
 
 WORKSPACES = 64
 """So many pieces of memory are kept from one call to the next, of some megabytes each."""
@@ -35,7 +35,7 @@ def run_blocks(
     blocks: Sequence[Block],
     weights: Sequence[Weights],
     *,
-    epilogue: Epilogue | None = None,
+    kernels: Kernels | None = None,
 ) -> Read:
     """Apply blocks one after another, and return what they read out over time.
 
@@ -45,28 +45,27 @@ def run_blocks(
         x: windows.
         blocks: shapes.
         weights: parameters, of as many blocks.
-        epilogue: the way to compute; the fastest there is if None.
+        kernels: what follows a convolution; the fastest there are if None.
 
     Returns:
         (B, C) for each statistic of each block, in order.
     """
-    if epilogue is None:
-        epilogue = fastest_epilogue()
+    if kernels is None:
+        kernels = fastest_kernels()
     flat = [parameter for block in weights for parameter in block]
-    out = _Blocks.apply(x, tuple(blocks), epilogue, *flat)  # type: ignore[no-untyped-call]
+    out = _Blocks.apply(x, tuple(blocks), kernels, *flat)  # type: ignore[no-untyped-call]
     return cast("Read", out)
 
 
 @cache
-def fastest_epilogue() -> Epilogue:
-    """Return the compiled way where a compiler is found, else plain torch."""
-    return native_epilogue() or TorchEpilogue()
+def fastest_kernels() -> Kernels:
+    """Return the compiled kernels where a compiler is found, else those of torch."""
+    return compiled_kernels() or TorchKernels()
 
 
 def can_run_blocks(x: Tensor) -> bool:
-    """Tell whether this way pays: on a CPU, and not while somebody traces the computation."""
-    traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-    return x.device.type == "cpu" and not traced
+    """Tell whether this way pays: on a CPU."""
+    return x.device.type == "cpu"
 
 
 class _Pass:
@@ -142,26 +141,26 @@ def _workspace(use: str, dtype: torch.dtype, shape: tuple[int, int, int], before
 class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, blocks: tuple[Block, ...], epilogue: Epilogue, *flat: Tensor | None
+        ctx: Any, x: Tensor, blocks: tuple[Block, ...], kernels: Kernels, *flat: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.was_dtype = x.dtype
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
-        size = _part(x, blocks, flat, epilogue.part)
+        size = _part(x, blocks, flat, kernels.part)
 
-        def share(windows: list[Tensor]) -> list[_Kept]:
+        def forward(windows: list[Tensor]) -> list[_Kept]:
             with torch.autocast("cpu", enabled=False):
                 run = _Pass(blocks, flat, x, size=size)
-                return [_forward_part(run, epilogue, part) for part in windows]
+                return [_forward_part(run, kernels, part) for part in windows]
 
-        parts = [kept for done in in_shares(share, x.split(size)) for kept in done]
+        parts = [kept for done in on_threads(forward, x.split(size)) for kept in done]
         read = [
             torch.cat([done[i].pooled[k] for _, done in parts])
             for i in range(len(blocks))
             for k in range(len(parts[0][1][i].pooled))
         ]
         ctx.save_for_backward(x, *flat)
-        ctx.blocks, ctx.epilogue, ctx.size, ctx.parts = blocks, epilogue, size, parts
+        ctx.blocks, ctx.kernels, ctx.size, ctx.parts = blocks, kernels, size, parts
         return tuple(read)
 
     @staticmethod
@@ -171,25 +170,26 @@ class _Blocks(torch.autograd.Function):
         x, *flat = ctx.saved_tensors
         wants_input = ctx.needs_input_grad[0]
 
-        def share(parts: list[Any]) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        def backward(parts: list[Any]) -> tuple[list[Tensor | None], list[Tensor | None]]:
             with torch.autocast("cpu", enabled=False):
                 run = _Pass(ctx.blocks, flat, x, size=ctx.size)
-                step = _Backward(run, ctx.epilogue, wants_input=wants_input)
+                step = _Backward(run, ctx.kernels, wants_input=wants_input)
                 return [step(*part) for part in parts], step.parameter_gradients()
 
         reads = zip(*[z.split(ctx.size) for z in of_read], strict=True)
-        done = in_shares(share, list(zip(x.split(ctx.size), ctx.parts, reads, strict=True)))
+        parts = list(zip(x.split(ctx.size), ctx.parts, reads, strict=True))
+        done = on_threads(backward, parts)
         given = [part for of_x, _ in done for part in of_x if part is not None]
         d_x = torch.cat(given).to(ctx.was_dtype) if wants_input else None
         return (d_x, None, None, *_added([gradients for _, gradients in done]))
 
 
-def _added(shares: list[list[Tensor | None]]) -> list[Tensor | None]:
-    """Add up the gradients of shares, in order: the same bits every time."""
-    total, *rest = shares
-    for share in rest:
+def _added(of_threads: list[list[Tensor | None]]) -> list[Tensor | None]:
+    """Add up the gradients that threads found, in order: the same bits every time."""
+    total, *rest = of_threads
+    for more in rest:
         total = [None if a is None or b is None else a + b
-                 for a, b in zip(total, share, strict=True)]  # fmt: skip
+                 for a, b in zip(total, more, strict=True)]  # fmt: skip
     return total
 
 
@@ -202,14 +202,14 @@ def _part(x: Tensor, blocks: tuple[Block, ...], flat: Sequence[Tensor | None], n
     return max(1, min(numbers // largest, -(-len(x) // torch.get_num_threads())))
 
 
-def _forward_part(run: _Pass, epilogue: Epilogue, x: Tensor) -> _Kept:
+def _forward_part(run: _Pass, kernels: Kernels, x: Tensor) -> _Kept:
     """Return each convolution's output, and what followed it."""
     batch, outputs, finished = len(x), [], []
     run.place(0, batch, x.shape[1]).copy_(x)
     for i, (block, weights) in enumerate(zip(run.blocks, run.weights, strict=True)):
         y = run.convolutions[i](run.inputs[i][:batch])
         out = run.output(i, batch)
-        finished.append(epilogue.forward(block, weights, y, out=out, again=None))
+        finished.append(kernels.forward(block, weights, y, out=out, again=None))
         outputs.append(y)
     return outputs, finished
 
@@ -217,8 +217,8 @@ def _forward_part(run: _Pass, epilogue: Epilogue, x: Tensor) -> _Kept:
 class _Backward:
     """The backward pass of parts, one after another; gradients of parameters add up."""
 
-    def __init__(self, run: _Pass, epilogue: Epilogue, *, wants_input: bool) -> None:
-        self.run, self.epilogue, self.wants_input = run, epilogue, wants_input
+    def __init__(self, run: _Pass, kernels: Kernels, *, wants_input: bool) -> None:
+        self.run, self.kernels, self.wants_input = run, kernels, wants_input
         size, times = len(run.inputs[0]), run.times
         self.sums = [w.bias.new_zeros(4, len(w.bias)) for w in run.weights]
         self.scratch = [
@@ -236,7 +236,7 @@ class _Backward:
             count = len(done.pooled)
             of_pooled = tuple(z.contiguous() for z in remaining[len(remaining) - count :])
             del remaining[len(remaining) - count :]
-            d_y = self.epilogue.backward(
+            d_y = self.kernels.backward(
                 run.blocks[i], run.weights[i], y, done,
                 gradient=gradient, of_pooled=of_pooled, out=self.scratch[i][:batch],
                 sums=self.sums[i],
@@ -258,7 +258,7 @@ class _Backward:
             run.place(0, batch, x.shape[1]).copy_(x)
         else:
             previous = index - 1
-            done = self.epilogue.forward(
+            done = self.kernels.forward(
                 run.blocks[previous], run.weights[previous], kept[0][previous],
                 out=run.output(previous, batch), again=kept[1][previous],
             )  # fmt: skip

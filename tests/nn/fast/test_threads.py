@@ -1,4 +1,4 @@
-"""Work in shares: in order, without gradient, on threads of its own."""
+"""Work divided among threads: in order, without gradient, on threads of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crossl.nn.encoders import StridedEncoder
-from crossl.nn.shares import in_shares
+from crossl.nn.fast.threads import on_threads
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -20,13 +20,13 @@ def threads(request):
 
 
 def test_results_keep_the_order_of_items(threads):
-    found = in_shares(list, list(range(7)))
+    found = on_threads(list, list(range(7)))
     assert len(found) == threads
-    assert [item for share in found for item in share] == list(range(7))
+    assert [item for part in found for item in part] == list(range(7))
 
 
-def test_a_share_uses_one_thread_and_the_caller_keeps_its_own(threads):
-    told = in_shares(lambda _: (torch.get_num_threads(), threading.get_ident()), [0, 1, 2])
+def test_a_part_uses_one_thread_and_the_caller_keeps_its_own(threads):
+    told = on_threads(lambda _: (torch.get_num_threads(), threading.get_ident()), [0, 1, 2])
     if threads > 1:
         assert {number for number, _ in told} == {1}
         assert threading.get_ident() not in {ident for _, ident in told}
@@ -36,10 +36,10 @@ def test_a_share_uses_one_thread_and_the_caller_keeps_its_own(threads):
 @pytest.mark.usefixtures("threads")
 def test_an_error_reaches_the_caller():
     def fail(_):
-        raise ValueError("broken share")
+        raise ValueError("broken part")
 
-    with pytest.raises(ValueError, match="broken share"):
-        in_shares(fail, [1, 2, 3])
+    with pytest.raises(ValueError, match="broken part"):
+        on_threads(fail, [1, 2, 3])
 
 
 def test_latents_and_gradients_do_not_depend_on_the_number_of_threads(threads):

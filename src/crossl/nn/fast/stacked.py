@@ -1,4 +1,4 @@
-"""Several `StridedEncoder`s of one input shape as one, for a caller who embeds a window at a time.
+"""The `StridedEncoder`s of all modalities as one, for a caller who embeds a window at a time.
 
 One window keeps a processor busy for so little that calling operators costs more than what they
 compute; stacked, M encoders cost the calls of one. Weights are copied: it is for inference.

@@ -1,0 +1,60 @@
+"""Models that embed a window at a time: encoders of all modalities as one, weights stacked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from crossl.nn.aggregators import PredictiveAggregator
+from crossl.nn.encoders import StridedEncoder
+from crossl.nn.fast.side_by_side import keep_stacked
+from crossl.nn.fast.stacked import StackedEncoder
+from crossl.nn.fast.unchanged import Unchanged
+from crossl.nn.model import CrossModalModel
+
+FEW_WINDOWS = 8
+"""Batches up to this size go through stacked encoders; larger ones through one after another, which
+is faster there."""
+
+_prepared: WeakKeyDictionary[CrossModalModel, tuple[Unchanged, StackedEncoder]] = (
+    WeakKeyDictionary()
+)
+
+
+def prepare(model: CrossModalModel) -> bool:
+    """Compute `CrossModalModel.prepare_for_few_windows`: for strided encoders of one input shape.
+
+    Weights are copied; once they change, the copies are used no more.
+    """
+    shapes = {(len(m.channels), m.rate_hz) for m in model.modalities}
+    encoders = list(model.encoders.values())
+    if len(shapes) > 1 or not all(type(e) is StridedEncoder for e in encoders):
+        return False
+    stacked = StackedEncoder(cast("list[StridedEncoder]", encoders))
+    _prepared[model] = Unchanged(model.encoders), stacked
+    if isinstance(model.aggregator, PredictiveAggregator):
+        keep_stacked(model.aggregator.project)
+        keep_stacked(model.aggregator.predictors)
+    return True
+
+
+def is_ready(model: CrossModalModel, signals: Mapping[str, Tensor], present: Tensor) -> bool:
+    """Tell whether a model was prepared for these windows, and has not changed since."""
+    del signals
+    if model not in _prepared or len(present) > FEW_WINDOWS or torch.is_grad_enabled():
+        return False
+    if not _prepared[model][0].holds():
+        del _prepared[model]
+        return False
+    return True
+
+
+def encode(model: CrossModalModel, signals: Mapping[str, Tensor], present: Tensor) -> Tensor:
+    """Compute `CrossModalModel.encode` of a few windows."""
+    _, stacked = _prepared[model]
+    latent = stacked(torch.stack([signals[m.name] for m in model.modalities]))
+    return torch.where(present[:, :, None], latent, 0.0)
