@@ -26,7 +26,7 @@ CHECKS = {
     "flat": "no sensor stands still",
     "saturation": "no sensor is at its limit",
     "sensors": "every channel is a sensor, no counter, clock or code",
-    "giveaway": "no channel gives the label away",
+    "giveaway": "no channel gives the label or a target away",
     "channels": "every channel carries information of its own",
     "labels": "classes have enough windows and subjects",
     "leakage": "no window occurs in two subjects",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.doctor.answers import Answers
 from crossl.doctor.channels import check_constant, check_twins, columns_of
 from crossl.doctor.clocks import check_notes, check_steps, check_timing, check_window
 from crossl.doctor.coverage import CoverageTally
@@ -57,12 +58,15 @@ def examine_store(store: Store, progress: Progress | None = None) -> Diagnosis:
     found.add(check_window(list(store.modalities), store.spec))
     apart = [_apart(store, rows) for rows in by_recording]
     chosen = _sample(store, apart)
-    giveaways = Giveaways()
+    giveaways, answers = Giveaways(), Answers(store.targets)
+    numbers = {name: store.target_values(name) for name in answers.wanted}
     for number, name in enumerate(names):
-        found.add(_check_samples(store, chosen[number], giveaways), name)
+        rows = chosen[number]
+        found.add(_check_samples(store, rows, giveaways, answers, numbers), name)
         tell("values", (number + 1) / len(names))
     found.add(check_leakage(store, _evenly(np.arange(len(store)), MAX_WINDOWS)))
     found.add(giveaways.findings())
+    found.add(answers.findings())
     tell("leakage", 1.0)
     coverage = _coverage(store)
     found.add(coverage.findings(1))
@@ -144,7 +148,10 @@ def _sample(store: Store, apart: list[Rows]) -> list[Rows]:
     return [_evenly(rows, max(1, count)) for rows, count in zip(apart, most, strict=True)]
 
 
-def _check_samples(store: Store, rows: Rows, giveaways: Giveaways) -> Iterator[Finding]:
+def _check_samples(
+    store: Store, rows: Rows, giveaways: Giveaways, answers: Answers,
+    numbers: Mapping[str, NDArray[np.float32]],
+) -> Iterator[Finding]:  # fmt: skip
     """Put windows of one recording behind each other and look at them as one signal."""
     if not len(rows):
         return
@@ -164,7 +171,12 @@ def _check_samples(store: Store, rows: Rows, giveaways: Giveaways) -> Iterator[F
         if there.all():
             columns += columns_of(modality, values, 0.0)
     labels = [store.classes[code] if code >= 0 else "" for code in store.label[rows]]
-    giveaways.add_windows(str(store.subject[rows[0]]), labels, medians)
+    who = str(store.subject[rows[0]])
+    giveaways.add_windows(who, labels, medians)
+    if numbers:
+        seen = {m: np.where(store.present[rows, i][:, None, None], windows[m.name], np.nan)
+                for i, m in enumerate(store.modalities)}  # fmt: skip
+        answers.add_windows(who, seen, {name: values[rows] for name, values in numbers.items()})
     yield from check_twins(columns)
 
 
