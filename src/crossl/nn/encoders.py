@@ -193,7 +193,7 @@ register("encoder", StridedConfig)
 
 
 def signed_logarithm(x: Tensor) -> Tensor:
-    """Give log(1 + |x|) with the sign of x.
+    """Give log(1 + |x|) with the sign of x, by operators that every exporter has.
 
     Examples:
         >>> signed_logarithm(torch.tensor([-1.0, 0.0])).tolist()
