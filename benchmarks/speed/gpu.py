@@ -32,9 +32,9 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from crossl.data.batch import Batch
 from crossl.nn.fast import encoders
-from crossl.nn.precision import at_least_float32, computing_in
+from crossl.nn.precision import computing_in
 from crossl.train.adam import AdamW
-from crossl.train.cuda_graphs import Recorded
+from crossl.train.cuda_graphs import Given, Recorded, widened
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "gpu.json", HERE / "gpu.md"
@@ -94,16 +94,15 @@ class Step:
         self.number += 1
         generator = torch.Generator(self.device).manual_seed(self.number)
         method: Any = self.method
-        keeps = method.draw(batch.present, generator)
+        drawn = method.draw(batch.present, generator)
         with computing_in(self.precision, self.device):
             signals = method.views(batch, seed=self.number)
             if "graphs" in self.way and self.recorded is None:
-                self.recorded = Recorded(
-                    method, signals, batch.present, keeps, precision=self.precision
-                )
+                given = Given(signals, batch.present, drawn)
+                self.recorded = Recorded(method, given, precision=self.precision)
             fast = self.recorded or method
-            latents = at_least_float32(fast.encode(signals, batch.present))
-            terms: dict[str, Tensor] = fast.compare(latents, batch.present, keeps)
+            encoded = widened(fast.encode(signals, batch.present))
+            terms: dict[str, Tensor] = fast.compare(encoded, batch.present, drawn)
         return terms
 
     def _batch_encoders(self) -> None:

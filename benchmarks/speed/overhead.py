@@ -2,7 +2,7 @@
 
 The same steps (forward, backward, optimiser; batch 256, 6 modalities of 512 x 3 at 100 Hz) bare on
 batches in memory, and by `crossl.train.pretrain.pretrain` with everything around them (reading the
-store, Lightning, clipping, the check for what is not finite, the moving average, sums of metrics).
+store, clipping, the check for what is not finite, the moving average, sums of metrics).
 Both in turns in one run; the share is (whole - bare) / whole of the medians of steps. Also times,
 within the trainer's own run, all that happens outside forward, backward and optimiser. Writes
 benchmarks/speed/overhead.md.
@@ -34,7 +34,7 @@ from crossl.data.windows import WindowSpec
 from crossl.train.loading import training_batches
 from crossl.train.pretrain import pretrain
 from crossl.train.schedule import build_optimizer
-from crossl.train.training import Pretraining
+from crossl.train.training import Training
 
 PAGE = Path(__file__).resolve().parent / "overhead.md"
 BATCH, STEPS, WINDOW_S, RATE_HZ = 256, 8, 5.12, 100.0
@@ -89,13 +89,12 @@ def bare_steps(recipe: str, source: WindowSource) -> list[float]:
 class Stopwatch:
     """Times steps of the trainer from end to end, and what mathematics they hold."""
 
-    def __init__(self, monkey: type[Pretraining]) -> None:
+    def __init__(self) -> None:
         self.ends: list[float] = []
         self.inside: list[float] = []
         self.spent = 0.0
-        self._end, self._terms = monkey.on_train_batch_end, monkey._terms
-        self._backward = monkey.backward
-        self.monkey = monkey
+        self._end, self._terms = Training.take_step, Training.terms
+        self._backward = torch.Tensor.backward
 
     def __enter__(self) -> Stopwatch:
         watch = self
@@ -116,15 +115,15 @@ class Stopwatch:
 
             return run
 
-        self.monkey.on_train_batch_end = ended  # type: ignore[method-assign]
-        self.monkey._terms = timed(self._terms)  # type: ignore[method-assign]
-        self.monkey.backward = timed(self._backward)  # type: ignore[method-assign]
+        Training.take_step = ended  # type: ignore[method-assign]
+        Training.terms = timed(self._terms)  # type: ignore[method-assign]
+        torch.Tensor.backward = timed(self._backward)  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.monkey.on_train_batch_end = self._end  # type: ignore[method-assign]
-        self.monkey._terms = self._terms  # type: ignore[method-assign]
-        self.monkey.backward = self._backward  # type: ignore[method-assign]
+        Training.take_step = self._end  # type: ignore[method-assign]
+        Training.terms = self._terms  # type: ignore[method-assign]
+        torch.Tensor.backward = self._backward  # type: ignore[method-assign]
 
 
 def whole_steps(
@@ -132,7 +131,7 @@ def whole_steps(
 ) -> tuple[list[float], list[float]]:
     """Seconds of the trainer's steps, and of those outside terms and backward."""
     model = build_model(config, MODALITIES, window_s=WINDOW_S, seed=0)
-    with Stopwatch(Pretraining) as watch:
+    with Stopwatch() as watch:
         pretrain(
             build_method(config, model, seed=0), source, train=np.arange(windows),
             validation=np.arange(windows, windows + 8), schedule=config.schedule,
@@ -165,7 +164,7 @@ def write_page(rows: dict[str, dict[str, float]], threads: int, turns: int) -> N
         "# What training costs beside its mathematics", "",
         "Remade by `python benchmarks/speed/overhead.py`. Batch 256, 6 modalities of 512 x 3; a "
         "bare step is forward, backward and optimiser on a batch in memory, a whole step is one of "
-        "`pretrain`, with reading, Lightning, clipping, the check for what is not finite, the "
+        "`pretrain`, with reading, clipping, the check for what is not finite, the "
         "moving average and sums of metrics. Medians of steps of "
         f"{turns} turns taken in one run, {os.cpu_count()} cores shared with other work, "
         f"{threads} thread(s), {platform.machine()}, torch {torch.__version__}: ratios count, not "

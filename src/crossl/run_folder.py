@@ -48,7 +48,7 @@ from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
 VERSION = 1
-PACKAGES = ("crossl", "torch", "lightning", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("crossl", "torch", "numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)

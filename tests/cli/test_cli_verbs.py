@@ -62,7 +62,7 @@ def test_help_lists_the_commands_and_imports_nothing_slow() -> None:
     code = (
         "import sys\nfrom crossl.cli.main import run\nsys.argv = ['crossl', '--help']\n"
         "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "slow = {'torch', 'numpy', 'pydantic', 'lightning', 'sklearn'} & set(sys.modules)\n"
+        "slow = {'torch', 'numpy', 'pydantic', 'sklearn'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
@@ -75,7 +75,7 @@ def test_help_of_a_command_imports_neither_torch_nor_ray() -> None:
     code = (
         "import sys\nfrom crossl.cli.main import run\nsys.argv = ['crossl', 'sweep', '--help']\n"
         "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "slow = {'torch', 'numpy', 'ray', 'lightning', 'sklearn'} & set(sys.modules)\n"
+        "slow = {'torch', 'numpy', 'ray', 'sklearn'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

@@ -9,7 +9,7 @@ import pytest
 
 # not pydantic: Typer itself reads the options of a command with it
 SLOW = (
-    "torch", "lightning", "numpy", "scipy", "sklearn", "yaml", "safetensors",
+    "torch", "numpy", "scipy", "sklearn", "yaml", "safetensors",
     "jaxtyping", "matplotlib", "jinja2", "polars", "pandas", "h5py", "edfio", "requests",
 )  # fmt: skip
 HELP = [

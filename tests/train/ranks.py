@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from crossl.config import RunConfig, build_method, build_model, validate
 from crossl.data.store import Store
 from crossl.errors import TrainingError
 from crossl.methods import Method
-from crossl.train.loading import Batches
-from crossl.train.pretrain import pretrain
-from crossl.train.processes import Processes, Ranks
-from crossl.train.training import MASKS, Pretraining
+from crossl.train.loading import Batches, Passes
+from crossl.train.pretrain import ObjectiveOfOthers, pretrain
+from crossl.train.processes import Processes, Ranks, average_gradients
+from crossl.train.training import MASKS, Training
 
 Request = dict[str, Any]
 
@@ -39,36 +38,24 @@ def job_gather(ranks: Ranks, request: Request) -> dict[str, Any]:
             "everyones": ranks.everyones(ranks.rank)}  # fmt: skip
 
 
-class Step(nn.Module):
-    """The loss of one batch, for DistributedDataParallel."""
-
-    def __init__(self, pretraining: Pretraining) -> None:
-        super().__init__()
-        self.pretraining = pretraining
-
-    def forward(self, batches: Batches) -> Tensor:
-        terms = self.pretraining._terms(batches[0], MASKS, 0)
-        return torch.stack(list(terms.values())).sum()
-
-
 def job_step(ranks: Ranks, request: Request) -> dict[str, Any]:
     """Take the gradients of one step."""
     config, store, method = parts(request)
     rows = np.array(request["rows"])
     method.model.standardiser.fit(store, rows)
-    pretraining = Pretraining(
-        method, config.schedule, source=store, train=rows, validation=rows, seed=0,
+    plan = Passes(rows, len(rows), steps=1, epochs=None, seed=0)
+    training = Training(
+        method, config.schedule, plan, ObjectiveOfOthers(rows), source=store, seed=0,
         out=Path(request["out"]),
     )  # fmt: skip
-    pretraining.to(getattr(torch, request["dtype"]))
-    pretraining.ranks = ranks
-    step: nn.Module = Step(pretraining)
-    if ranks.world > 1:
-        step = DistributedDataParallel(step, find_unused_parameters=True)
-    loss = step(Batches(store, [rows], ranks))
+    training.module.to(getattr(torch, request["dtype"]))
+    training.ranks = ranks
+    terms = training.terms(Batches(store, [rows], ranks)[0], MASKS, 0)
+    loss = torch.stack(list(terms.values())).sum()
     loss.backward()
-    named = pretraining.method.named_parameters()
-    return {"loss": loss, **{name: p.grad for name, p in named if p.grad is not None}}
+    average_gradients(training.module.parameters(), ranks)
+    found = training.module.named_parameters()
+    return {"loss": loss, **{name: p.grad for name, p in found if p.grad is not None}}
 
 
 def job_pretrain(ranks: Ranks, request: Request) -> dict[str, Any]:

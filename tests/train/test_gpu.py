@@ -20,7 +20,7 @@ from crossl.errors import TrainingError
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import save_run
-from crossl.train.cuda_graphs import Recorded
+from crossl.train.cuda_graphs import Given, Recorded
 from crossl.train.pretrain import pretrain
 from crossl.train.schedule import Schedule
 
@@ -53,13 +53,13 @@ def step(method: Method, batch: Batch, *, fast: bool = False) -> tuple[dict, dic
     signals = {n: x.repeat(2, 1, 1) for n, x in method.model.standardise(batch).items()}
     if not hasattr(method, "expander"):
         signals = dict(method.model.standardise(batch))
-    keeps = method.draw(batch.present.cpu(), torch.Generator().manual_seed(0))
-    keeps = keeps.to(batch.present.device)
-    parts = method
+    drawn = method.draw(batch.present.cpu(), torch.Generator().manual_seed(0))
+    there = {name: x.to(batch.present.device) for name, x in (drawn or {}).items()}
+    parts, given = method, Given(signals, batch.present, there or None)
     if fast:
-        parts = Recorded(method, signals, batch.present, keeps, precision="float32")
-        assert parts.fits(signals, batch.present)
-    terms = parts.compare(parts.encode(signals, batch.present), batch.present, keeps)
+        parts = Recorded(method, given, precision="float32")
+        assert parts.fits(given)
+    terms = parts.compare(parts.encode(signals, batch.present), batch.present, given.drawn)
     torch.stack(list(terms.values())).sum().backward()
     found = {n: p.grad.cpu().clone() for n, p in method.named_parameters() if p.grad is not None}
     return {n: x.detach().cpu() for n, x in terms.items()}, found
@@ -96,9 +96,9 @@ def test_nothing_within_a_step_waits_for_the_device(
     torch.cuda.synchronize()
     try:
         torch.cuda.set_sync_debug_mode("error")
-        keeps = method.draw(there.present, generator)
-        latents = method.encode(method.views(there, seed=1), there.present)
-        terms = method.compare(latents, there.present, keeps)
+        drawn = method.draw(there.present, generator)
+        encoded = method.encode(method.views(there, seed=1), there.present)
+        terms = method.compare(encoded, there.present, drawn)
         torch.stack(list(terms.values())).sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")

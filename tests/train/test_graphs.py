@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from crossl.data.batch import Batch, collate
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.methods import Method
-from crossl.train.cuda_graphs import agree, record
+from crossl.methods.method import Encoded
+from crossl.train.cuda_graphs import Given, agree, record
 
 RECIPES = ("crossl", "paper")
 
@@ -24,10 +27,10 @@ class Off:
     def __init__(self, method: Method, *, loss: float, gradient: float) -> None:
         self.method, self.loss, self.gradient = method, loss, gradient
 
-    def encode(self, *given: torch.Tensor) -> torch.Tensor:
+    def encode(self, *given: Any) -> Encoded:
         return self.method.encode(*given)
 
-    def compare(self, *given: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compare(self, *given: Any) -> dict[str, torch.Tensor]:
         def off(term: torch.Tensor) -> torch.Tensor:
             return self.gradient * term + (self.loss - self.gradient) * term.detach()
 
@@ -40,10 +43,10 @@ def batch(store: Store, fold: Fold) -> Batch:
     return collate(store, fold.train[:32])
 
 
-def drawn(method: Method, batch: Batch) -> tuple:
+def drawn(method: Method, batch: Batch) -> Given:
     """Return what a step is given."""
-    keeps = method.draw(batch.present, torch.Generator().manual_seed(0))
-    return method.views(batch, seed=0), batch.present, keeps
+    found = method.draw(batch.present, torch.Generator().manual_seed(0))
+    return Given(method.views(batch, seed=0), batch.present, found)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -52,11 +55,11 @@ def test_a_step_agrees_with_itself_and_not_with_one_that_is_off(
 ) -> None:
     method = method_of(small(recipe))
     method.train()
-    given = drawn(method, batch)
-    assert agree(method, method, *given)
-    assert agree(method, Off(method, loss=1.001, gradient=1.001), *given)
-    assert not agree(method, Off(method, loss=1.2, gradient=1.0), *given)
-    assert not agree(method, Off(method, loss=1.0, gradient=1.2), *given)
+    step = drawn(method, batch)
+    assert agree(method, method, step)
+    assert agree(method, Off(method, loss=1.001, gradient=1.001), step)
+    assert not agree(method, Off(method, loss=1.2, gradient=1.0), step)
+    assert not agree(method, Off(method, loss=1.0, gradient=1.2), step)
     assert all(p.grad is None for p in method.parameters())
 
 
@@ -64,9 +67,9 @@ def test_a_step_that_is_not_finite_is_left_to_the_check_that_says_why(
     method_of: Callable[..., Method], batch: Batch
 ) -> None:
     method = method_of()
-    signals, present, keeps = drawn(method, batch)
-    broken = {name: x / 0 for name, x in signals.items()}
-    assert agree(method, method, broken, present, keeps)
+    step = drawn(method, batch)
+    broken = {name: x / 0 for name, x in step.signals.items()}
+    assert agree(method, method, replace(step, signals=broken))
 
 
 def test_what_draws_while_it_computes_is_not_recorded(
@@ -76,7 +79,7 @@ def test_what_draws_while_it_computes_is_not_recorded(
     method = method_of(small("crossl", "encoder={kind: tcn, dim: 8}"))
     method.train()
     with caplog.at_level(logging.INFO):
-        assert record(method, *drawn(method, batch), precision="float32") is None
+        assert record(method, drawn(method, batch), precision="float32") is None
     assert "dropout" in caplog.text
 
 
@@ -87,7 +90,7 @@ def test_where_nothing_can_be_recorded_one_line_says_so(
     method = method_of()
     method.train()
     with caplog.at_level(logging.WARNING):
-        assert record(method, *drawn(method, batch), precision="float32") is None
+        assert record(method, drawn(method, batch), precision="float32") is None
     (line,) = [r.getMessage() for r in caplog.records]
     assert line.startswith("CUDA graphs are not used, training continues without them, slower: ")
     assert "\n" not in line

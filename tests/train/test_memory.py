@@ -34,7 +34,6 @@ from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
 from crossl.errors import TrainingError
 from crossl.train.pretrain import pretrain
-import lightning
 
 modality = Modality("acc", ("x", "y", "z"), "m/s^2", 100.0)
 signals = np.random.default_rng(0).normal(size=(600, 4000, 3)).astype(np.float32)

@@ -136,7 +136,7 @@ def test_no_gradient_reaches_the_latents_that_are_predicted(
     keeps = torch.zeros(2, 5, 3, dtype=torch.bool)
     keeps[0, :, 0], keeps[1, :, 1:] = True, True
     present = torch.ones(5, 3, dtype=torch.bool)
-    method.compare(latents, present, keeps)["prediction"].backward()
+    method.compare({"latents": latents}, present, {"keep": keeps})["prediction"].backward()
     assert latents.grad is not None
     moved = latents.grad.abs().sum(dim=3).transpose(0, 1) > 0  # (view, batch, modality)
     torch.testing.assert_close(moved, keeps)

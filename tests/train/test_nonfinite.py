@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from torch import nn
 
 from crossl.config import RunConfig
 from crossl.data.batch import Batch, collate
@@ -20,12 +19,13 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import TrainingError
 from crossl.methods import Method
+from crossl.methods.method import Drawn, Encoded, Steps
 from crossl.nn.model import CrossModalModel
 from crossl.train.nonfinite import find_culprit
 from crossl.train.pretrain import pretrain
 
 
-class Broken(nn.Module):
+class Broken(Steps):
     """A method that multiplies its loss by something from some step on."""
 
     def __init__(self, method: Method, factor: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -33,16 +33,16 @@ class Broken(nn.Module):
         self.inner, self.factor, self.steps = method, factor, 0
 
     @property
-    def model(self) -> CrossModalModel:
+    def model(self) -> CrossModalModel:  # type: ignore[override]
         return self.inner.model
 
     def views(self, batch: Batch, **options: Any) -> Mapping[str, torch.Tensor]:
         return self.inner.views(batch, **options)
 
-    def encode(self, *given: Any) -> torch.Tensor:
+    def encode(self, *given: Any) -> Encoded:
         return self.inner.encode(*given)
 
-    def draw(self, *given: Any) -> torch.Tensor:
+    def draw(self, *given: Any) -> Drawn:
         return self.inner.draw(*given)
 
     def compare(self, *given: Any) -> dict[str, torch.Tensor]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from crossl.config import RunConfig
 from crossl.data.batch import Batch, collate
@@ -22,6 +21,7 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import DataError, TrainingError
 from crossl.methods import Method
+from crossl.methods.method import Drawn, Encoded, Steps
 from crossl.nn.model import CrossModalModel
 from crossl.train.pretrain import Schedule, pretrain
 
@@ -188,7 +188,7 @@ def test_the_random_state_of_the_caller_is_left_alone(
     torch.testing.assert_close(torch.get_rng_state(), before, rtol=0, atol=0)
 
 
-class Broken(nn.Module):
+class Broken(Steps):
     """A method whose loss is not finite from some step on."""
 
     def __init__(self, method: Method, step: int) -> None:
@@ -196,16 +196,16 @@ class Broken(nn.Module):
         self.inner, self.left = method, step
 
     @property
-    def model(self) -> CrossModalModel:
+    def model(self) -> CrossModalModel:  # type: ignore[override]
         return self.inner.model
 
     def views(self, batch: Batch, **options: Any) -> Mapping[str, torch.Tensor]:
         return self.inner.views(batch, **options)
 
-    def encode(self, *given: Any) -> torch.Tensor:
+    def encode(self, *given: Any) -> Encoded:
         return self.inner.encode(*given)
 
-    def draw(self, *given: Any) -> torch.Tensor:
+    def draw(self, *given: Any) -> Drawn:
         return self.inner.draw(*given)
 
     def compare(self, *given: Any) -> dict[str, torch.Tensor]:
@@ -366,7 +366,8 @@ def test_restore_best_keeps_the_weights_of_the_best_epoch(
     kept = train(config, runs / "run")
     best = torch.load(runs / "run/checkpoints/best.ckpt", weights_only=True)
     objective = [line["val/loss"] for line in lines(runs / "run")]
-    assert best["epoch"] == int(np.argmin(objective))
+    steps = [line["step"] for line in lines(runs / "run")]
+    assert best["global_step"] == steps[int(np.argmin(objective))]
     for name, tensor in kept.state_dict().items():
         torch.testing.assert_close(tensor, best["state_dict"][f"method.model.{name}"])
 
@@ -443,9 +444,9 @@ def test_a_model_that_was_trained_before_keeps_its_statistics(tmp_path, monkeypa
         standardiser = SimpleNamespace(fitted=fitted, fit=lambda *_, f=fitted: fits.append(f))
         method = SimpleNamespace(model=SimpleNamespace(standardiser=standardiser))
         monkeypatch.setattr(module, "_check_rows", lambda *_: None)
-        monkeypatch.setattr(module, "Pretraining", _stop)
+        monkeypatch.setattr(module, "Passes", _stop)
         with pytest.raises(InterruptedError):
-            module.pretrain(method, None, train=None, validation=None, schedule=None, seed=0,
+            module.pretrain(method, None, train=None, validation=None, schedule=Schedule(), seed=0,
                             out=tmp_path)  # fmt: skip
     assert fits == [False]
 

@@ -18,10 +18,15 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
-from crossl.train.checkpoints import AtomicCheckpoints
-from crossl.train.mid_epoch import computed_by, warn_of_other_bits
+from crossl.train import checkpoints
+from crossl.train.checkpoints import (
+    computed_by,
+    last_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    warn_of_other_bits,
+)
 from crossl.train.pretrain import pretrain
-from crossl.train.training import last_checkpoint
 
 # 16 batches an epoch, of whose metrics none is like another
 SHORT = ("schedule.batch_size=6", "schedule.steps=48", "schedule.warmup_share=0.5")
@@ -117,13 +122,12 @@ def test_a_checkpoint_that_is_due_within_an_epoch_changes_nothing(
     train: Train, small: Callable[..., RunConfig], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
-    save = AtomicCheckpoints.save_checkpoint
 
-    def counted(self: AtomicCheckpoints, checkpoint: dict[str, Any], *a: Any, **k: Any) -> None:
-        written.append(checkpoint["part"]["done"])
-        save(self, checkpoint, *a, **k)
+    def counted(state: dict[str, Any], path: Path) -> None:
+        written.append(state.get("part", {"done": 0})["done"])
+        save_checkpoint(state, path)
 
-    monkeypatch.setattr(AtomicCheckpoints, "save_checkpoint", counted)
+    monkeypatch.setattr(checkpoints, "save_checkpoint", counted)
     reference = train(small("crossl", *SHORT), runs / "whole")
     assert set(written) == {0}
     model = train(small("crossl", *SHORT, "schedule.checkpoint_s=0"), runs / "often")
@@ -131,17 +135,39 @@ def test_a_checkpoint_that_is_due_within_an_epoch_changes_nothing(
     same(runs / "often", runs / "whole", model, reference)
 
 
+@pytest.mark.parametrize("at", [6, 30], ids=["first epoch", "later"])
+def test_a_checkpoint_that_lightning_wrote_is_resumed_from(
+    at: int, train: Train, small: Callable[..., RunConfig], store: Store, runs: Path
+) -> None:
+    config = small("crossl", *SHORT, "schedule.restore_best=true", "schedule.patience=2")
+    reference = train(config, runs / "whole")
+    with pytest.raises(SystemExit):
+        train(config, runs / "cut", Signalling(store, signal.SIGTERM, at))
+    path = last_checkpoint(runs / "cut")
+    state = load_checkpoint(path)
+    moment = state.pop("moment")
+    best = None if moment["best"] is None else torch.tensor(moment["best"])
+    state[
+        "callbacks"
+    ] = {  # what versions that trained by Lightning kept beside the rest, which is as it was
+        "EarlyStopping{'monitor': 'val/loss', 'mode': 'min'}": {"wait_count": moment["waited"]},
+        "KeepCheckpoints{'monitor': 'val/loss', 'mode': 'min'}": {"best_model_score": best},
+    }
+    save_checkpoint({**state, "loops": {"fit_loop": {}}}, path)
+    same(runs / "cut", runs / "whole", train(config, runs / "cut"), reference)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "last.ckpt"
-    AtomicCheckpoints().save_checkpoint({"weights": torch.ones(3)}, path)
+    save_checkpoint({"weights": torch.ones(3)}, path)
     yield path
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_a_checkpoint_whose_writing_fails_leaves_the_one_before(files: Path) -> None:
     with pytest.raises(RuntimeError, match="not now"):
-        AtomicCheckpoints().save_checkpoint({"weights": Unwilling()}, files)
+        save_checkpoint({"weights": Unwilling()}, files)
     torch.testing.assert_close(torch.load(files, weights_only=True)["weights"], torch.ones(3))
 
 
@@ -192,6 +218,6 @@ def test_checkpoints_say_what_they_were_computed_by(
     held = torch.load(last_checkpoint(runs / "run"), weights_only=True)
     assert held["computed_by"] == computed_by()
     other = {**computed_by(), "threads": "7"}
-    monkeypatch.setattr("crossl.train.mid_epoch.computed_by", lambda: other)
+    monkeypatch.setattr("crossl.train.checkpoints.computed_by", lambda: other)
     pretrain(method_of(config), store, schedule=config.schedule, resume=True, **asked)
     assert "pretraining is resumed by other means (threads 1 before, 7 now)" in caplog.text

@@ -5,7 +5,6 @@ Usage: python train_networks.py STORE OUT, where OUT/RECIPE.npz gets the numbers
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +57,6 @@ def main() -> None:
     """Do both recipes, and print the kernels that were used."""
     store, out = Store.open(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
-    logging.getLogger("lightning").setLevel(logging.ERROR)
     for recipe in OVERRIDES:
         np.savez(out / f"{recipe}.npz", **numbers(recipe, store, out))
     sys.stdout.write(f"{kernels_in_use()}\n")

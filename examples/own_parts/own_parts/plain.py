@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from crossl.methods.augment import Augmentation, AugmentationConfig
-from crossl.methods.method import MethodConfig, TwoViews
+from crossl.methods.method import Drawn, Encoded, MethodConfig, Targets, TwoViews
 from crossl.nn.masking import draw_spatial_views
 from crossl.nn.model import CrossModalModel
 from crossl.objectives import Objective
@@ -17,21 +17,26 @@ from crossl.settings import OneOf
 
 
 class PlainMethod(TwoViews):
-    """Two augmented views, as `TwoViews` makes them; see `Method` for all four steps."""
+    """Two augmented views, as `TwoViews` makes and encodes them; see `Method` for all calls."""
 
     def __init__(self, model: CrossModalModel, settings: "PlainConfig") -> None:
         super().__init__()
         self.model, self.settings = model, settings
         self.augmentation = settings.augmentation.build()
 
-    def draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw which modalities each view keeps: (2, B, M)."""
+    def draw(self, present: Tensor, generator: torch.Generator) -> Drawn:
+        """Draw which modalities each view keeps, (2, B, M); only `compare` reads this."""
         rate = self.settings.keep_rate
-        return torch.stack(draw_spatial_views(present, keep_rate=rate, generator=generator))
+        return {
+            "keep": torch.stack(draw_spatial_views(present, keep_rate=rate, generator=generator))
+        }
 
-    def compare(self, latents: Tensor, present: Tensor, keeps: Tensor) -> dict[str, Tensor]:
+    def compare(
+        self, encoded: Encoded, present: Tensor, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """Compare the embeddings of the whole batch."""
-        a, b = (self.model.aggregate(latents[:, view], keeps[view]) for view in range(2))
+        latents, keep = encoded["latents"], drawn["keep"]
+        a, b = (self.model.aggregate(latents[:, view], keep[view]) for view in range(2))
         return self.settings.objective.compare(a, b)
 
 

@@ -33,7 +33,7 @@ class Batch:
         return len(self.present)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Copy to a device; Lightning calls this."""
+        """Copy to a device."""
         return Batch(
             {name: signal.to(device, non_blocking=True) for name, signal in self.signals.items()},
             self.present.to(device, non_blocking=True),

@@ -26,9 +26,9 @@ from crossl.evaluate.results import Key, ResultBook
 from crossl.nn.model import CrossModalModel
 from crossl.run_folder import load_run, run_facts, save_run, settings_sha256
 from crossl.tasks import Task, task_of
+from crossl.train.checkpoints import last_checkpoint
 from crossl.train.pretrain import pretrain
 from crossl.train.processes import Processes
-from crossl.train.training import last_checkpoint
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of the fold is done."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare_several
 from crossl.methods.expanders import build_expander, expand
-from crossl.methods.method import Keeps, MethodConfig, Present, TwoViews, Views
+from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, TwoViews
 from crossl.methods.views import Augment
 from crossl.nn.aggregators import AggregatorConfig, PredictiveAggregator, PredictiveConfig
 from crossl.nn.masking import draw_spatial_views
@@ -72,13 +72,18 @@ class CrosslMethod(TwoViews):
         assert isinstance(aggregator, PredictiveAggregator)  # noqa: S101 - the builder's promise
         return aggregator
 
-    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
-        """Draw two masks of whole modalities that differ."""
-        keep_rate = self.keep_rate
-        return torch.stack(draw_spatial_views(present, keep_rate=keep_rate, generator=generator))
+    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
+        """Draw two masks of whole modalities that differ: `keep` (2, B, M)."""
+        two = draw_spatial_views(present, keep_rate=self.keep_rate, generator=generator)
+        return {"keep": torch.stack(two)}
 
-    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
+    def compare(
+        self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """Return the weighted terms `global/...`, `modality/...` and `prediction`."""
+        del targets
+        assert drawn is not None  # noqa: S101 - from `draw`
+        latents, keeps = encoded["latents"], drawn["keep"]
         by_view = latents.transpose(0, 1)  # (2, B, M, K)
         latent, keep = by_view.flatten(0, 1), keeps.flatten(0, 1)[:, :, None]
         shared = self._aggregator.shared(latent, keep.expand_as(latent))

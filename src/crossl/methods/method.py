@@ -1,9 +1,9 @@
-"""What the trainer asks of a method: a module that holds a model and gives the terms of a loss."""
+"""What training asks of a method: a module that holds a model and gives the terms of a loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,8 +17,12 @@ from crossl.settings import Settings
 
 Signals = Mapping[str, Float[Tensor, "row time channel"]]
 Present = Bool[Tensor, "batch modality"]
-Views = Float[Tensor, "batch view modality dim"]
-Keeps = Bool[Tensor, "view batch modality *dim"]
+Encoded = Mapping[str, Tensor]
+"""What encoding gave, by name: tensors whose first axis is the window."""
+Drawn = Mapping[str, Tensor] | None
+"""What chance decided for a step, by name, of any shapes; None where nothing is drawn."""
+Targets = Tensor | None
+"""(B, ...) of a whole batch, for methods that may see them."""
 
 
 class MethodConfig(Settings):
@@ -42,16 +46,25 @@ class MethodConfig(Settings):
 
 
 class Method(Protocol):
-    """What the trainer asks of a method, which is a torch module too.
+    """What training asks of a method, which is a torch module too.
 
     One step is four calls. `views` and `draw` are where chance comes in; `encode` and `compare`
-    only compute, always the same for tensors of the same shapes. What a window's latent is made
-    of is apart from what compares windows: between `encode` and `compare`, processes that share a
-    batch gather its latents. A layer that draws, such as dropout, may be part of `encode`; a GPU
+    only compute, always the same for tensors of the same shapes. What a window is encoded to is
+    apart from what compares windows: between `encode` and `compare`, processes that share a batch
+    gather what was encoded. A layer that draws, such as dropout, may be part of `encode`; a GPU
     then takes its steps launch by launch, without CUDA graphs.
+
+    Attributes:
+        model: what pretraining is for.
+        sees_targets: whether `compare` is given targets; else it gets None.
     """
 
     model: CrossModalModel
+    sees_targets: ClassVar[bool]
+
+    @property
+    def kept(self) -> nn.Module:
+        """What is worth keeping: the model, or it with what reads it; averages are taken of it."""
 
     def views(
         self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
@@ -65,22 +78,44 @@ class Method(Protocol):
             whole: rows of the whole batch; these are all if None.
         """
 
-    def encode(self, signals: Signals, present: Present) -> Views:
-        """Return the latents of each view, of each window for itself.
+    def encode(self, signals: Signals, present: Present) -> Encoded:
+        """Encode each window for itself: latents of each view, tokens, a teacher's answers.
 
         Args:
             signals: from `views`.
             present: (B, M) of these windows.
+
+        Returns:
+            Tensors by name, (B, ...) each.
         """
 
-    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
-        """Draw what each of two masked views keeps, of a whole batch."""
+    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
+        """Draw what chance decides of a whole batch, such as what each of two views keeps."""
 
-    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
-        """Return the terms of the loss of a whole batch; the loss is their sum."""
+    def compare(
+        self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
+        """Return the terms of the loss of a whole batch; the loss is their sum.
 
-    def terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Take all four steps, on a whole batch."""
+        Args:
+            encoded: from `encode`, of the whole batch.
+            present: (B, M) of the whole batch.
+            drawn: from `draw`.
+            targets: of the whole batch, if the method sees them.
+        """
+
+    def after_step(self, step: int, total: int) -> None:
+        """Change what is not trained by gradient, such as a teacher that follows the model.
+
+        Args:
+            step: how many steps were taken.
+            total: of the whole training.
+        """
+
+    def terms(
+        self, batch: Batch, generator: torch.Generator, targets: Targets = None
+    ) -> dict[str, Tensor]:
+        """Take all four calls, on a whole batch."""
 
 
 def _draw_seed(generator: torch.Generator) -> int:
@@ -90,11 +125,24 @@ def _draw_seed(generator: torch.Generator) -> int:
 class Steps(nn.Module):
     """What methods have in common."""
 
-    def terms(self: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    sees_targets: ClassVar[bool] = False
+    model: CrossModalModel
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model: networks of the method's own are dropped after training."""
+        return self.model
+
+    def after_step(self, step: int, total: int) -> None:
+        """Leave everything as it is."""
+
+    def terms(
+        self: Any, batch: Batch, generator: torch.Generator, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """See `Method`."""
-        latents = self.encode(self.views(batch, seed=_draw_seed(generator)), batch.present)
-        keeps = self.draw(batch.present, generator)
-        found: dict[str, Tensor] = self.compare(latents, batch.present, keeps)
+        encoded = self.encode(self.views(batch, seed=_draw_seed(generator)), batch.present)
+        drawn = self.draw(batch.present, generator)
+        found: dict[str, Tensor] = self.compare(encoded, batch.present, drawn, targets)
         return found
 
 
@@ -102,11 +150,9 @@ class TwoViews(Steps):
     """What methods of two augmented views have in common.
 
     Attributes:
-        model: encodes each view.
         augmentation: of each view.
     """
 
-    model: CrossModalModel
     augmentation: Augment
 
     def views(
@@ -118,7 +164,7 @@ class TwoViews(Steps):
             whole=whole,
         )  # fmt: skip
 
-    def encode(self, signals: Signals, present: Present) -> Views:
-        """Encode both views in one pass."""
+    def encode(self, signals: Signals, present: Present) -> Encoded:
+        """Encode both views in one pass: `latents` (B, 2, M, K)."""
         latent = self.model.encode(signals, present.repeat(2, 1))
-        return latent.view(2, *present.shape, -1).transpose(0, 1)
+        return {"latents": latent.view(2, *present.shape, -1).transpose(0, 1)}

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from crossl.data.batch import Batch
 from crossl.methods.compare import compare
-from crossl.methods.method import Keeps, MethodConfig, Present, Signals, Steps, Views
+from crossl.methods.method import (
+    Drawn,
+    Encoded,
+    MethodConfig,
+    Present,
+    Signals,
+    Steps,
+    Targets,
+)
 from crossl.nn.encoders import TcnEncoder
 from crossl.nn.masking import Strategy, draw_keep
 from crossl.nn.model import CrossModalModel
@@ -66,18 +74,21 @@ class PaperMethod(Steps):
         del seed, first, whole
         return self.model.standardise(batch)
 
-    def encode(self, signals: Signals, present: Present) -> Views:
-        """Encode once: both masks are of one encoder pass."""
-        return self.model.encode(signals, present)[:, None]
+    def encode(self, signals: Signals, present: Present) -> Encoded:
+        """Encode once: both masks are of one encoder pass, `latent` (B, M, K)."""
+        return {"latent": self.model.encode(signals, present)}
 
-    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
-        """Draw two masks."""
-        return torch.stack([self._draw(present, generator) for _ in range(2)])
+    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
+        """Draw two masks: `keep` (2, B, M, K)."""
+        return {"keep": torch.stack([self._draw(present, generator) for _ in range(2)])}
 
-    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
+    def compare(
+        self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """Return invariance, variance, covariance and kernel decay."""
-        del present  # masks are within it
-        a, b = (self.model.aggregator(latents[:, 0], keep) for keep in keeps)
+        del present, targets  # masks are within what is present
+        assert drawn is not None  # noqa: S101 - from `draw`
+        a, b = (self.model.aggregator(encoded["latent"], keep) for keep in drawn["keep"])
         return {
             **compare(self.objective, a, b),
             "kernel_decay": self.kernel_decay * self._squares(a),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare
-from crossl.methods.method import Keeps, MethodConfig, Present, TwoViews, Views
+from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, TwoViews
 from crossl.methods.views import Augment
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
@@ -57,18 +57,21 @@ class SimclrMethod(TwoViews):
             nn.Linear(model.embedding_dim, hidden), nn.ReLU(), nn.Linear(hidden, dim)
         )
 
-    def draw(self, present: Present, generator: torch.Generator) -> Keeps:
-        """Keep what is present, or draw which modalities each view keeps."""
+    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
+        """Draw which modalities each view keeps, `keep` (2, B, M), if some may be hidden."""
         if self.keep_rate == 1:
-            return torch.stack([present, present])
+            return None
         shown = [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
-        return torch.stack(shown)
+        return {"keep": torch.stack(shown)}
 
-    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
+    def compare(
+        self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """Return the terms of the objective on the two projections."""
-        del present  # what is kept is within it
+        del targets
+        keeps = (present, present) if drawn is None else drawn["keep"]
         a, b = (
-            self.projection(self.model.aggregate(latents[:, view], keeps[view]))
+            self.projection(self.model.aggregate(encoded["latents"][:, view], keeps[view]))
             for view in range(2)
         )
         return dict(compare(self.objective, a, b))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import gc
 import re
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from crossl.data.batch import collate
-from crossl.data.source import WindowSource
 from crossl.errors import TrainingError
-from crossl.methods import Method
 from crossl.nn.precision import computing_in
 from crossl.train.processes import Processes
+
+if TYPE_CHECKING:
+    from crossl.train.training import Training
 
 # torch's allocator of main memory and oneDNN raise plain RuntimeErrors
 _SAID = re.compile(
@@ -32,54 +32,45 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _SAID.search(str(error)) is not None
 
 
-def refuse_batch(
-    size: int, *, method: Method, source: WindowSource, rows: NDArray[np.int64],
-    precision: str, device: torch.device, processes: Processes,
-) -> TrainingError:  # fmt: skip
+def refuse_batch(training: Training, processes: Processes) -> TrainingError:
     """Make the error that names the batch size that fits.
 
     A step of half the windows is tried on this process alone, then of a quarter, and so on: what
     is named was measured, not guessed. Of several processes each holds its share of a batch.
 
     Args:
-        size: windows of the whole batch that did not fit.
-        method: is trained.
-        source: windows.
-        rows: of training.
-        precision: of the schedule.
-        device: of this process.
+        training: whose batch did not fit.
         processes: that share a batch.
     """
-    module = cast("nn.Module", method)
-    fits = share = max(2, size // processes.world)
+    device, words = training.device, training.words
+    fits = share = max(2, training.plan.size // processes.world)
     while fits > 1:
         fits //= 2
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        if fits > 1 and _can_step(method, source, rows[:fits], precision, device):
+        if fits > 1 and _can_step(training, training.plan.rows[:fits]):
             break
-    for parameter in module.parameters():
-        parameter.grad = None
+    training.forget_step()
     where = "main memory" if device.type == "cpu" else f"the memory of {device}"
-    told = f"pretraining: a step of {share} windows does not fit into {where}"
+    told = f"{words.what}: a step of {share} windows does not fit into {where}"
     if fits < 2:
         return TrainingError(f"{told}, nor do 2; cut shorter windows or choose a smaller encoder")
     return TrainingError(
         f"{told}, one of {fits} did when tried; use --set "
-        f"schedule.batch_size={fits * processes.world} in a new folder"
+        f"{words.batch_size}={fits * processes.world} in a new folder"
     )
 
 
-def _can_step(
-    method: Method, source: WindowSource, rows: NDArray[np.int64], precision: str,
-    device: torch.device,
-) -> bool:  # fmt: skip
+def _can_step(training: Training, rows: NDArray[np.int64]) -> bool:
+    method, device, targets = training.method, training.device, training.targets
     try:
-        cast("nn.Module", method).to(device)
-        batch = collate(source, rows).to(device)
-        with computing_in(precision, device):
-            terms = method.terms(batch, torch.Generator(device=device).manual_seed(0))
+        training.module.to(device)
+        batch = collate(training.source, rows).to(device)
+        wanted = None if targets is None else torch.from_numpy(targets[rows]).to(device)
+        with computing_in(training.pace.precision, device):
+            generator = torch.Generator(device=device).manual_seed(0)
+            terms = method.terms(batch, generator, wanted)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):

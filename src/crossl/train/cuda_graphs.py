@@ -12,12 +12,13 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from crossl.methods.method import Keeps, Method, Present, Signals, Views
+from crossl.methods.method import Drawn, Encoded, Method, Present, Signals, Targets
 from crossl.nn.precision import at_least_float32, computing_in
 from crossl.train.batch_memory import is_out_of_memory
 from crossl.train.loading import PINNING
@@ -27,14 +28,56 @@ logger = logging.getLogger(__name__)
 Run = Callable[..., tuple[Tensor, ...]]
 
 
+@dataclass(frozen=True)
+class Given:
+    """What one step computes with.
+
+    Attributes:
+        signals: from `views`.
+        present: (B, M) of the whole batch, all of which is this process's.
+        drawn: from `draw`.
+        targets: of the whole batch, for a method that sees them.
+    """
+
+    signals: Signals
+    present: Present
+    drawn: Drawn
+    targets: Targets = None
+
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """What must be alike for a recorded step to be replayed."""
+        return (self.present.shape, *[(n, x.shape, x.dtype) for n, x in self.signals.items()])
+
+    @property
+    def beside(self) -> list[Tensor]:
+        """The tensors that `compare` is given beside what was encoded, in order."""
+        targets = [] if self.targets is None else [self.targets]
+        return [self.present, *(self.drawn or {}).values(), *targets]
+
+    def with_beside(self, given: Sequence[Tensor]) -> Given:
+        """Put tensors in the places of those of `beside`."""
+        left = list(given)
+        present = left.pop(0)
+        drawn = None if self.drawn is None else {name: left.pop(0) for name in self.drawn}
+        return Given(self.signals, present, drawn, left.pop(0) if left else None)
+
+
 class Halves(Protocol):
     """What of a method only computes."""
 
-    def encode(self, signals: Signals, present: Present) -> Views:
+    def encode(self, signals: Signals, present: Present) -> Encoded:
         """See `Method`."""
 
-    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
+    def compare(
+        self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """See `Method`."""
+
+
+def widened(encoded: Encoded) -> dict[str, Tensor]:
+    """Return what was encoded, numbers with a point in float32 at least."""
+    return {n: at_least_float32(x) if x.is_floating_point() else x for n, x in encoded.items()}
 
 
 class _Half(nn.Module):
@@ -53,12 +96,12 @@ class _Half(nn.Module):
         """Find the parameters by running once; return what comes out, without its history."""
         parameters = list(parameters)
         found = self.run(*given)
-        total = torch.stack([x.sum() for x in found]).sum()
+        total = torch.stack([x.sum() for x in found if x.requires_grad]).sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         self.used = nn.ParameterList(
             p for p, g in zip(parameters, gradients, strict=True) if g is not None
         )
-        return [x.detach() for x in found]
+        return [x.detach().requires_grad_(x.requires_grad) for x in found]
 
 
 class Recorded:
@@ -66,56 +109,60 @@ class Recorded:
 
     Args:
         method: on a GPU, in training mode.
-        signals: of a batch such as those to come.
-        present: of that batch.
-        keeps: as drawn for it.
+        step: such as those to come.
         precision: in which to compute.
     """
 
-    def __init__(
-        self, method: Method, signals: Signals, present: Present, keeps: Keeps, *, precision: str
-    ) -> None:
-        self._names = tuple(signals)
-        self._shapes = _shapes(signals, present)
+    def __init__(self, method: Method, step: Given, *, precision: str) -> None:
+        self._signals, self._shapes = tuple(step.signals), step.shapes
+        self._encoded: tuple[str, ...] = ()
+        self._terms: tuple[str, ...] = ()
 
         def encode(present: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
-            named = dict(zip(self._names, given, strict=True))
-            return (at_least_float32(method.encode(named, present)),)
+            named = dict(zip(self._signals, given, strict=True))
+            found = widened(method.encode(named, present))
+            self._encoded = tuple(found)
+            return tuple(found.values())
 
         def compare(*given: Tensor) -> tuple[Tensor, ...]:
-            return tuple(method.compare(*given).values())
+            encoded = dict(zip(self._encoded, given, strict=False))
+            now = step.with_beside(given[len(encoded) :])
+            found = method.compare(encoded, now.present, now.drawn, now.targets)
+            self._terms = tuple(found)
+            return tuple(found.values())
 
         halves = _Half(encode), _Half(compare)
         parameters = list(cast("nn.Module", method).parameters())
-        with computing_in(precision, present.device, cache=False), _undisturbed():
-            first = (present, *signals.values())
-            (latents,) = halves[0].use(parameters, first)
-            with torch.no_grad():
-                self._terms = list(method.compare(latents, present, keeps))
-            second = (latents.requires_grad_(), present, keeps)
+        parameters = [p for p in parameters if p.requires_grad]
+        with computing_in(precision, step.present.device, cache=False), _undisturbed():
+            first = (step.present, *step.signals.values())
+            encoded = halves[0].use(parameters, first)
+            second = (*encoded, *step.beside)
             halves[1].use(parameters, second)
             made = torch.cuda.make_graphed_callables(
                 halves, (first, second), allow_unused_input=True
             )
         self._encode, self._compare = cast("tuple[Any, Any]", made)
 
-    def fits(self, signals: Signals, present: Present) -> bool:
-        """Tell whether a batch is of the recorded shape and a gradient is wanted."""
-        return torch.is_grad_enabled() and _shapes(signals, present) == self._shapes
+    def fits(self, step: Given) -> bool:
+        """Tell whether a step is of the recorded shape and a gradient is wanted."""
+        return torch.is_grad_enabled() and step.shapes == self._shapes
 
-    def encode(self, signals: Signals, present: Present) -> Views:
+    def encode(self, signals: Signals, present: Present) -> Encoded:
         """See `Method`; the result is float32."""
-        out: Tensor = self._encode(present, *[signals[name] for name in self._names])[0]
-        return out
+        out = self._encode(present, *[signals[name] for name in self._signals])
+        return dict(zip(self._encoded, out, strict=True))
 
-    def compare(self, latents: Views, present: Present, keeps: Keeps) -> dict[str, Tensor]:
+    def compare(
+        self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
+    ) -> dict[str, Tensor]:
         """See `Method`."""
-        return dict(zip(self._terms, self._compare(latents, present, keeps), strict=True))
+        given = [encoded[name] for name in self._encoded]
+        terms = self._compare(*given, *Given({}, present, drawn, targets).beside)
+        return dict(zip(self._terms, terms, strict=True))
 
 
-def record(
-    method: Method, signals: Signals, present: Present, keeps: Keeps, *, precision: str
-) -> Recorded | None:
+def record(method: Method, step: Given, *, precision: str) -> Recorded | None:
     """Record a method and check it against the method itself; say in one log line if that fails.
 
     The arguments are those of `Recorded`. A method that draws within what it computes, by dropout,
@@ -131,9 +178,9 @@ def record(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of streams; what comes of it is checked
-            made = Recorded(method, signals, present, keeps, precision=precision)
-            with computing_in(precision, present.device):
-                if agree(method, made, signals, present, keeps):
+            made = Recorded(method, step, precision=precision)
+            with computing_in(precision, step.present.device):
+                if agree(method, made, step):
                     return made
         told = "a recorded step differs from a plain one"
     except RuntimeError as error:
@@ -153,15 +200,14 @@ def _has_dropout(method: Method) -> bool:
     return any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in layers)
 
 
-def agree(
-    method: Method, fast: Halves, signals: Signals, present: Present, keeps: Keeps
-) -> bool:  # fmt: skip
+def agree(method: Method, fast: Halves, step: Given) -> bool:
     """Tell whether a step has the loss, and gradients of the size, that the method's own has."""
     found = []
+    parameters = [p for p in cast("nn.Module", method).parameters() if p.requires_grad]
     for halves in cast("tuple[Halves, Halves]", (method, fast)):
-        latents = at_least_float32(halves.encode(signals, present))
-        total = torch.stack(list(halves.compare(latents, present, keeps).values())).sum()
-        parameters = list(cast("nn.Module", method).parameters())
+        encoded = widened(halves.encode(step.signals, step.present))
+        terms = halves.compare(encoded, step.present, step.drawn, step.targets)
+        total = torch.stack(list(terms.values())).sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         norms = torch._foreach_norm([g for g in gradients if g is not None])
         found.append(torch.stack([total.detach(), *norms]))
@@ -186,7 +232,3 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _shapes(signals: Signals, present: Present) -> tuple[Any, ...]:
-    return (present.shape, *[(name, x.shape, x.dtype) for name, x in signals.items()])

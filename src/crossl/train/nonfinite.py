@@ -42,8 +42,8 @@ class Culprit:
 
 
 def stop_nonfinite(
-    what: str, *, step: int, method: Method, part: Part, source: WindowSource, ranks: Ranks,
-    out: Path,
+    what: str, *, where: str, step: int, method: Method, part: Part, source: WindowSource,
+    ranks: Ranks, out: Path | None,
 ) -> NoReturn:  # fmt: skip
     """Stop training, and keep what the step can be repeated with.
 
@@ -53,25 +53,29 @@ def stop_nonfinite(
 
     Args:
         what: is not finite, with numbers, such as `the loss is not finite (global/variance nan)`.
-        step: number of the step.
+        where: names the step in the message.
+        step: its number.
         method: as it was before the step.
         part: that it was given.
         source: where the windows came from.
         ranks: the processes that train.
-        out: folder of the run.
+        out: folder of the run; None keeps nothing.
 
     Raises:
         TrainingError: always; names the step, the modality and the rows.
     """
     found = ranks.everyones(find_culprit(method, part.batch, part.own_rows))
     culprit = max(found, key=lambda c: (c.certainty, c.size)).told
+    if out is None:
+        told = f"{where}: {what}; {culprit}; look at these windows or lower the learning rate"
+        raise TrainingError(told)
     folder = out / FOLDER
     if ranks.rank == 0:
         batch = part.batch if ranks.world == 1 else collate(source, part.rows)
         about = {"step": step, "what": what, "culprit": culprit}
         _keep(folder, method, batch, part.rows, about)
     raise TrainingError(
-        f"step {step}: {what}; {culprit}; the batch and the weights are kept in {folder}, look at "
+        f"{where}: {what}; {culprit}; the batch and the weights are kept in {folder}, look at "
         "these windows or lower the learning rate"
     )
 

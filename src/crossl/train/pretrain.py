@@ -1,44 +1,36 @@
-"""Pretraining without labels: the entry. With `training` and `keeping` it imports Lightning."""
+"""Pretraining without labels: the entry."""
 
 from __future__ import annotations
 
 import logging
-import os
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
-import lightning
 import numpy as np
 import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crossl.data.source import WindowSource
-from crossl.errors import ConfigError, CrosslError, DataError, TrainingError, counted
-from crossl.files import remove_partial, telling_what_is_kept
+from crossl.errors import ConfigError, DataError, TrainingError, counted
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
-from crossl.train.batch_memory import is_out_of_memory, refuse_batch
-from crossl.train.checkpoints import AtomicCheckpoints, KeepCheckpoints, Metrics, Progress
+from crossl.nn.precision import at_least_float32, computing_in
+from crossl.train.checkpoints import Progress, last_checkpoint
+from crossl.train.collapse import collapse_measures, collapse_warning
+from crossl.train.loading import Passes, Rows, validation_batches
+from crossl.train.loop import train as run_loop
+from crossl.train.metric_sums import MetricSums
 from crossl.train.processes import Processes
 from crossl.train.schedule import Schedule
-from crossl.train.stopping import Stopped
-from crossl.train.training import Pretraining, last_checkpoint
+from crossl.train.training import VALIDATION_MASKS, Training, named
 
 __all__ = ["Progress", "Schedule", "pretrain"]
 
 logger = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = "out of memory"
+MONITOR_WINDOWS = 2048
+"""At most this many validation windows are embedded for the collapse monitor."""
 
 
 def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
@@ -91,135 +83,74 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     fresh = not resumed and not method.model.standardiser.fitted
     if processes.writes and fresh:  # other processes get them from the first
         method.model.standardiser.fit(source, train)
-    pretraining = Pretraining(
-        method, schedule, source=source, train=train, validation=validation, seed=seed, out=out
+    plan = Passes(train, schedule.batch_size, steps=schedule.steps, epochs=schedule.epochs,
+                  seed=seed)  # fmt: skip
+    training = Training(
+        method, schedule, plan, ObjectiveOfOthers(validation), source=source, seed=seed, out=out
     )
-    out.mkdir(parents=True, exist_ok=True)
-    if processes.writes:
-        remove_partial(out)
-        remove_partial(last_checkpoint(out).parent)
-    checkpoints = KeepCheckpoints(last_checkpoint(out).parent)
-    callbacks = [checkpoints, Metrics(out / "metrics.jsonl", progress)]
-    patience = schedule.patience_epochs(pretraining.epochs)
-    early = (
-        []
-        if patience is None
-        else [EarlyStopping("val/loss", patience=patience, check_finite=False)]
-    )
-    with (
-        telling_what_is_kept(out, last_checkpoint(out).is_file),
-        _quiet_lightning(),
-        torch.random.fork_rng(devices=[]),
-    ):
-        _fit(pretraining, [*early, *callbacks], processes, resumed=resumed)
-    if early and early[0].stopped_epoch and processes.writes:
-        _tell_stopped(early[0], pretraining)
-    if schedule.restore_best and checkpoints.best_model_path:
-        best = torch.load(checkpoints.best_model_path, weights_only=True, map_location="cpu")
-        pretraining.load_state_dict(best["state_dict"])
-    return pretraining.trained()
+    run_loop(
+        training, resume=resume, progress=progress, processes=processes,
+        patience=schedule.patience_epochs(plan.epochs), restore_best=schedule.restore_best,
+    )  # fmt: skip
+    if training.step < training.total_steps and processes.writes:
+        _tell_stopped(training, schedule)
+    return cast(CrossModalModel, training.finished())
 
 
-def _tell_stopped(early: EarlyStopping, pretraining: Pretraining) -> None:
+class ObjectiveOfOthers:
+    """The objective on validation subjects, under masks that are the same every epoch.
+
+    Beside it stands how near the embedding is to collapse; whoever trains is warned of that.
+
+    Args:
+        rows: of validation subjects.
+    """
+
+    watched, higher_is_better, at_start = "val/loss", False, False
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def measure(self, training: Training) -> dict[str, float]:
+        """Return the means of loss and terms, and the measures of collapse."""
+        sums, embeddings = MetricSums(), list[Tensor]()
+        model = cast(CrossModalModel, training.kept).eval()
+        batches = training.read(validation_batches(self.rows, training.plan.size))
+        for number, part in enumerate(batches):
+            here = part.to(training.device)
+            terms = training.terms(here, VALIDATION_MASKS, number)
+            loss = torch.stack(list(terms.values())).sum()
+            sums.add({"val/loss": loss} | named("val", terms), len(here.rows))
+            if sum(len(z) for z in embeddings) < MONITOR_WINDOWS:
+                with computing_in(training.pace.precision, training.device):
+                    own = at_least_float32(model(here.batch))
+                embeddings.append(training.ranks.gather(own, len(here.rows)))
+        return sums.take() | _collapse(torch.cat(embeddings), training)
+
+
+def _collapse(z: Tensor, training: Training) -> dict[str, float]:
+    """Measure collapse and say so."""
+    if not torch.isfinite(z).all():
+        raise TrainingError(
+            f"step {training.step}: the embeddings of validation windows are not finite "
+            "although the gradients were; lower the learning rate"
+        )
+    measures = collapse_measures(z)
+    warning = collapse_warning(measures, z.shape[1])
+    if warning and training.ranks.rank == 0 and training.step * 5 > training.total_steps:
+        logger.warning("epoch %d: %s", training.epoch - 1, warning)
+    return {f"val/{name}": x for name, x in measures.items()}
+
+
+def _tell_stopped(training: Training, schedule: Schedule) -> None:
     """Say that training ended before its schedule did, and by which setting."""
-    s, epochs = pretraining.schedule, early.stopped_epoch + 1
-    name = "patience" if s.patience_share is None else "patience_share"
+    name = "patience" if schedule.patience_share is None else "patience_share"
     logger.warning(
         "pretraining stopped early, after %d of %d steps: val/loss was not better for %d epochs "
         "(schedule.%s is %g; null never stops)",
-        epochs * pretraining.total_steps // pretraining.epochs, pretraining.total_steps,
-        early.patience, name, getattr(s, name),
+        training.step, training.total_steps, schedule.patience_epochs(training.plan.epochs),
+        name, getattr(schedule, name),
     )  # fmt: skip
-
-
-def _fit(
-    pretraining: Pretraining, callbacks: list[Callback], processes: Processes, *, resumed: bool
-) -> None:
-    """Fit, and say in our words how it ended if it did not end well."""
-    trainer = _build_trainer(pretraining, callbacks, processes)
-    device, told = trainer.strategy.root_device, ""
-    found_group = torch.distributed.is_available() and torch.distributed.is_initialized()
-    try:
-        found = str(last_checkpoint(pretraining.out)) if resumed else None
-        trainer.fit(pretraining, ckpt_path=found, weights_only=True)
-    except Stopped:
-        pretraining.signals.end()
-    except SystemExit as error:  # how Lightning answers a Ctrl-C that comes twice
-        raise KeyboardInterrupt from error
-    except (MemoryError, RuntimeError) as error:
-        told = _explain(error, processes)
-        if not told:
-            raise
-    finally:
-        pretraining.signals.leave()
-    # here the error and with it the memory that its frames held are gone
-    del trainer
-    if told == OUT_OF_MEMORY:
-        pretraining.forget_step()
-        raise refuse_batch(
-            pretraining.size, method=pretraining.typed, source=pretraining.source,
-            rows=pretraining.train_rows, precision=pretraining.schedule.precision, device=device,
-            processes=processes,
-        )  # fmt: skip
-    if told:
-        raise TrainingError(told)
-    if pretraining.signals.came is not None:
-        pretraining.signals.end()
-    if processes.world > 1 and not found_group:
-        torch.distributed.destroy_process_group()
-
-
-def _explain(error: Exception, processes: Processes) -> str:
-    """Say what ended training, or nothing where it is a fault of the program."""
-    if is_out_of_memory(error):
-        return OUT_OF_MEMORY
-    lost = re.search(r"gloo|NCCL|[Cc]onnection (closed|reset)|ProcessGroup", str(error))
-    if processes.world > 1 and lost and not isinstance(error, CrosslError):
-        return (
-            f"pretraining: process {processes.rank} lost another of the {processes.world}; see "
-            "what that one said, then give the same command again"
-        )
-    return ""
-
-
-def _build_trainer(
-    pretraining: Pretraining, callbacks: list[Callback], processes: Processes
-) -> lightning.Trainer:
-    """Make a trainer that leaves telling the user to our callbacks."""
-    return lightning.Trainer(
-        accelerator="auto",
-        devices=processes.devices,
-        num_nodes=processes.nodes,
-        strategy=_strategy(processes),
-        plugins=[AtomicCheckpoints(), _environment(processes)],
-        use_distributed_sampler=False,  # batches know their share
-        max_epochs=pretraining.epochs,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        callbacks=callbacks,
-    )
-
-
-def _strategy(processes: Processes) -> str | DDPStrategy:
-    if processes.world == 1:
-        return "auto"
-    return DDPStrategy(
-        find_unused_parameters=True,  # a method may leave some out of a step
-        broadcast_buffers=False,  # statistics never change after the start
-        timeout=timedelta(hours=2),  # while the first process reads all windows for them
-    )
-
-
-def _environment(processes: Processes) -> ClusterEnvironment:
-    """Choose the cluster environment; a single process has none."""
-    if processes.world == 1:
-        return LightningEnvironment()
-    return (
-        TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False)
-    )
 
 
 def _check_rows(
@@ -244,34 +175,3 @@ def _check_rows(
             f"schedule.batch_size: is {schedule.batch_size} on {processes.world} processes, which "
             "share a batch; at least one window for each is needed"
         )
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence notes that say nothing to our users, for the time of one training only."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # our dataset yields whole batches: worker processes would only copy them
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*logging interval.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists.*")
-            # the rest of an epoch is read by ourselves, metrics are those of all processes
-            warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
-            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-            # torch 2.13 renames it, older torch does not know the new name
-            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
-            # the `paper` recipe trains without dropout
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            # parameters are used by graphs that were recorded on another stream
-            warnings.filterwarnings("ignore", message=".*AccumulateGrad node's stream.*")
-            # of Lightning's own use of torch
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)

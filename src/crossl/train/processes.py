@@ -12,14 +12,19 @@ expanders and loss are not divided among processes: `docs/distributed.md` says h
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor, nn
+
+from crossl.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Ranks:
 
         Its backward hands each process `world` times the gradient of its own rows. Where every
         process computes the same loss of the whole batch, the mean over processes, which
-        DistributedDataParallel takes, is then the gradient that one process would have had: of
+        `average_gradients` takes, is then the gradient that one process would have had: of
         what lies before the gather the sum over all rows, of what lies after it the gradient
         that all have alike.
 
@@ -103,10 +108,96 @@ class Ranks:
             dist.all_gather_object(things, thing, group=self.control)
         return things
 
-    def spread_buffers(self, module: nn.Module) -> None:
-        """Give all processes the buffers of the first."""
-        for buffer in module.buffers() if self.world > 1 else ():
-            dist.broadcast(buffer, 0)
+    def spread(self, module: nn.Module) -> None:
+        """Give all processes the parameters and buffers of the first."""
+        held = (*module.parameters(), *module.buffers()) if self.world > 1 else ()
+        for tensor in held:
+            dist.broadcast(tensor.detach(), 0)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
+    """Give all processes the mean of their gradients, in one exchange.
+
+    A parameter that no process used keeps none.
+    """
+    if ranks.world == 1:
+        return
+    parameters = [p for p in parameters if p.requires_grad]
+    used = [float(p.grad is not None) for p in parameters]
+    parts = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+    whole = torch.cat([*parts, parts[0].new_tensor(used)])
+    dist.all_reduce(whole)
+    everyones = whole[-len(parameters) :].tolist()
+    whole /= ranks.world
+    begin = 0
+    for parameter, count in zip(parameters, everyones, strict=True):
+        mean = whole[begin : begin + parameter.numel()].view_as(parameter)
+        begin += parameter.numel()
+        parameter.grad = mean.to(parameter.dtype) if count else None
+
+
+@contextmanager
+def joined(processes: Processes) -> Iterator[tuple[torch.device, Ranks]]:
+    """Meet the other processes; this one gets its device and its place among them.
+
+    Who they are was told by torchrun, by `crossl pretrain`, or by SLURM. A block that fails leaves
+    the group as it is: the others may be gone, and whoever says goodbye would wait for them.
+
+    Raises:
+        ConfigError: another number of processes was started.
+    """
+    if processes.world == 1:
+        yield local_device(0), Ranks()
+        return
+    found = dist.is_available() and dist.is_initialized()
+    device = local_device(int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
+    if not found:
+        _check_started(processes)
+        if "RANK" not in os.environ:
+            os.environ.setdefault("MASTER_ADDR", first_host(os.environ.get("SLURM_NODELIST", "")))
+            # each job its own port, which all its processes know
+            job = os.environ.get("SLURM_JOB_ID", "0")
+            os.environ.setdefault("MASTER_PORT", str(15000 + int(job[-4:])))
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", rank=processes.rank,
+            world_size=processes.world,
+            timeout=timedelta(hours=2),  # while the first process reads all windows for statistics
+        )  # fmt: skip
+    control = dist.new_group(backend="gloo")
+    yield device, Ranks(processes.rank, processes.world, control)
+    if not found:
+        dist.destroy_process_group()
+
+
+def _check_started(processes: Processes) -> None:
+    started = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS")
+    if started is None or int(started) != processes.world:
+        raise ConfigError(
+            f"--devices {processes.devices} --nodes {processes.nodes}: makes {processes.world} "
+            f"processes, but {started or 'none'} were started; start one for each device"
+        )
+
+
+def local_device(rank: int) -> torch.device:
+    """Return the device of a process, numbered within its machine: a GPU, if there are some."""
+    if torch.cuda.is_available():
+        device = torch.device("cuda", rank)
+        torch.cuda.set_device(device)
+        return device
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def first_host(nodes: str) -> str:
+    """Return the first machine of a list as SLURM writes it.
+
+    Examples:
+        >>> first_host("gpu[07-09,12],cpu1")
+        'gpu07'
+        >>> first_host("node3")
+        'node3'
+    """
+    first = re.match(r"([^\[,\s]*)(?:\[([^,\]-]*))?", nodes)
+    return "".join(part or "" for part in first.groups()) if first and nodes else "127.0.0.1"
 
 
 def _bounds(count: int, rank: int, world: int) -> tuple[int, int]:

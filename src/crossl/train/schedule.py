@@ -70,6 +70,12 @@ class Schedule(Settings):
         # 1e-9: a share of 0.1 of 50 epochs are 5, not 6
         return max(1, math.ceil(self.patience_share * epochs - 1e-9))
 
+    def build_optimizer(
+        self, module: nn.Module, total_steps: int
+    ) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
+        """See `build_optimizer` of this module."""
+        return build_optimizer(self, module, total_steps)
+
 
 def build_optimizer(
     schedule: Schedule, module: nn.Module, total_steps: int

@@ -1,327 +1,362 @@
-"""A method under Lightning: its steps, its batches, its validation."""
+"""One step of whatever is trained by gradient, and all that a checkpoint must keep of it."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import math
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
-import lightning
-import numpy as np
 import torch
-import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.optim.lr_scheduler import LambdaLR
 
 from crossl.data.source import WindowSource
-from crossl.errors import TrainingError
-from crossl.methods.method import Method, Signals
+from crossl.methods.method import Method
 from crossl.methods.views import seed_dropout, seeded
 from crossl.nn.attachment import forget_memory
-from crossl.nn.model import CrossModalModel
-from crossl.nn.precision import at_least_float32, computing_in, warn_if_slow
-from crossl.train.collapse import collapse_measures, collapse_warning
-from crossl.train.cuda_graphs import Recorded, record
-from crossl.train.loading import Batches, Part, training_batches, validation_batches
+from crossl.nn.precision import computing_in
+from crossl.train.cuda_graphs import Given, Recorded, record, widened
+from crossl.train.loading import Batches, Part, Plan, Rows, TargetArray
 from crossl.train.metric_sums import MetricSums
-from crossl.train.mid_epoch import as_at_epoch_start, computed_by, warn_of_other_bits
 from crossl.train.nonfinite import stop_nonfinite
-from crossl.train.processes import Ranks
-from crossl.train.schedule import Schedule, build_optimizer
-from crossl.train.stopping import Stopped, StopSignals
-
-logger = logging.getLogger(__name__)
-
-MONITOR_WINDOWS = 2048
-"""At most this many validation windows are embedded for the collapse monitor."""
-
-Rows = NDArray[np.int64]
+from crossl.train.processes import Ranks, average_gradients
+from crossl.train.stopping import StopSignals
 
 # what random numbers are for
 MASKS, VALIDATION_MASKS, DROPOUT, NOISE = range(4)
 
 
-def last_checkpoint(out: Path) -> Path:
-    """Name the checkpoint of a run that is resumed from."""
-    return out / "checkpoints" / "last.ckpt"
+class Pace(Protocol):
+    """How fast to learn, and in which numbers."""
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """Gradients are clipped to this norm; None leaves them."""
+
+    @property
+    def average_decay(self) -> float:
+        """Decay of the moving average of weights, which is what is kept; 0 keeps the last."""
+
+    @property
+    def precision(self) -> str:
+        """`float32`, or `bfloat16` for networks where it is safe."""
+
+    @property
+    def checkpoint_s(self) -> float:
+        """Seconds after which a checkpoint is written between two validations."""
+
+    def build_optimizer(
+        self, module: nn.Module, total_steps: int
+    ) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
+        """Make the optimiser, and what changes its rate each step."""
 
 
-class Pretraining(lightning.LightningModule):
-    """A method under Lightning.
+class Validation(Protocol):
+    """What is asked of validation subjects, and which of the answers choose a moment.
+
+    Attributes:
+        watched: the measure that tells which moment is best.
+        higher_is_better: of that measure.
+        at_start: whether they are asked before the first step too.
+    """
+
+    watched: str
+    higher_is_better: bool
+    at_start: bool
+
+    def measure(self, training: Training) -> dict[str, float]:
+        """Measure what is trained, in evaluation mode and without gradient."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What training is called in messages.
+
+    Attributes:
+        what: is done.
+        batch_size: the setting that says how many windows are in a batch.
+    """
+
+    what: str = "pretraining"
+    batch_size: str = "schedule.batch_size"
+
+
+@dataclass
+class Moment:
+    """The best moment so far, and how many validations were no better since."""
+
+    best: float | None = None
+    step: int = 0
+    waited: int = 0
+
+    def improves(self, value: float, step: int, *, higher: bool) -> bool:
+        """Take a validation's answer; tell whether it is the best so far."""
+        if math.isnan(value):
+            value = -math.inf if higher else math.inf
+        if self.best is None or (value > self.best if higher else value < self.best):
+            self.best, self.step, self.waited = value, step, 0
+            return True
+        self.waited += 1
+        return False
+
+
+@dataclass
+class _Last:
+    """The step that is being taken."""
+
+    part: Part
+    terms: dict[str, Tensor]
+    loss: Tensor
+    gradients: list[Tensor] = field(default_factory=list)
+
+
+class Training:
+    """What is trained, and how far it is.
 
     Args:
         method: is trained.
-        schedule: how long and how fast.
+        pace: how fast.
+        plan: which windows make which batch.
+        validation: what is asked of validation subjects.
         source: windows.
-        train: rows to learn from.
-        validation: rows of other subjects.
         seed: of everything random.
-        out: folder for checkpoints, and for a step that was not finite.
+        out: folder for checkpoints, and for a step that was not finite; None keeps neither.
+        targets: (W, ...) of the source, for a method that sees them.
+        words: for messages.
+
+    Attributes:
+        step: how many steps were taken.
+        averaged: the moving average of what is kept, if there is one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is trained, on what, how, where
         self,
         method: Method,
-        schedule: Schedule,
+        pace: Pace,
+        plan: Plan,
+        validation: Validation,
         *,
         source: WindowSource,
-        train: Rows,
-        validation: Rows,
         seed: int,
-        out: Path,
+        out: Path | None,
+        targets: TargetArray | None = None,
+        words: Words = Words(),
     ) -> None:
-        super().__init__()
-        self.method = cast("nn.Module", method)
-        self.schedule = schedule
-        self.source, self.train_rows, self.validation_rows = source, train, validation
-        self.seed, self.out = seed, out
-        self.size = min(schedule.batch_size, len(train))
-        per_epoch = max(1, len(train) // schedule.batch_size)
-        self.epochs = schedule.epochs or math.ceil(schedule.steps / per_epoch)
-        self.total_steps = self.epochs * per_epoch
-        self.averaged: CrossModalModel | None = None
-        if schedule.average_decay > 0:
-            self.averaged = copy.deepcopy(method.model).requires_grad_(requires_grad=False)
+        self.method, self.pace, self.plan, self.validation = method, pace, plan, validation
+        self.source, self.seed, self.out, self.words = source, seed, out, words
+        self.targets = targets if method.sees_targets else None
+        self.total_steps = plan.epochs * plan.per_epoch
+        self.step, self.moment = 0, Moment()
+        self.averaged: nn.Module | None = None
+        if pace.average_decay > 0:
+            self.averaged = copy.deepcopy(method.kept).eval().requires_grad_(requires_grad=False)
             averages: list[Tensor] = list(self.averaged.parameters())
-            self._averages = averages, list[Tensor](method.model.parameters())
-        self.ranks, self.signals = Ranks(), StopSignals()
-        self.trained_terms, self._validated, self._embeddings = (
-            MetricSums(),
-            MetricSums(),
-            list[Tensor](),
-        )
-        self._done = 0  # batches of this epoch
-        self._gradients: list[Tensor] = []
+            self._averages = averages, list[Tensor](method.kept.parameters())
+        self.ranks, self.device, self.signals = Ranks(), torch.device("cpu"), StopSignals()
+        self.trained_terms = MetricSums()
         self._graphs, self._tried_graphs = cast("Recorded | None", None), False
-        self._last: tuple[Part, dict[str, Tensor], Tensor] | None = None
-        self._named = list(self.method.named_parameters())
-        self.train()  # Lightning does not: a method decides what else that means
+        self._last: _Last | None = None
+        self._named = list(self.module.named_parameters())
+        self.module.train()
 
     @property
-    def typed(self) -> Method:
-        """The method, as what it is beside a torch module."""
-        return cast(Method, self.method)
+    def module(self) -> nn.Module:
+        """The method, as the torch module that it is."""
+        return cast("nn.Module", self.method)
 
     @property
-    def _kept(self) -> CrossModalModel:
-        return self.averaged if self.averaged is not None else self.typed.model
+    def kept(self) -> nn.Module:
+        """What is worth keeping, as it is now."""
+        return self.averaged if self.averaged is not None else self.method.kept
 
-    def trained(self) -> CrossModalModel:
-        """Return what is worth keeping."""
-        return self._kept.cpu().requires_grad_(requires_grad=True).eval()
+    @property
+    def epoch(self) -> int:
+        """How many validations lie behind, but for one before the first step."""
+        return self.step // self.plan.per_epoch
 
-    # --- processes and signals
+    @property
+    def done(self) -> int:
+        """How many batches lie behind since then."""
+        return self.step % self.plan.per_epoch
 
-    def setup(self, stage: str) -> None:
-        """Find the other processes."""
-        world = self.trainer.world_size
-        control = dist.new_group(backend="gloo") if world > 1 else None
-        self.ranks = Ranks(self.global_rank, world, control)
+    def finished(self) -> nn.Module:
+        """Return what is kept, on the processor, in evaluation mode, able to learn as before."""
+        self.module.cpu()
+        kept = self.kept.cpu()
+        for one, source in zip(kept.parameters(), self.method.kept.parameters(), strict=True):
+            one.requires_grad_(source.requires_grad)
+        return kept.eval()
 
-    def on_fit_start(self) -> None:
-        """Start alike everywhere."""
-        self.ranks.spread_buffers(self)
-        if self.ranks.rank == 0:
-            warn_if_slow(self.schedule.precision, self.device)
-
-    def on_train_start(self) -> None:
-        """Take signals over from Lightning, which would kill or wait."""
-        self.signals.listen()
-        self._kept_at = time.monotonic()
-
-    def on_train_epoch_start(self) -> None:
-        """Stop between epochs; the last one's checkpoint is written."""
-        self._kept_at = time.monotonic()
-        if self.ranks.agree(self.signals.came is not None)[0]:
-            raise Stopped
-
-    def on_fit_end(self) -> None:
-        """Let go of what was recorded, and of its memory on the device."""
-        self._graphs = None
-
-    # --- data
-
-    def train_dataloader(self) -> DataLoader[Part]:
-        """Shuffle by seed and epoch; leave out what a resumed epoch has done."""
-        batches = training_batches(
-            self.train_rows, self.size, seed=self.seed, epoch=self.current_epoch
-        )
-        return DataLoader(Batches(self.source, batches[self._done :], self.ranks), batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Part]:
-        """Read the validation rows, in the same batches every time."""
-        batches = validation_batches(self.validation_rows, self.size)
-        return DataLoader(Batches(self.source, batches, self.ranks), batch_size=None)
-
-    def transfer_batch_to_device(
-        self, batch: Part, device: torch.device, dataloader_idx: int
-    ) -> Part:
-        """Copy to the device; Lightning does not know a Part."""
-        return batch.to(device)
+    def place(self, device: torch.device, ranks: Ranks) -> None:
+        """Move to a device, beside the other processes, and make the optimiser."""
+        self.device, self.ranks = device, ranks
+        self.module.to(device)
+        if self.averaged is not None:
+            self.averaged.to(device)
+        self.optimizer, self.rate = self.pace.build_optimizer(self.module, self.total_steps)
 
     # --- steps
+
+    def batches(self) -> Batches:
+        """Return what is left of the batches before the next validation."""
+        rows = self.plan.batches(self.epoch)[self.done :]
+        return Batches(self.source, rows, self.ranks, self.targets)
+
+    def read(self, batches: list[Rows]) -> Batches:
+        """Read batches of other rows, in the same way."""
+        return Batches(self.source, batches, self.ranks, self.targets)
 
     def _generator(self, *numbers: int) -> torch.Generator:
         """Seed by position, not by history: a resumed run draws what it would have drawn."""
         return seeded(self.seed, *numbers, device=self.device)
 
-    def _terms(self, part: Part, masks: int, number: int) -> dict[str, Tensor]:
-        """Encode this process's windows, compare those of all."""
-        noise = self._generator(NOISE, masks, number).initial_seed()
-        method, present = self.typed, part.present
-        keeps = method.draw(present, self._generator(masks, number))
-        with computing_in(self.schedule.precision, self.device):
-            signals = method.views(part.batch, seed=noise, first=part.first, whole=len(part.rows))
-            fast = self._recorded(signals, present, keeps)
-            own = at_least_float32((fast or method).encode(signals, part.batch.present))
-            # all views in one exchange: (b, V, M, K) -> (B, V, M, K)
-            latents = self.ranks.gather(own, len(part.rows))
-            return (fast or method).compare(latents, present, keeps)
+    def terms(self, part: Part, purpose: int, number: int) -> dict[str, Tensor]:
+        """Encode this process's windows, compare those of all.
 
-    def _recorded(self, signals: Signals, present: Tensor, keeps: Tensor) -> Recorded | None:
+        Args:
+            part: of a batch.
+            purpose: `MASKS` or `VALIDATION_MASKS`.
+            number: of the batch.
+        """
+        noise = self._generator(NOISE, purpose, number).initial_seed()
+        method, whole = self.method, len(part.rows)
+        drawn = method.draw(part.present, self._generator(purpose, number))
+        with computing_in(self.pace.precision, self.device):
+            signals = method.views(part.batch, seed=noise, first=part.first, whole=whole)
+            halves = self._recorded(Given(signals, part.present, drawn, part.targets)) or method
+            own = widened(halves.encode(signals, part.batch.present))
+            encoded = {name: self.ranks.gather(x, whole) for name, x in own.items()}
+            return halves.compare(encoded, part.present, drawn, part.targets)
+
+    def _recorded(self, step: Given) -> Recorded | None:
         """Return CUDA graphs for such a step, recorded when the first one comes."""
         if self.device.type != "cuda" or self.ranks.world > 1 or not torch.is_grad_enabled():
             return None
         if not self._tried_graphs:
             self._tried_graphs = True
-            self._graphs = record(
-                self.typed, signals, present, keeps, precision=self.schedule.precision
-            )
+            self._graphs = record(self.method, step, precision=self.pace.precision)
         fast = self._graphs
-        return fast if fast is not None and fast.fits(signals, present) else None
+        return fast if fast is not None and fast.fits(step) else None
 
-    def training_step(self, batch: Part, batch_idx: int) -> Tensor:
-        """Return the loss of one step."""
-        step = self.global_step
-        seed_dropout(self._generator(DROPOUT, step, self.ranks.rank).initial_seed(), self.device)
-        terms = self._terms(batch, MASKS, step)
+    def take_step(self, part: Part) -> None:
+        """Learn from a batch.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite; the weights are as before.
+        """
+        dropout = self._generator(DROPOUT, self.step, self.ranks.rank)
+        seed_dropout(dropout.initial_seed(), self.device)
+        terms = self.terms(part, MASKS, self.step)
         loss = torch.stack(list(terms.values())).sum()
-        self._last = (batch, terms, loss.detach())
-        self.trained_terms.add({"train/loss": loss} | _named("train", terms), 1.0)
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Stop before what is not finite reaches the weights; the one wait for the device."""
-        _, terms, loss = self._last or _no_step()
-        named = [(name, p.grad) for name, p in self._named if p.grad is not None]
-        self._gradients = [gradient for _, gradient in named]
-        self._norms = torch.stack(torch._foreach_norm(self._gradients))
-        if torch.isfinite(torch.stack([loss, self._norms.sum()])).all():
-            return
-        if not torch.isfinite(loss):
-            told = ", ".join(f"{name} {x.item():.3g}" for name, x in terms.items())
-            self._stop(f"the loss is not finite ({told})")
-        bad = next(n for (n, _), x in zip(named, self._norms, strict=True) if not x.isfinite())
-        self._stop(f"the gradient of {bad} is not finite")
-
-    def configure_gradient_clipping(self, *_: object, **__: object) -> None:
-        """Clip, by the norms that are known already."""
-        if self.schedule.gradient_norm is not None:
-            whole = torch.linalg.vector_norm(self._norms)
-            factor = (self.schedule.gradient_norm / (whole + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(self._gradients, factor)
-
-    def _stop(self, what: str) -> NoReturn:
-        part, _, _ = self._last or _no_step()
-        stop_nonfinite(
-            what, step=self.global_step, method=self.typed, part=part, source=self.source,
-            ranks=self.ranks, out=self.out,
-        )  # fmt: skip
-
-    def on_train_batch_end(self, *_: object) -> None:
-        """Average; within an epoch, keep a checkpoint when one is due, and stop when asked to."""
+        self._last = _Last(part, terms, loss.detach())
+        self.trained_terms.add({"train/loss": loss} | named("train", terms), 1.0)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients((p for _, p in self._named), self.ranks)
+        self._check_and_clip(self._last)
+        self.optimizer.step()
+        if self.rate is not None:
+            self.rate.step()
+        self.step += 1
+        self.method.after_step(self.step, self.total_steps)
         self._average()
-        self._last, self._gradients = None, []
-        self._done += 1
-        if self.trainer.is_last_batch:
-            return  # validation and the checkpoint of the epoch follow
-        due = time.monotonic() - self._kept_at >= self.schedule.checkpoint_s
-        stop, due = self.ranks.agree(self.signals.came is not None, due and self.ranks.rank == 0)
-        if stop or due:
-            self.trainer.save_checkpoint(last_checkpoint(self.out))
-            self._kept_at = time.monotonic()
-        if stop:
-            raise Stopped
+        self._last = None
+
+    def _check_and_clip(self, last: _Last) -> None:
+        """Stop before what is not finite reaches the weights; the one wait for the device."""
+        found = [(name, p.grad) for name, p in self._named if p.grad is not None]
+        last.gradients = [gradient for _, gradient in found]
+        norms = torch.stack(torch._foreach_norm(last.gradients))
+        if not torch.isfinite(torch.stack([last.loss, norms.sum()])).all():
+            if not torch.isfinite(last.loss):
+                told = ", ".join(f"{name} {x.item():.3g}" for name, x in last.terms.items())
+                self._stop(f"the loss is not finite ({told})", last)
+            bad = next(n for (n, _), x in zip(found, norms, strict=True) if not x.isfinite())
+            self._stop(f"the gradient of {bad} is not finite", last)
+        if self.pace.gradient_norm is not None:
+            whole = torch.linalg.vector_norm(norms)
+            factor = (self.pace.gradient_norm / (whole + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(last.gradients, factor)
+
+    def _stop(self, what: str, last: _Last) -> NoReturn:
+        where = "" if self.words == Words() else f"{self.words.what}, "
+        stop_nonfinite(
+            what, where=f"{where}step {self.step}", method=self.method, part=last.part,
+            source=self.source, ranks=self.ranks, out=self.out, step=self.step,
+        )  # fmt: skip
 
     def _average(self) -> None:
         """Move the average towards the weights; faster at the start."""
         if self.averaged is None:
             return
-        decay = min(self.schedule.average_decay, self.global_step / (self.global_step + 9))
+        decay = min(self.pace.average_decay, self.step / (self.step + 9))
         with torch.no_grad():
             torch._foreach_lerp_(*self._averages, 1 - decay)
 
-    def on_train_epoch_end(self) -> None:
-        """Count anew."""
-        self._done = 0
+    def measure(self) -> dict[str, float]:
+        """Ask validation subjects; numbers have the digits of float32, as they are written."""
+        self.module.eval()
+        with torch.inference_mode():
+            found = self.validation.measure(self)
+        self.module.train()
+        return {name: float(torch.tensor(x, dtype=torch.float32)) for name, x in found.items()}
 
     def forget_step(self) -> None:
         """Let go of what a step that failed left in memory."""
-        self._last, self._embeddings, self._graphs, self._gradients = None, [], None, []
+        self._last, self._graphs = None, None
         forget_memory()
-        for parameter in self.method.parameters():
+        for parameter in self.module.parameters():
             parameter.grad = None
 
-    # --- validation
+    def forget_graphs(self) -> None:
+        """Let go of what was recorded, and of its memory on the device."""
+        self._graphs = None
 
-    def validation_step(self, batch: Part, batch_idx: int) -> None:
-        """Collect the objective, under masks that are the same every epoch."""
-        terms = self._terms(batch, VALIDATION_MASKS, batch_idx)
-        loss = torch.stack(list(terms.values())).sum()
-        self._validated.add({"val/loss": loss} | _named("val", terms), len(batch.rows))
-        if sum(len(z) for z in self._embeddings) < MONITOR_WINDOWS:
-            with computing_in(self.schedule.precision, self.device):
-                own = at_least_float32(self._kept(batch.batch))
-            self._embeddings.append(self.ranks.gather(own, len(batch.rows)))
+    # --- what checkpoints keep
 
-    def on_validation_epoch_end(self) -> None:
-        """Measure collapse and say so."""
-        z = torch.cat(self._embeddings)
-        self._embeddings.clear()
-        if not torch.isfinite(z).all():
-            raise TrainingError(
-                f"step {self.global_step}: the embeddings of validation windows are not finite "
-                "although the gradients were; lower the learning rate"
-            )
-        measures = collapse_measures(z)
-        values = self._validated.take() | {f"val/{name}": x for name, x in measures.items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
-        warning = collapse_warning(measures, z.shape[1])
-        if warning and self.ranks.rank == 0 and self.global_step * 5 > self.total_steps:
-            logger.warning("epoch %d: %s", self.current_epoch, warning)
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights: `method.NAME`, and `averaged.NAME` if there is an average."""
+        found = {f"method.{name}": x for name, x in self.module.state_dict().items()}
+        average = {} if self.averaged is None else self.averaged.state_dict()
+        return found | {f"averaged.{name}": x for name, x in average.items()}
 
-    # --- optimiser and checkpoints
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take weights that `weights` returned, or a checkpoint of Lightning's."""
+        self.module.load_state_dict(_under("method.", weights))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(_under("averaged.", weights))
 
-    def configure_optimizers(self) -> Any:
-        """Build the optimiser and its schedule."""
-        optimizer, rate = build_optimizer(self.schedule, self.method, self.total_steps)
-        if rate is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+    def state(self) -> dict[str, Any]:
+        """Return everything that training continues from."""
+        return {
+            "global_step": self.step,
+            "epoch": self.epoch,
+            "state_dict": self.weights(),
+            "optimizer_states": [self.optimizer.state_dict()],
+            "lr_schedulers": [] if self.rate is None else [self.rate.state_dict()],
+            "part": {"done": self.done, "tally": self.trained_terms.state()},
+            "moment": {"best": self.moment.best, "step": self.moment.step,
+                       "waited": self.moment.waited},
+        }  # fmt: skip
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what was done of an epoch, and nothing that belongs to a step only."""
-        checkpoint["part"] = {"done": self._done, "tally": self.trained_terms.state()}
-        checkpoint["computed_by"] = computed_by()
-        if self._done:
-            as_at_epoch_start(checkpoint["loops"], epoch=self.current_epoch)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on within the epoch."""
-        warn_of_other_bits(checkpoint.get("computed_by", computed_by()))
-        part = checkpoint["part"]
-        self._done = part["done"]
-        self.trained_terms.restore(part["tally"], self.device)
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state; `place` comes before."""
+        self.step = state["global_step"]
+        self.moment = Moment(**state["moment"])
+        self.load_weights(state["state_dict"])
+        self.optimizer.load_state_dict(state["optimizer_states"][0])
+        if self.rate is not None:
+            self.rate.load_state_dict(state["lr_schedulers"][0])
+        self.trained_terms.restore(state["part"]["tally"], self.device)
 
 
-def _named(stage: str, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def named(stage: str, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put the stage before the names of terms."""
     return {f"{stage}/{name}": term for name, term in terms.items()}
 
 
-def _no_step() -> NoReturn:
-    raise RuntimeError("no step was taken")
+def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): x for n, x in weights.items() if n.startswith(prefix)}
