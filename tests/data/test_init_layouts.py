@@ -18,13 +18,13 @@ import pytest
 from typer.testing import CliRunner
 
 from crossl.cli.datasets import app
+from crossl.data.cutting import cut_recording
 from crossl.data.own.init import init_mapping
 from crossl.data.own.init.layouts import layout_of
 from crossl.data.own.init.trial import problems
 from crossl.data.own.mapping import load_mapping
 from crossl.data.own.mapping.read import read_recording
 from crossl.data.readers import open_dataset, read_recordings
-from crossl.data.windows import cut_recording
 from crossl.doctor import examine_recordings
 from crossl.errors import DataError
 

@@ -7,6 +7,7 @@ import pytest
 
 from crossl.data import target_rules
 from crossl.data.classes import with_classes
+from crossl.data.cutting import cut_recording
 from crossl.data.recording import LabelInterval, Signal
 from crossl.data.target_rules import (
     LabelsOfClasses,
@@ -18,7 +19,7 @@ from crossl.data.target_rules import (
     cut_with_targets,
 )
 from crossl.data.targets import Target
-from crossl.data.windows import WindowSpec, cut_recording
+from crossl.data.windows import WindowSpec
 
 SPEC = WindowSpec(window_s=2.0, stride_s=1.0)
 CLASSES = ("rest", "walk", "run")

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossl.data.cutting import cut_recording
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.store import Store, write_store
 from crossl.data.windows import (
     WindowSpec,
-    cut_recording,
     fill_short_gaps,
     label_windows,
     window_starts,

@@ -270,9 +270,17 @@ class Recording:
         return replace(self, modalities=modalities, signals=signals)
 
 
-def _check_signal(where: str, modality: Modality | None, signal: Signal) -> None:
-    if modality is None:
-        raise DataError(f"{where} is not declared; declare it among the modalities")
+def check_samples(where: str, modality: Modality, signal: Signal) -> None:
+    """Refuse samples that a modality cannot have.
+
+    Args:
+        where: names the signal in messages.
+        modality: as it is declared.
+        signal: all of its samples, or some.
+
+    Raises:
+        DataError: another shape, type or rate, no start, or infinite values.
+    """
     values = signal.values
     if not np.isfinite(signal.start_s):
         raise DataError(f"{where} starts at {signal.start_s} s; a number is needed")
@@ -290,7 +298,13 @@ def _check_signal(where: str, modality: Modality | None, signal: Signal) -> None
         )
     if values.size and np.isinf(values).any():
         raise DataError(f"{where} holds infinite values; use NaN for what was not recorded")
-    if not np.isfinite(values).all(axis=1).any():
+
+
+def _check_signal(where: str, modality: Modality | None, signal: Signal) -> None:
+    if modality is None:
+        raise DataError(f"{where} is not declared; declare it among the modalities")
+    check_samples(where, modality, signal)
+    if not np.isfinite(signal.values).all(axis=1).any():
         raise DataError(
             f"{where} holds no sample that every channel recorded (NaN in each); leave the signal "
             "out instead"

@@ -19,9 +19,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.cutting import CutRecording
 from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.targets import STORED_AS, Target, check_values
-from crossl.data.windows import CutRecording
 from crossl.files import naming, sync
 
 DType: TypeAlias = Literal["float32", "float16", "int16"]

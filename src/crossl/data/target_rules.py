@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.classes import with_classes
+from crossl.data.cutting import CutRecording, cut_recording
 from crossl.data.recording import Float32, LabelInterval, Modality, Recording
 from crossl.data.targets import UNKNOWN, Target
-from crossl.data.windows import CutRecording, WindowSpec, cut_recording, label_windows
+from crossl.data.windows import WindowSpec, label_windows
 
 Statistic: TypeAlias = Literal["mean", "median", "max", "min"]
 

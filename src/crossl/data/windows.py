@@ -1,13 +1,14 @@
-"""Cut recordings into windows: where each starts, what is present, what its label is.
+"""The rules by which windows are cut: where each starts, what is present, what its label is.
 
-The one place where seconds become samples and NaN becomes `present`.
+The one place where seconds become samples and NaN becomes `present`. `windower` applies them to
+chunks as they come, `cutting` to whole recordings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,89 +91,6 @@ class WindowSpec:
         return count
 
 
-@dataclass(frozen=True)
-class CutRecording:
-    """A recording ready for the store: gaps filled or marked, windows placed.
-
-    Attributes:
-        signals: (time, channel) float32 without NaN, by modality; long gaps hold zeros.
-        start_s: (W,) start of each window, seconds on the recording's clock.
-        offsets: (W, M) first sample of each window in its signal; -1 where not present.
-        present: (W, M) bool.
-        label: (W,) index into the class names; -1 unlabelled.
-        interpolated: samples filled across short gaps, by modality.
-    """
-
-    signals: dict[str, Float32]
-    start_s: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    present: NDArray[np.bool_]
-    label: NDArray[np.int16]
-    interpolated: dict[str, int]
-
-
-def cut_recording(
-    recording: Recording,
-    modalities: Sequence[Modality],
-    classes: Sequence[str],
-    spec: WindowSpec,
-) -> CutRecording:
-    """Cut one recording; windows in which no modality is present are dropped.
-
-    Args:
-        recording: what was recorded.
-        modalities: the columns of `present` and `offsets`, in order.
-        classes: label names; a label that is not among them leaves its time unlabelled.
-        spec: how to cut.
-
-    Returns:
-        The recording's signals and windows; no window when it is shorter than one.
-
-    Raises:
-        DataError: the recording declares a modality with other channels, unit or rate, or windows
-            start far more often than samples are recorded.
-    """
-    start_s = window_starts(recording, spec)
-    width = (len(start_s), len(modalities))
-    offsets = np.full(width, -1, dtype=np.int64)
-    signals, interpolated = {}, {}
-    for column, modality in enumerate(modalities):
-        if modality.name not in recording.signals:
-            continue
-        signal = recording.signals[modality.name]
-        _check_declared(recording, modality)
-        gap = spec.gap_s(modality.name) * signal.rate_hz
-        filled, recorded, usable = fill_short_gaps(signal.values, gap)
-        # the signal's own rate: a clock off by 1% would drift from the labels by 36 s an hour
-        first = np.round((start_s - signal.start_s) * signal.rate_hz).astype(np.int64)
-        before, after = _beyond_edges(recorded, first, spec.samples(modality), gap)
-        if before or after:
-            edges = ((before, after),)
-            filled = np.pad(filled, (*edges, (0, 0)), mode="edge")
-            recorded = np.pad(recorded, edges, constant_values=False)
-            usable = np.pad(usable, edges, constant_values=True)
-            first = first + before
-        ok = _present_windows(recorded, usable, first, spec.samples(modality), spec.min_coverage)
-        offsets[ok, column] = first[ok]
-        signals[modality.name] = filled
-        interpolated[modality.name] = int((usable & ~recorded).sum())
-    label = label_windows(recording.labels, start_s, spec, classes)
-    some = (offsets >= 0).any(axis=1)
-    return CutRecording(
-        signals, start_s[some], offsets[some], offsets[some] >= 0, label[some], interpolated
-    )
-
-
-def _check_declared(recording: Recording, modality: Modality) -> None:
-    declared = recording.modalities[modality.name]
-    for what in ("channels", "unit", "rate_hz"):
-        if getattr(declared, what) != getattr(modality, what):
-            raise DataError(
-                f"{recording.where(modality.name)} declares {what} {getattr(declared, what)}; the "
-                f"store has {getattr(modality, what)}, and all recordings must agree"
-            )
-
-
 def window_numbers(recording: Recording, spec: WindowSpec) -> NDArray[np.int64]:
     """Number the windows that touch a signal; window n starts n strides behind the recording.
 
@@ -190,41 +108,164 @@ def window_numbers(recording: Recording, spec: WindowSpec) -> NDArray[np.int64]:
         DataError: windows start more often than samples are recorded.
     """
     signals = [signal for signal in recording.signals.values() if len(signal.values)]
-    begin_s = recording.start_s
-    last = np.floor((recording.end_s - begin_s - spec.window_s) / spec.stride_s + 1e-6)
     where = f"subject {recording.subject}, session {recording.session}"
+    begin_s = recording.start_s
+    ranges = numbers_touched(
+        [(signal.start_s, signal.end_s) for signal in signals],
+        begin_s,
+        (0, last_number(where, begin_s, recording.end_s, spec)),
+        spec,
+    )
+    check_count(where, ranges, max((len(signal.values) for signal in signals), default=0), spec)
+    return listed(ranges)
+
+
+Ranges: TypeAlias = list[tuple[float, float]]
+"""Numbers of windows: from, and up to but without."""
+
+
+def last_number(where: str, begin_s: float, end_s: float, spec: WindowSpec) -> float:
+    """Return the number of the last window that ends by `end_s`; below 0 where there is none.
+
+    Raises:
+        DataError: there are more than can be counted.
+    """
+    last = np.floor((end_s - begin_s - spec.window_s) / spec.stride_s + 1e-6)
     if not last < MAX_NUMBER:
         raise DataError(
-            f"{where}: its signals lie within {recording.end_s - begin_s:.3g} s, which is no time "
+            f"{where}: its signals lie within {end_s - begin_s:.3g} s, which is no time "
             f"that windows every {spec.stride_s:g} s can be counted in; is a start wrong, or "
             "`stride_s` too short?"
         )
+    return float(last)
+
+
+def numbers_touched(
+    spans_s: Sequence[tuple[float, float]],
+    begin_s: float,
+    within: tuple[float, float],
+    spec: WindowSpec,
+) -> Ranges:
+    """Return the ranges of windows that may touch a span of recorded time.
+
+    Args:
+        spans_s: start and end of what was recorded, seconds.
+        begin_s: start of window 0.
+        within: the first and the last number that are asked for.
+        spec: how to cut.
+
+    Returns:
+        Ranges in order, none touching the next.
+    """
     touched = []
-    for signal in signals:
-        low = np.floor((signal.start_s - begin_s - spec.window_s) / spec.stride_s) - 1
-        high = np.ceil((signal.end_s - begin_s) / spec.stride_s) + 1
-        touched.append((max(0.0, float(low)), min(float(last), float(high)) + 1))
-    joined: list[tuple[float, float]] = []
+    for start_s, end_s in spans_s:
+        low = np.floor((start_s - begin_s - spec.window_s) / spec.stride_s) - 1
+        high = np.ceil((end_s - begin_s) / spec.stride_s) + 1
+        touched.append((max(within[0], float(low)), min(within[1], float(high)) + 1))
+    joined: Ranges = []
     for low, high in sorted(touched):
         if joined and low <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
         elif high > low:
             joined.append((low, high))
-    count = sum(high - low for low, high in joined)
-    most = max((len(signal.values) for signal in signals), default=0)
+    return joined
+
+
+def check_count(where: str, ranges: Ranges, most: int, spec: WindowSpec) -> None:
+    """Refuse windows that start far more often than samples are recorded.
+
+    Args:
+        where: names the recording in the message.
+        ranges: the windows.
+        most: samples of the longest signal.
+        spec: how they are cut.
+
+    Raises:
+        DataError: there are more than 10 a sample.
+    """
+    count = sum(high - low for low, high in ranges)
     if not count <= SPARE_WINDOWS + MAX_WINDOWS_A_SAMPLE * most:
         raise DataError(
             f"{where}: a window every {spec.stride_s:g} s would be {count:.3g} windows of {most} "
             "samples; make `stride_s` longer"
         )
-    ranges = [np.arange(low, high, dtype=np.int64) for low, high in joined]
-    return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
+
+
+def listed(ranges: Ranges) -> NDArray[np.int64]:
+    """Return the numbers of ranges, one behind the other."""
+    each = [np.arange(low, high, dtype=np.int64) for low, high in ranges]
+    return np.concatenate(each) if each else np.zeros(0, dtype=np.int64)
 
 
 def window_starts(recording: Recording, spec: WindowSpec) -> NDArray[np.float64]:
     """Return when the windows of `window_numbers` start, seconds on the recording's clock."""
-    starts = window_numbers(recording, spec).astype(np.float64) * spec.stride_s
-    return np.asarray(starts + recording.start_s, dtype=np.float64)
+    return starts_of(window_numbers(recording, spec), recording.start_s, spec)
+
+
+def starts_of(numbers: NDArray[np.int64], begin_s: float, spec: WindowSpec) -> NDArray[np.float64]:
+    """Return when windows start, seconds; window 0 starts at `begin_s`."""
+    return np.asarray(numbers.astype(np.float64) * spec.stride_s + begin_s, dtype=np.float64)
+
+
+def first_samples(
+    start_s: NDArray[np.float64], signal_start_s: float, rate_hz: float
+) -> NDArray[np.int64]:
+    """Return the sample of a signal that each window begins with; the nearest one.
+
+    Args:
+        start_s: (W,) window starts.
+        signal_start_s: time of the signal's first sample.
+        rate_hz: the signal's own rate: a clock off by 1% would drift from the labels by 36 s an
+            hour.
+    """
+    return np.round((start_s - signal_start_s) * rate_hz).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Windows of one modality, placed in its samples.
+
+    Attributes:
+        values: (time, channel) float32 without NaN; long gaps hold zeros.
+        first: (W,) first sample of each window; -1 where the modality is not present.
+        interpolated: samples filled across short gaps.
+    """
+
+    values: Float32
+    first: NDArray[np.int64]
+    interpolated: int
+
+
+def place_windows(
+    values: Float32,
+    first: NDArray[np.int64],
+    samples: int,
+    gap_samples: float,
+    min_coverage: float,
+    *,
+    ended: bool = True,
+) -> Placed:
+    """Fill short gaps, and tell in which windows the modality is present.
+
+    Args:
+        values: (time, channel), NaN where missing; a signal, or a stretch of one.
+        first: (W,) first sample of each window, may lie outside.
+        samples: of a window.
+        gap_samples: longest run of missing samples that is filled.
+        min_coverage: share of a window's samples that must have been recorded.
+        ended: the last sample is the signal's last: a window may lack a short gap behind it.
+    """
+    filled, recorded, usable = fill_short_gaps(values, gap_samples)
+    before, after = _beyond_edges(recorded, first, samples, gap_samples)
+    after = after if ended else 0
+    if before or after:
+        edges = ((before, after),)
+        filled = np.pad(filled, (*edges, (0, 0)), mode="edge")
+        recorded = np.pad(recorded, edges, constant_values=False)
+        usable = np.pad(usable, edges, constant_values=True)
+        first = first + before
+    ok = _present_windows(recorded, usable, first, samples, min_coverage)
+    return Placed(filled, np.where(ok, first, -1), int((usable & ~recorded).sum()))
 
 
 def fill_short_gaps(
@@ -265,6 +306,11 @@ def fill_short_gaps(
     return filled.astype(np.float32), recorded, usable
 
 
+def longest_reach(gap_samples: float) -> float:
+    """Return how many samples a window may reach beyond a signal's end, at most."""
+    return max(gap_samples, 1.0) + 1e-6 if gap_samples > 0 else 0.0
+
+
 def _beyond_edges(
     recorded: NDArray[np.bool_], first: NDArray[np.int64], samples: int, gap_samples: float
 ) -> tuple[int, int]:
@@ -276,7 +322,7 @@ def _beyond_edges(
     """
     if not recorded.any() or gap_samples <= 0:
         return 0, 0
-    longest = max(gap_samples, 1.0) + 1e-6
+    longest = longest_reach(gap_samples)
     reach = []
     for beyond, side in ((-first, recorded), (first + samples - len(recorded), recorded[::-1])):
         room = longest - int(np.argmax(side))  # a signal may begin with a gap of its own

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from crossl.data.cutting import cut_recording
 from crossl.data.readers import detect_reader, get_reader, open_dataset
-from crossl.data.windows import cut_recording
 from crossl.errors import ConfigError
 from tests.data.readers.conformance import check_reader, check_refuses, corrupt, read_all, truncate
 from tests.data.readers.motion import GRAVITY, change_cell, change_line, save, walk

@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from crossl.data.cutting import cut_recording
 from crossl.data.readers import detect_reader, get_reader
 from crossl.data.recording import LabelInterval
-from crossl.data.windows import cut_recording
 from tests.data.readers.conformance import check_reader, check_refuses, corrupt, read_all, truncate
 
 READER = get_reader("noneeg")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossl.data.cutting import cut_recording
 from crossl.data.readers import detect_reader, get_reader
 from crossl.data.readers.table import Published
-from crossl.data.windows import cut_recording
 from tests.data.readers.conformance import check_reader, check_refuses, corrupt, read_all, truncate
 from tests.data.readers.motion import change_cell, change_line, save, walk
 

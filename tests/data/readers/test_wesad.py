@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossl.data.cutting import cut_recording
 from crossl.data.readers import detect_reader, get_reader, open_dataset
 from crossl.data.recording import LabelInterval
-from crossl.data.windows import cut_recording
 from tests.data.readers.conformance import (
     check_reader,
     check_recording,
