@@ -18,6 +18,8 @@ from crossl.evaluate.latents import LatentTable
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel, encode_rows
 
+from .targets import RULES
+
 MODALITIES = (
     Modality("wrist_acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist"),
     Modality("wrist_heat", ("t",), "K", 4.0, "wrist"),
@@ -72,6 +74,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         classes=CLASSES,
         spec=WindowSpec(window_s=2.0, stride_s=2.0),
         about={"dataset": "tiny", "reader": "none", "description": "made up"},
+    )
+
+
+@pytest.fixture(scope="session")
+def told_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same people, with several labels and a number beside the class of each window."""
+    return write_store(
+        (make_recording(number) for number in range(6)),
+        tmp_path_factory.mktemp("stores") / "told",
+        modalities=MODALITIES,
+        classes=CLASSES,
+        spec=WindowSpec(window_s=2.0, stride_s=2.0),
+        about={"dataset": "told", "reader": "none", "description": "made up"},
+        targets=RULES,
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
+from crossl.evaluate.around import table_with_neighbours
 from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import Classifier
@@ -125,6 +126,8 @@ def latent_table(
 ) -> LatentTable:
     """Compute the latents of rows of a store, with a task's targets (default: classes)."""
     task = classes_task(store.classes) if task is None else task
+    if len(task.offsets) > 1:
+        return table_with_neighbours(model, store, rows, task)
     return LatentTable(
         model,
         encode_rows(model, store, rows),

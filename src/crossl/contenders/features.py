@@ -20,7 +20,8 @@ from crossl.contenders.contender import PARTS, Context, Outcome, Tables
 from crossl.contenders.minirocket import Minirocket
 from crossl.contenders.statistics import statistics
 from crossl.data.recording import Modality
-from crossl.evaluate.latents import LatentTable
+from crossl.evaluate.around import embed_around, with_neighbours
+from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.probe import ProbeRows, fit_probes, training_rows
 from crossl.registry import register
 from crossl.tasks import Task
@@ -129,12 +130,12 @@ class Forest:
         task, validation = context.task, tables["validation"]
         validation = validation.take(task.known(validation.label))
         for draw, (train, seed) in zip(context.draws, shown, strict=True):
-            rows = training_rows(train.take(task.known(train.label)), "encoders", seed=seed)
+            rows = training_rows(train.take(task.whole(train.label)), "encoders", seed=seed)
             forests = [self._fit(task, rows, leaf, seed) for leaf in LEAVES]
             scores = [_score(forest, validation, context) for forest in forests]
             best = forests[int(np.argmax(task.gain(np.array(scores))))]
             predicted = {
-                choice: best.predict(tables["test"].embed("encoders", choice))
+                choice: _said(best, _shown(tables["test"], choice), train.label)
                 for choice in context.choices
             }
             yield Outcome(draw, None, predicted, (best, max(scores, key=task.gain)))
@@ -144,7 +145,29 @@ class Forest:
             n_estimators=self.trees, min_samples_leaf=leaf, random_state=seed,
             n_jobs=torch.get_num_threads(),
         )  # fmt: skip
-        return forest.fit(rows.embedding, rows.label, sample_weight=rows.weight)
+        target = rows.label
+        if target.ndim > 1 and target.shape[1] == 1:
+            target = target[:, 0]  # scikit-learn wants a single output flat
+        return forest.fit(_flat(rows.embedding), target, sample_weight=rows.weight)
+
+
+def _flat(features: NDArray[Any]) -> NDArray[Any]:
+    """Lay windows and their neighbours side by side; one that is not there is average, 0."""
+    return np.asarray(np.nan_to_num(features, nan=0.0).reshape(len(features), -1))
+
+
+def _shown(table: LatentTable, choice: Subset) -> NDArray[Any]:
+    """Return the features of windows, and of their neighbours, under a subset of modalities."""
+    if table.around is None:
+        return table.embed("encoders", choice)
+    allowed = torch.zeros_like(table.present)
+    allowed[:, list(choice)] = True
+    return _flat(embed_around(table, "encoders", allowed))
+
+
+def _said(forest: Any, x: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
+    """Let a forest predict, in the shape of the task's targets."""
+    return np.asarray(forest.predict(x)).reshape(len(x), *target.shape[1:]).astype(target.dtype)
 
 
 def _score(forest: Any, validation: LatentTable, context: Context) -> float:
@@ -157,7 +180,7 @@ def _score(forest: Any, validation: LatentTable, context: Context) -> float:
     for choice in context.choices:
         usable = validation.usable(choice)
         if usable.any():
-            said = forest.predict(validation.embed("encoders", choice)[usable])
+            said = _said(forest, _shown(validation, choice)[usable], validation.label)
             one_group = np.zeros(int(usable.sum()), dtype=np.int64)
             counts = task.count(validation.label[usable], said, one_group, 1)
             scores.append(float(task.metric(counts)[0]))
@@ -183,7 +206,7 @@ def feature_tables(
         for part, values in _describe(context, column, modality, fit, scaled=scaled).items():
             by_part[part].append(values)
     width = max(values.shape[1] for values in by_part["train"])
-    return {
+    tables = {
         part: LatentTable(
             cast(Any, None),  # only an aggregator would be asked of
             torch.from_numpy(np.stack([_widened(v, width) for v in values], axis=1)),
@@ -194,6 +217,10 @@ def feature_tables(
         )
         for part, values in by_part.items()
     }
+    if len(context.task.offsets) == 1:
+        return tables
+    return {part: with_neighbours(table, store, getattr(fold, part))
+            for part, table in tables.items()}  # fmt: skip
 
 
 def _describe(

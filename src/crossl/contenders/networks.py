@@ -110,6 +110,7 @@ class FineTuned:
                 settings=context.config.finetuning,
                 seed=draw[1],
                 probe=self._first_probe(context, draw[2], draw[1]) if self.pretrained else None,
+                task=context.task,
             )
             test = latent_table(model, context.store, context.fold.test, context.task)
             yield from context.outcomes([draw], [head], test)

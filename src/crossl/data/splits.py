@@ -228,6 +228,16 @@ def _counted(units: NDArray[np.str_], subject: NDArray[np.str_]) -> str:
     return told if len(units) == subjects else f"{told} in {len(units)} groups"
 
 
+def check_fraction(fraction: float, *, where: str = "labels") -> None:
+    """Refuse a share of labels that cannot be.
+
+    Raises:
+        SplitError: it is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise SplitError(f"{where}: fraction is {fraction}; allowed is 0 < fraction <= 1")
+
+
 def draw_labels(
     label: NDArray[np.int64],
     rows: Rows,
@@ -254,8 +264,7 @@ def draw_labels(
         SplitError: no or one class only, fewer labelled windows than classes, or a fraction that
             cannot be.
     """
-    if not 0 < fraction <= 1:
-        raise SplitError(f"{where}: fraction is {fraction}; allowed is 0 < fraction <= 1")
+    check_fraction(fraction, where=where)
     rows = rows[label[rows] >= 0]
     found = np.unique(label[rows])
     if len(found) < 2:

@@ -63,6 +63,9 @@ class LatentTable:
             is unknown.
         subject: (n,) names.
         task: what is told of each window.
+        around: (n, O) rows of `pool` at the task's offsets, -1 where there is none; None where the
+            task reads each window alone.
+        pool: the windows and all their neighbours.
     """
 
     model: CrossModalModel
@@ -71,6 +74,8 @@ class LatentTable:
     label: NDArray[Any]
     subject: NDArray[np.str_]
     task: Task = UNNAMED_CLASSES
+    around: NDArray[np.int64] | None = None
+    pool: LatentTable | None = None
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -85,6 +90,7 @@ class LatentTable:
             present=self.present[index],
             label=self.label[rows],
             subject=self.subject[rows],
+            around=None if self.around is None else self.around[rows],
         )
 
     def within(self, subset: Subset | None) -> LatentTable:

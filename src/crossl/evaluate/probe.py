@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from crossl.errors import SplitError
+from crossl.evaluate.around import embed_around, read_around, side_by_side
 from crossl.evaluate.latents import Array, Head, LatentTable, Subset, subsets
 from crossl.tasks import UNNAMED_CLASSES, Linear, Task
 
@@ -51,8 +52,8 @@ class Probe:
         head: what it reads.
         mean: (D,) subtracted from embeddings.
         scale: (D,) divides them.
-        weight: (R, D).
-        bias: (R,).
+        weight: (R, D); where the task reads neighbours (O * R, D), offset by offset.
+        bias: as many.
         classes: (R,) which classes, labels or numbers of the task the outputs stand for.
         strength: the C that validation subjects chose.
         validation_score: the task's main metric on them.
@@ -75,6 +76,17 @@ class Probe:
         bias = self.bias - weight @ self.mean
         return weight.astype(np.float32), bias.astype(np.float32)
 
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Windows that are read to tell one: 0 is itself."""
+        return self.task.offsets
+
+    @property
+    def own_part(self) -> slice:
+        """Rows of the map that read the window itself, not its neighbours."""
+        own, width = self.offsets.index(0), len(self.classes)
+        return slice(own * width, (own + 1) * width)
+
     def decide(self, reading: Array) -> NDArray[Any]:
         """Return what the task makes of outputs, such as the class of the largest."""
         return self.task.decide(reading, self.classes)
@@ -90,8 +102,9 @@ class Probe:
         return self.decide(self._logits(embedding))
 
     def _logits(self, embedding: Array) -> Array:
+        """Return outputs (n, R), of windows without neighbours where the task reads some."""
         weight, bias = self.affine()
-        return np.asarray(embedding @ weight.T + bias)
+        return np.asarray(embedding @ weight[self.own_part].T + bias[self.own_part])
 
     def arrays(self) -> dict[str, Array]:
         """Return what a file must hold."""
@@ -100,7 +113,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProbeRows:
-    """Training embeddings of a probe: windows under several subsets of modalities."""
+    """Training embeddings of a probe: windows under several subsets of modalities.
+
+    Attributes:
+        embedding: (n, D), or (n, O, D) of windows and their neighbours, NaN where there is none.
+        label: (n, ...) targets.
+        weight: (n,) of each row.
+    """
 
     embedding: Array
     label: NDArray[Any]
@@ -125,6 +144,10 @@ def decide_subsets(
         Each classifier's labels (b, S, ...) of some windows after the other, in order.
     """
     affine = [classifier.affine() for classifier in classifiers]
+    if len(getattr(classifiers[0], "offsets", (0,))) > 1:
+        readings = read_around(table, classifiers[0].head, choices, affine)
+        yield [c.decide(one) for c, one in zip(classifiers, readings, strict=True)]
+        return
     weight, bias = (np.concatenate(parts) for parts in zip(*affine, strict=True))
     ends = np.cumsum([len(part) for _, part in affine])
     for reading in table.read(classifiers[0].head, choices, weight, bias):
@@ -253,7 +276,20 @@ def _training_rows(
     weight = np.ones(len(every))
     weight[len(full) :] = len(full) / max(1, len(every) - len(full))
     weight *= len(full) / weight.sum()  # C means the same with and without missing sensors
+    if len(train.task.offsets) > 1:
+        embedding = embed_around(table, head, _allowed(choices, group, train.present.shape[1]))
+        return ProbeRows(embedding, table.label, weight)
     return ProbeRows(table.embed(head), table.label, weight)
+
+
+def _allowed(
+    choices: Sequence[Subset], group: Sequence[NDArray[np.int64]], modalities: int
+) -> torch.Tensor:
+    """Tell for each row of each group which modalities its subset has, (n, M) bool."""
+    by_group = torch.zeros(len(choices), modalities, dtype=torch.bool)
+    for row, subset in zip(by_group, choices, strict=True):
+        row[list(subset)] = True
+    return by_group.repeat_interleave(torch.tensor([len(rows) for rows in group]), dim=0)
 
 
 def fit_strengths(
@@ -277,8 +313,12 @@ def fit_strengths(
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # weakly regularised fits on few labels may stop early; validation judges them as they are
         warnings.simplefilter("ignore", ConvergenceWarning)
-        scaler = StandardScaler()
-        x = scaler.fit_transform(rows.embedding)
+        scaler, own = StandardScaler(), rows.embedding
+        if own.ndim > 2:
+            own = own[:, task.offsets.index(0)]
+        x = scaler.fit_transform(own)
+        if rows.embedding.ndim > 2:
+            x = side_by_side(rows.embedding, scaler.mean_, scaler.scale_)
         way = task.fit if fit is None else fit(task)
         found = way(x, rows.label, rows.weight, strengths)
     mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
@@ -287,14 +327,22 @@ def fit_strengths(
             head,
             mean,
             scale,
-            linear.weight.astype(np.float32),
-            linear.bias.astype(np.float32),
+            *_by_offset(linear, task, len(mean)),
             linear.numbers.astype(np.int64),
             strength,
             task=task,
         )
         for linear, strength in zip(found, strengths, strict=True)
     ]
+
+
+def _by_offset(linear: Linear, task: Task, dim: int) -> tuple[Array, Array]:
+    """Cut a map of windows side by side, (R, O * D), into one below the other, (O * R, D)."""
+    weight, offsets = linear.weight.astype(np.float32), len(task.offsets)
+    bias = np.zeros((offsets, len(weight)), dtype=np.float32)
+    bias[task.offsets.index(0)] = linear.bias
+    cut = weight.reshape(len(weight), offsets, dim).swapaxes(0, 1)
+    return np.ascontiguousarray(cut.reshape(-1, dim)), bias.reshape(-1)
 
 
 def _validation_scores(

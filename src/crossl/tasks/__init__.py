@@ -1,6 +1,9 @@
 """What is to be told of a window, one file a kind; importing this registers crossl's own."""
 
 from crossl.tasks.classes import UNNAMED_CLASSES, Classes, ClassesConfig, classes_task
+from crossl.tasks.labels import Labels, LabelsConfig
+from crossl.tasks.numbers import Numbers, NumbersConfig
+from crossl.tasks.sequence import SequenceConfig, SequenceOfClasses
 from crossl.tasks.task import (
     Array,
     Coding,
@@ -19,8 +22,14 @@ __all__ = [
     "Classes",
     "ClassesConfig",
     "Coding",
+    "Labels",
+    "LabelsConfig",
     "Linear",
     "Metric",
+    "Numbers",
+    "NumbersConfig",
+    "SequenceConfig",
+    "SequenceOfClasses",
     "Statistics",
     "Task",
     "TaskConfig",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from crossl.errors import SplitError, counted
 from crossl.registry import register
 from crossl.tasks.confusion import METRICS, count_confusions
 from crossl.tasks.ridge import solve_ridge
-from crossl.tasks.task import Array, Linear, Metric, Statistics, Task, TaskConfig
+from crossl.tasks.task import Array, Linear, Metric, PlainCoding, Statistics, Task, TaskConfig
 
 
 class ClassesConfig(TaskConfig):
@@ -32,10 +32,8 @@ class ClassesConfig(TaskConfig):
 
 
 @dataclass(frozen=True)
-class ClassCoding:
+class ClassCoding(PlainCoding):
     """Cross-entropy between the classes that training targets hold."""
-
-    numbers: NDArray[np.int64]
 
     def encode(self, target: Array) -> Array:
         """Number classes as outputs are, (n,) int64; -1 for classes that have none."""
@@ -45,10 +43,6 @@ class ClassCoding:
     def loss(self, output: Tensor, encoded: Tensor, *, smoothing: float = 0.0) -> Tensor:
         """Average the cross-entropy of known windows."""
         return cross_entropy(output, encoded, ignore_index=UNKNOWN, label_smoothing=smoothing)
-
-    def decoded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
-        """Return the layer as it is."""
-        return weight, bias
 
 
 @dataclass(frozen=True)
@@ -61,12 +55,19 @@ class Classes(Task):
 
     counted_classes: NDArray[np.int64] | None = None
 
-    labels_of_metrics: ClassVar[Mapping[str, str]] = {
-        "macro_f1": "macro-F1",
-        "balanced_accuracy": "balanced accuracy",
-        "cohen_kappa": "Cohen's kappa",
-    }
-    main: ClassVar[str] = "macro_f1"
+    @property
+    def labels_of_metrics(self) -> Mapping[str, str]:
+        """Names of metrics in words."""
+        return {
+            "macro_f1": "macro-F1",
+            "balanced_accuracy": "balanced accuracy",
+            "cohen_kappa": "Cohen's kappa",
+        }
+
+    @property
+    def main(self) -> str:
+        """Macro-F1."""
+        return "macro_f1"
 
     def known(self, target: Array) -> NDArray[np.bool_]:
         """Tell which windows have a class."""
@@ -100,7 +101,7 @@ class Classes(Task):
         self, x: Array, target: Array, weight: Array, strengths: Sequence[float]
     ) -> list[Linear]:
         """Fit logistic regressions, whose C the strengths are."""
-        return [_logistic(x, target, weight, strength) for strength in strengths]
+        return [fit_logistic(x, target, weight, strength) for strength in strengths]
 
     def fit_ridge(
         self, x: Array, target: Array, weight: Array, strengths: Sequence[float]
@@ -140,7 +141,7 @@ class Classes(Task):
     def among(self, numbers: NDArray[np.int64], target: Array) -> Classes:
         """Count only classes that are true or can be said."""
         classes = np.unique(np.concatenate([target[target >= 0], numbers]))
-        return type(self)(self.settings, self.target, counted_classes=classes)
+        return replace(self, counted_classes=classes)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -163,7 +164,8 @@ class Classes(Task):
         return self.names, target
 
 
-def _logistic(x: Array, target: Array, weight: Array, strength: float) -> Linear:
+def fit_logistic(x: Array, target: Array, weight: Array, strength: float) -> Linear:
+    """Fit a logistic regression of two or more classes, an output each."""
     regression = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
     regression.fit(x, target, sample_weight=weight)
     coefficients, bias = regression.coef_, regression.intercept_

@@ -67,8 +67,37 @@ class Coding(Protocol):
             A scalar. Something must be known of at least one window.
         """
 
+    def readings(self, output: Array) -> Array:
+        """Turn outputs (n, R) into what `Task.decide` takes."""
+
     def decoded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
-        """Return the last layer, (R, D) and (R,), as one whose outputs `decide` takes."""
+        """Return the last layer, (R, D) and (R,), as one whose outputs `Task.decide` takes."""
+
+    def encoded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """Return a linear map whose outputs `Task.decide` takes as the network's last layer."""
+
+
+@dataclass(frozen=True)
+class PlainCoding:
+    """Outputs that `Task.decide` takes as they are.
+
+    Attributes:
+        numbers: which of the task's names the outputs stand for.
+    """
+
+    numbers: NDArray[np.int64]
+
+    def readings(self, output: Array) -> Array:
+        """Return outputs as they are."""
+        return output
+
+    def decoded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """Return the layer as it is."""
+        return weight, bias
+
+    def encoded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """Return the layer as it is."""
+        return weight, bias
 
 
 @dataclass(frozen=True)
@@ -78,15 +107,27 @@ class Task(ABC):
     Attributes:
         settings: what the run file says.
         target: whose values are learned.
+        offsets: windows that are read to tell one: 0 is itself, -1 the one before it.
     """
 
     settings: TaskConfig
     target: Target
-
-    labels_of_metrics: ClassVar[Mapping[str, str]]
-    main: ClassVar[str]
-    lower_is_better: ClassVar[bool] = False
     offsets: tuple[int, ...] = (0,)
+
+    @property
+    @abstractmethod
+    def labels_of_metrics(self) -> Mapping[str, str]:
+        """Names of metrics in words."""
+
+    @property
+    @abstractmethod
+    def main(self) -> str:
+        """Name of the metric that choices are made by, and that comes first in tables."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the main metric is an error."""
+        return False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +141,10 @@ class Task(ABC):
     @abstractmethod
     def known(self, target: Array) -> NDArray[np.bool_]:
         """Tell of which windows something is known, (n,)."""
+
+    def whole(self, target: Array) -> NDArray[np.bool_]:
+        """Tell of which windows everything is known, (n,)."""
+        return self.known(target)
 
     @abstractmethod
     def only(self, target: Array, chosen: NDArray[np.bool_]) -> Array:

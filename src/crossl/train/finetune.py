@@ -25,6 +25,7 @@ from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.registry import AUGMENTATIONS
 from crossl.settings import OneOf, Settings
+from crossl.tasks import UNNAMED_CLASSES, Coding, Task
 
 
 class FineTuning(Settings):
@@ -63,15 +64,16 @@ class FineTuning(Settings):
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear classifier that was trained together with the network below it.
+    """A linear map that was trained together with the network below it.
 
     Attributes:
         head: which embedding it reads.
-        weight: (classes, D).
-        bias: (classes,).
-        classes: (classes,) labels, as numbers.
+        weight: (R, D).
+        bias: (R,).
+        classes: (R,) which classes, labels or numbers of the task the outputs stand for.
         step: after how many steps validation subjects liked it best; 0 is the start.
-        validation_score: macro-F1 on them, then.
+        validation_score: the task's main metric on them, then.
+        task: what is told of each window.
     """
 
     head: Head
@@ -80,30 +82,32 @@ class LinearHead:
     classes: NDArray[np.int64]
     step: int = 0
     validation_score: float = field(default=float("nan"), compare=False)
+    task: Task = UNNAMED_CLASSES
 
     def affine(self) -> tuple[Array, Array]:
         """Return weight and bias."""
         return self.weight, self.bias
 
-    def decide(self, reading: Array) -> NDArray[np.int64]:
-        """Return the label of the largest logit."""
-        return np.asarray(self.classes[reading.argmax(axis=-1)])
+    def decide(self, reading: Array) -> NDArray[Any]:
+        """Return what the task makes of outputs, such as the class of the largest."""
+        return self.task.decide(reading, self.classes)
 
-    def predict(self, embedding: Array) -> NDArray[np.int64]:
-        """Return the most probable label of each embedding."""
+    def predict(self, embedding: Array) -> NDArray[Any]:
+        """Return what is most likely told of each embedding, such as its class."""
         return self.decide(embedding @ self.weight.T + self.bias)
 
 
-def fine_tune(
+def fine_tune(  # noqa: PLR0913 - what is learned is a target and a task
     model: CrossModalModel,
     source: WindowSource,
-    label: NDArray[np.int64],
+    label: NDArray[Any],
     *,
     train: NDArray[np.int64],
     validation: NDArray[np.int64],
     settings: FineTuning,
     seed: int,
     probe: Probe | None = None,
+    task: Task = UNNAMED_CLASSES,
 ) -> tuple[CrossModalModel, LinearHead]:
     """Train a copy of a model with a linear head on the aggregator's output.
 
@@ -115,40 +119,42 @@ def fine_tune(
     Args:
         model: where to start; not changed. Its standardisation must be fitted.
         source: windows.
-        label: (W,) labels of the source.
+        label: (W, ...) targets of the source.
         train: rows to learn from; unlabelled ones are left out.
         validation: rows of other subjects that choose the best moment; likewise.
         settings: how.
         seed: of batches, augmentations, dropout and the head.
         probe: on the aggregator's output of `model`, from the same labels.
+        task: what is told of each window; it is read alone, without neighbours.
 
     Returns:
         The trained copy, in evaluation mode, and its head.
 
     Raises:
-        SplitError: fewer than 2 classes, or no labelled validation window.
+        SplitError: too little to learn from, or no labelled validation window.
         TrainingError: the loss is not finite.
     """
-    train, validation = train[label[train] >= 0], validation[label[validation] >= 0]
-    classes = np.unique(label[train])
-    if len(classes) < 2 or not len(validation):
+    train, validation = (rows[task.known(label[rows])] for rows in (train, validation))
+    task.refuse_too_little(label[train], where="fine-tuning")
+    if not len(validation):
         raise SplitError(
-            f"fine-tuning: {counted(len(train), 'labelled window')} of "
-            f"{counted(len(classes), 'class', 'classes')} and "
-            f"{counted(len(validation), 'labelled validation window')}; at least 2 classes and 1 "
-            "window"
+            "fine-tuning: validation subjects have no labelled window; they choose the best moment"
         )
+    coding = task.coding(label[train])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _Network(copy.deepcopy(model), len(classes), settings.dropout)
+        network = _Network(copy.deepcopy(model), len(coding.numbers), settings.dropout)
         if probe is not None:
-            network.start_from(probe, classes)
+            network.start_from(probe, coding)
             settings = settings.model_copy(update={"lr": settings.pretrained_lr})
-        trainer = _FineTuner(network, source, np.searchsorted(classes, label), settings, seed)
-        best = trainer.run(train, validation, label, classes)
+        learned = _Learned(task, coding, label)
+        trainer = _FineTuner(network, source, learned, settings, seed)
+        best = trainer.run(train, validation)
     head = best.network.classifier
     arrays = [np.asarray(p.detach().cpu()) for p in (head.weight, head.bias)]
-    classifier = LinearHead("aggregator", arrays[0], arrays[1], classes, best.step, best.score)
+    classifier = LinearHead(
+        "aggregator", *coding.decoded(*arrays), coding.numbers, best.step, best.score, task
+    )
     return best.network.model.eval(), classifier
 
 
@@ -160,17 +166,20 @@ class _Network(nn.Module):
         device = next(model.parameters()).device
         self.classifier = nn.Linear(model.embedding_dim, classes, device=device)
 
-    def start_from(self, probe: Probe, classes: NDArray[np.int64]) -> None:
+    def start_from(self, probe: Probe, coding: Coding) -> None:
         """Copy a probe into the classifier, its standardisation folded in."""
-        if probe.head != "aggregator" or not np.array_equal(probe.classes, classes):
+        if probe.head != "aggregator" or not np.array_equal(probe.classes, coding.numbers):
             raise SplitError(
                 f"fine-tuning: starts from a probe on '{probe.head}' with classes "
-                f"{probe.classes.tolist()}; it must read the aggregator and know {classes.tolist()}"
+                f"{probe.classes.tolist()}; it must read the aggregator and know "
+                f"{coding.numbers.tolist()}"
             )
-        weight = probe.weight / probe.scale
+        own = probe.own_part
+        weight = probe.weight[own] / probe.scale
+        weight, bias = coding.encoded(weight, probe.bias[own] - weight @ probe.mean)
         with torch.no_grad():
             self.classifier.weight.copy_(torch.from_numpy(weight))
-            self.classifier.bias.copy_(torch.from_numpy(probe.bias - weight @ probe.mean))
+            self.classifier.bias.copy_(torch.from_numpy(bias))
 
     def forward(self, signals: dict[str, Tensor], present: Tensor) -> Tensor:
         latent = self.model.encode(signals, present)
@@ -187,6 +196,15 @@ class _Best:
     score: float
 
 
+@dataclass(frozen=True)
+class _Learned:
+    """What is learned: a task, how outputs are compared with targets, and (W, ...) these."""
+
+    task: Task
+    coding: Coding
+    target: NDArray[Any]
+
+
 class _FineTuner:
     """The loop of one fine-tuning."""
 
@@ -194,31 +212,27 @@ class _FineTuner:
         self,
         network: _Network,
         source: WindowSource,
-        target: NDArray[np.int64],
+        learned: _Learned,
         settings: FineTuning,
         seed: int,
     ) -> None:
         self.network = network
         self.averaged = copy.deepcopy(network).eval()
-        self.source, self.target, self.settings = source, target, settings
+        self.source, self.learned, self.settings = source, learned, settings
+        self.target = learned.coding.encode(learned.target)
         self.augment = settings.augmentation.build()
         self.device = next(network.parameters()).device
         self.order = np.random.default_rng(seed)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
-    def run(
-        self,
-        train: NDArray[np.int64],
-        validation: NDArray[np.int64],
-        label: NDArray[np.int64],
-        classes: NDArray[np.int64],
-    ) -> _Best:
+    def run(self, train: NDArray[np.int64], validation: NDArray[np.int64]) -> _Best:
         """Train, and return what validation subjects liked best."""
         s = self.settings
         optimizer = self._optimizer()
         warmup, size = max(1, s.steps // 10), min(s.batch_size, len(train))
         queue = np.empty(0, dtype=np.int64)
-        best = _Best(copy.deepcopy(self.averaged), 0, self._score(validation, label, classes))
+        gain = self.learned.task.gain
+        best = _Best(copy.deepcopy(self.averaged), 0, self._score(validation))
         for step in range(s.steps):
             rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / s.steps))
             for group in optimizer.param_groups:
@@ -228,8 +242,8 @@ class _FineTuner:
             rows, queue = queue[:size], queue[size:]
             self._step(collate(self.source, rows, self.target).to(self.device), optimizer, step)
             if (step + 1) % max(1, s.steps // s.evaluations) == 0:
-                score = self._score(validation, label, classes)
-                if score > best.score:
+                score = self._score(validation)
+                if gain(score) > gain(best.score):
                     best = _Best(copy.deepcopy(self.averaged), step + 1, score)
         return best
 
@@ -249,7 +263,7 @@ class _FineTuner:
         shown = keep_some(batch.present, keep_rate=s.keep_rate, generator=self.generator)
         logits = self.network(signals, shown)
         assert batch.label is not None  # noqa: S101 - collate was given labels
-        loss = cross_entropy(logits, batch.label, label_smoothing=s.label_smoothing)
+        loss = self.learned.coding.loss(logits, batch.label, smoothing=s.label_smoothing)
         if not torch.isfinite(loss):
             raise TrainingError(f"fine-tuning, step {step}: the loss is not finite; lower lr")
         optimizer.zero_grad()
@@ -261,16 +275,16 @@ class _FineTuner:
             kept: list[Tensor] = list(self.averaged.parameters())
             torch._foreach_lerp_(kept, list(self.network.parameters()), 1 - decay)
 
-    def _score(
-        self, rows: NDArray[np.int64], label: NDArray[np.int64], classes: NDArray[np.int64]
-    ) -> float:
-        model = self.averaged.model
+    def _score(self, rows: NDArray[np.int64]) -> float:
+        model, learned = self.averaged.model, self.learned
         latent = encode_rows(model, self.source, rows).to(self.device)
         present = torch.from_numpy(self.source.present[rows]).to(self.device)
         with torch.inference_mode():
-            logits = self.averaged.classifier(model.aggregate(latent, present)).cpu().numpy()
-        predicted = classes[logits.argmax(axis=1)]
-        return float(f1_score(label[rows], predicted, average="macro", zero_division=0))
+            output = self.averaged.classifier(model.aggregate(latent, present)).cpu().numpy()
+        said = learned.task.decide(learned.coding.readings(output), learned.coding.numbers)
+        target, one_group = learned.target[rows], np.zeros(len(rows), dtype=np.int64)
+        counting = learned.task.among(learned.coding.numbers, target)
+        return float(learned.task.metric(counting.count(target, said, one_group, 1))[0])
 
 
 @dataclass(frozen=True)
