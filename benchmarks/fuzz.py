@@ -228,7 +228,7 @@ def prepare(name: str, scratch: Path, number: int, seed: int) -> Path:
     whole = scratch / "whole" / name
     file = whole / SEEDS[name][0]
     if not whole.exists():
-        if name == "store":
+        if name.startswith("store"):
             whole.mkdir(parents=True)
         else:
             file.parent.mkdir(parents=True)

@@ -7,7 +7,7 @@ import json
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +266,60 @@ def read_mapping(path: Path) -> None:
                     spec=card.spec, about={})  # fmt: skip
 
 
-def store(path: Path) -> None:
+TARGETS = """\
+targets:
+  posture: {kind: labels, of: {upright: [walk, stand], still: [stand]}}
+  effort: {kind: classes, of: {low: [stand], high: [walk]}}
+  sway: {kind: numbers, from: acc.x, statistic: max}
+  body:
+    kind: numbers
+    of:
+      age: {of_person: {anna: 34, ben: 51.5}, unit: year}
+      height: {people: people.csv, subject: who, value: tall, unit: cm}
+"""
+
+
+def targets(path: Path) -> None:
+    """Write a file of targets beside a table of people."""
+    (path.parent / "people.csv").write_text("who,tall\nanna,171\nben,183\n")
+    path.write_text(TARGETS)
+
+
+def read_targets(path: Path) -> None:
+    """Read targets, and see what they come to in a data set."""
+    from crossl.data.readers.card import Card
+    from crossl.data.recording import Modality
+    from crossl.data.target_entries import read_targets
+    from crossl.data.target_plan import plan_targets
+    from crossl.data.windows import WindowSpec
+
+    acc = Modality("acc", ("x", "y", "z"), "m/s^2", 10.0)
+    card = Card("d", "d", "d", "d", "d", "d", (acc,), ("walk", "stand"), WindowSpec(2.0, 1.0))
+    plan_targets(read_targets(path), card)
+
+
+def store_of_targets(path: Path) -> None:
+    """Write a store with targets of every kind; the path is that of its manifest."""
+    from crossl.data.recording import Modality
+    from crossl.data.target_rules import (
+        LabelsOfClasses,
+        MergedClasses,
+        NumberOfSignal,
+        Numbers,
+    )  # fmt: skip
+    from crossl.data.targets import Target
+
+    acc = Modality("acc", ("x", "y", "z"), "m/s^2", 10.0)
+    store(path, (
+        LabelsOfClasses(Target("posture", "labels", ("a", "b")), ("rest", "walk"),
+                        (("rest",), ("walk",))),
+        MergedClasses(Target("effort", "classes", ("low", "high")), {"rest": "low"}),
+        Numbers(Target("sway", "numbers", ("sway",), ("m/s^2",)),
+                (NumberOfSignal(acc, 0, "mean"),)),
+    ))  # fmt: skip
+
+
+def store(path: Path, rules: Sequence[Any] = ()) -> None:
     """Write a store; the path is that of its manifest."""
     from crossl.data.recording import LabelInterval, Modality, Recording, Signal
     from crossl.data.store import write_store
@@ -277,7 +330,8 @@ def store(path: Path) -> None:
     made = (Recording(f"S{n}", "1", {"acc": acc}, {"acc": Signal(ACC.astype(np.float32), 10.0)},
                       labels) for n in range(3))  # fmt: skip
     write_store(made, path.parent, modalities=(acc,), classes=("rest", "walk"),
-                spec=WindowSpec(window_s=2.0, stride_s=1.0), about={"dataset": "d"})  # fmt: skip
+                spec=WindowSpec(window_s=2.0, stride_s=1.0), about={"dataset": "d"},
+                targets=rules)  # fmt: skip
 
 
 def read_store(path: Path) -> None:
@@ -287,6 +341,8 @@ def read_store(path: Path) -> None:
     opened = Store.open(path.parent)
     opened.gather_zeroed(np.arange(len(opened)))
     _ = opened.present, opened.modalities, opened.window_s
+    for target in opened.targets:
+        opened.target_values(target.name)
 
 
 def run_folder(path: Path) -> None:
@@ -353,7 +409,9 @@ SEEDS: dict[str, tuple[str, Maker, Maker]] = {
     "mapping": ("mine/recordings.yaml", mapping, read_mapping),
     "run": ("run/model.json", run_folder, read_run), "store": ("store/manifest.json", store,
                                                                read_store),
+    "targets": ("mine/targets.yaml", targets, read_targets),
+    "store of targets": ("store/manifest.json", store_of_targets, read_store),
 }  # fmt: skip
 """By name: the file below a folder of its own, what writes it, what reads it to the end."""
 
-SIGNED = ("run", "store")
+SIGNED = ("run", "store", "store of targets")

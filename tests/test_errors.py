@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from crossl.errors import CrosslError, DataError, FormatError
+from crossl.errors import MOST_NAMED, CrosslError, DataError, FormatError, nearest
 
 
 @pytest.mark.parametrize(("name", "shown"), [
@@ -19,3 +19,10 @@ def test_names_of_others_cannot_end_the_line_or_move_the_cursor(name: str, shown
         error = kind(f"file '{name}': is damaged")
         assert str(error) == f"file '{shown}': is damaged"
         assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+
+
+def test_a_sentence_lists_some_of_very_many_names() -> None:
+    told = nearest("x", [f"S{number:04d}" for number in range(5000)])
+    assert told.startswith("allowed are 'S0000', 'S0001'")
+    assert told.endswith(f"'S0059' and {5000 - MOST_NAMED} others")
+    assert nearest("S4O21", [f"S{number:04d}" for number in range(5000)]).startswith("did you mean")

@@ -66,6 +66,10 @@ def _shown(sign: str) -> str:
     return sign
 
 
+MOST_NAMED = 60
+"""Names that a sentence lists."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown name: a suggestion, or what exists.
 
@@ -79,7 +83,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, options, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
-    return "allowed are " + ", ".join(f"'{option}'" for option in options)
+    more = f" and {len(options) - MOST_NAMED} others" if len(options) > MOST_NAMED else ""
+    return "allowed are " + ", ".join(f"'{option}'" for option in options[:MOST_NAMED]) + more
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PlainValidator, ValidationError
 
 from crossl.data.entry import Entry, Text, explain
 from crossl.data.target_rules import Statistic
@@ -16,6 +16,20 @@ from crossl.errors import DataError, kind_of_value, nearest
 from crossl.yaml_text import read_yaml
 
 Lists: TypeAlias = Annotated[dict[Text, tuple[Text, ...]], Field(min_length=1)]
+
+
+def _of_person(value: Any) -> str | dict[str, float]:
+    """Take a word, or a number for each subject; a union would tell its types in messages."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError("a number for each subject, or what the data set calls it, is needed")
+    for subject, number in value.items():
+        if isinstance(subject, bool) or not isinstance(subject, (str, int, float)):
+            raise ValueError("YAML reads a subject as something else than text; put it into quotes")
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise ValueError(f"the number of '{subject}' is {kind_of_value(number)}")
+    return {str(subject): float(number) for subject, number in value.items()}
 
 
 class LabelsEntry(Entry):
@@ -59,7 +73,7 @@ class NumberEntry(Entry):
     from_: Annotated[Text | None, Field(alias="from")] = None
     statistic: Statistic = "mean"
     keep: bool = False
-    of_person: Text | dict[Text, float] | None = None
+    of_person: Annotated[str | dict[str, float] | None, PlainValidator(_of_person)] = None
     people: Text | None = None
     subject: Text | None = None
     value: Text | None = None

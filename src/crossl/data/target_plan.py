@@ -107,7 +107,10 @@ def plan_targets(block: TargetBlock, card: Card, *, more: Collection[str] = ()) 
     """
     known = (*card.classes, *sorted(set(more) - set(card.classes)))
     made = _Rules(block, card, known)
-    rules = tuple(made.rule(name, entry) for name, entry in block.entries.items())
+    try:
+        rules = tuple(made.rule(name, entry) for name, entry in block.entries.items())
+    except DataError as error:
+        raise DataError(f"{block.where}: {error}") from None
     numbers = [
         (number.from_.partition(".")[0], name, number.keep)
         for name, entry in block.entries.items()
@@ -135,7 +138,7 @@ class _Rules:
     labels: tuple[str, ...]
 
     def rule(self, name: str, entry: TargetEntry) -> TargetRule:
-        where = f"{self.block.where}: targets.{name}"
+        where = f"targets.{name}"
         if isinstance(entry, NumbersEntry):
             several = entry.numbers(name)
             found = [
@@ -184,7 +187,8 @@ class _Rules:
                     f"{where}: the number of '{subject}' is {told[subject]:g}; a finite one is "
                     "needed"
                 )
-        return NumberOfPerson(si, entry.of_person is not None, where), unit.si
+        told_in = f"{self.block.where}: {where}"
+        return NumberOfPerson(si, entry.of_person is not None, told_in), unit.si
 
     def channel(self, where: str, text: str) -> tuple[Modality, int]:
         """Find a channel by `MODALITY.channel`."""

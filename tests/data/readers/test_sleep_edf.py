@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import shutil
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import edfio
 import numpy as np
@@ -14,10 +16,12 @@ from hypothesis import strategies as st
 
 from crossl.data.counting import count_windows
 from crossl.data.formats import open_file
+from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import detect_reader, get_reader, open_dataset
 from crossl.data.readers.published.sleep_cassette import SHA256
 from crossl.data.recording import LabelInterval
 from crossl.data.store import write_store
+from crossl.data.target_entries import read_targets
 from crossl.errors import ConfigError
 from tests.data.readers.conformance import (
     check_reader,
@@ -29,6 +33,7 @@ from tests.data.readers.conformance import (
 )
 
 READER = get_reader("sleep_edf")
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 START = datetime.datetime(1989, 4, 24, 16, 13)
 CASSETTE = {
     "EEG Fpz-Cz": ("uV", 100, 192), "EEG Pz-Oz": ("uV", 100, 197),
@@ -53,7 +58,8 @@ def write_psg(path, seconds, signals=CASSETTE, start=START):
             physical_range=(34, 40) if unit == "DegC" else (-high, high)))  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     edfio.Edf(
-        found, recording=edfio.Recording(startdate=start.date()), starttime=start.time(),
+        found, patient=edfio.Patient(additional=["Female_33yr"]),
+        recording=edfio.Recording(startdate=start.date()), starttime=start.time(),
         data_record_duration=30).write(path)  # fmt: skip
     return path
 
@@ -145,6 +151,20 @@ def test_windows_are_the_epochs_of_the_hypnogram(first_person, tmp_path):
     assert count_windows(store)["classes"] == epochs(recording)
     assert recording.start_s % 30 == 0
     assert recording.start_s == 30630 - 1800
+
+
+def test_the_shipped_targets_are_told_of_the_epochs(short, tmp_path):
+    block = read_targets(CONFIGS / "targets" / "sleep_edf.yaml")
+    with open_dataset("sleep_edf", short) as dataset:
+        told = replace(dataset, targets=block)
+        store = prepare_store(told, tmp_path / "s", plan_for(told, "sleep_edf"), workers=1)
+    stage = [store.classes[code] if code >= 0 else "" for code in store.label]
+    asleep = {"W": 0, "N1": 1, "N3": 1, "REM": 1, "": -1}
+    assert store.target_values("asleep").tolist() == [asleep[one] for one in stage]
+    sleep = {"W": [0, 0, 0], "N1": [1, 0, 0], "N3": [1, 1, 0], "REM": [1, 0, 1], "": [-1, -1, -1]}
+    assert store.target_values("sleep").tolist() == [sleep[one] for one in stage]
+    assert set(stage) == set(sleep)
+    assert (store.target_values("age") == 33).all()
 
 
 def test_a_whole_folder_reads_the_same_in_any_order(short):

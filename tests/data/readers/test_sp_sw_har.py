@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crossl.data.counting import count_windows
-from crossl.data.readers import get_reader, read_recordings
+from crossl.data.prepare import plan_for, prepare_store
+from crossl.data.readers import get_reader, open_dataset, read_recordings
 from crossl.data.store import write_store
+from crossl.data.target_entries import read_targets
 from crossl.errors import DataError
 
 READER = get_reader("sp_sw_har")
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 
 def write(root, out):
@@ -48,6 +53,22 @@ def test_all_published_recordings_give_the_known_windows(real_data, tmp_path):
     assert set(counts["classes"]) == set(READER.CARD.classes)
     assert min(counts["classes"].values()) > 100
     assert len(store.manifest["recordings"]) == 223
+
+
+def test_the_shipped_targets_follow_from_the_activities(fixture_folder, tmp_path):
+    block = read_targets(CONFIGS / "targets" / "sp_sw_har.yaml")
+    with open_dataset("sp_sw_har", fixture_folder) as dataset:
+        told = replace(dataset, targets=block)
+        store = prepare_store(told, tmp_path / "s", plan_for(told, "sp_sw_har"), workers=1)
+    # upright, moving, changing
+    told_of = {"SEATED": [0, 0, 0], "STANDING_UP": [0, 1, 1], "WALKING": [1, 1, 0],
+               "TURNING": [1, 1, 0], "SITTING_DOWN": [0, 1, 1], "": [-1, -1, -1]}  # fmt: skip
+    activity = [store.classes[code] if code >= 0 else "" for code in store.label]
+    assert store.target_values("posture").tolist() == [told_of[one] for one in activity]
+    intensity = store.target_values("intensity")
+    assert (intensity[store.label == store.classes.index("WALKING")] == 2).all()
+    # between walking and turning no activity fills enough of a window, gait does
+    assert (intensity >= 0).sum() > (store.label >= 0).sum() > 40
 
 
 def test_both_devices_lie_on_one_grid_of_their_common_time(fixture_folder):
