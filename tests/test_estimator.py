@@ -18,8 +18,8 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from crossl import CroSSL, Windows
-from crossl.config import load_config
 from crossl.errors import ConfigError, ContractError, DataError, FormatError
+from crossl.nn.encoders import TcnConfig
 from crossl.run_folder import save_run
 
 SMALL = {"encoder.width": 8, "encoder.dim": 8, "aggregator.shared_dim": 16,
@@ -113,12 +113,47 @@ def test_the_paper_recipe_fits_with_steps_in_place_of_its_epochs() -> None:
 def test_parameters_reach_the_config() -> None:
     settings = {**SMALL, "schedule.gradient_norm": None, "evaluation.label_seeds": [3, 4]}
     asked = make(lr=1e-5, keep_rate=np.float64(0.5), steps=np.int64(2), settings=settings)
-    config = load_config(overrides=asked._overrides())
+    config = asked._config()
     assert config.schedule.lr == 1e-5
     assert config.schedule.gradient_norm is None
     assert config.method.keep_rate == 0.5
     assert (config.schedule.steps, config.schedule.epochs) == (2, None)
     assert config.evaluation.label_seeds == (3, 4)
+
+
+@pytest.mark.parametrize("seeds", [(3, 4), [3, 4], np.array([3, 4]), (np.int64(3), 4)])
+def test_settings_are_values_of_python(seeds: Any) -> None:
+    config = make(settings={**SMALL, "evaluation.label_seeds": seeds})._config()
+    assert config.evaluation.label_seeds == (3, 4)
+
+
+def test_a_block_of_settings_may_be_a_dict_or_the_settings_themselves() -> None:
+    blocks = [
+        {"kind": "tcn", "dim": np.int64(12)}, TcnConfig(dim=12), {"kind": "tcn", "dim": 12.0}
+    ]  # fmt: skip
+    for block in blocks:
+        settings = {"encoder": block, "aggregator.shared_dim": 8, "schedule.gradient_norm": None}
+        config = make(settings=settings)._config()
+        assert config.encoder == TcnConfig(dim=12)
+        assert config.schedule.gradient_norm is None
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"encoder.width": (1, 2)}, r"CroSSL: encoder.width=\[1, 2\]: encoder.width: a whole number"),
+    ({"encoder.width": object()}, r"encoder.width: a whole number is needed, got <object object"),
+    ({"evaluation.label_seeds": ("a",)}, r"evaluation.label_seeds.0: a whole number is needed"),
+    ({"schedule.lr": float("nan")}, r"schedule.lr: .*finite"),
+    ({"encoder": {"widht": 3}}, r"encoder.widht: unknown key; did you mean 'width'"),
+    ({"encoder": 3}, r"CroSSL: encoder=3: encoder: "),
+    ({"recipe": "paper"}, r"CroSSL: a recipe is where settings start from; give it as `recipe`"),
+    ({7: 1}, r"CroSSL: has the key 7; names of settings are text"),
+    ([("encoder.width", 8)], r"CroSSL: settings are list; a dict by dotted name is needed"),
+])  # fmt: skip
+def test_settings_that_are_not_allowed_are_refused_as_in_a_run_file(
+    settings: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(settings=settings).fit(arrays()[0])
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:

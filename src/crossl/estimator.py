@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
-from crossl.config import RunConfig, build_method, build_model, load_config
+from crossl.config import RunConfig, build_method, build_model, config_from
 from crossl.data.arrays import Signals, Windows, check_named
 from crossl.data.batch import in_batches
 from crossl.data.recording import Float32, Modality
 from crossl.data.source import ArraySource, as_windows
-from crossl.errors import ConfigError, ContractError, DataError, FormatError, counted
+from crossl.errors import ContractError, DataError, FormatError, counted
 from crossl.files import working_in
 from crossl.nn.finite import check_finite, check_reach
 from crossl.nn.model import CrossModalModel, check_contract
@@ -45,7 +45,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         lr: peak learning rate; None for the recipe's.
         keep_rate: probability that a view keeps a modality; None for the recipe's.
         settings: any other setting of a run file by dotted name, such as
-            `{"encoder.width": 32}`.
+            `{"encoder.width": 32}`; values are Python's.
         seed: of weights, masks, augmentations and batches.
 
     Attributes:
@@ -144,13 +144,6 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         return tags
 
     def _config(self) -> RunConfig:
-        try:
-            return load_config(base=self.recipe, overrides=self._overrides())
-        except ConfigError as error:
-            told = str(error).removeprefix("--set ")
-            raise ConfigError(told if told == str(error) else f"CroSSL: {told}") from error
-
-    def _overrides(self) -> list[str]:
         named: dict[str, Any] = {
             "schedule.steps": self.steps,
             "schedule.batch_size": self.batch_size,
@@ -160,8 +153,9 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         asked = {name: value for name, value in named.items() if value is not None}
         if self.steps is not None:
             asked["schedule.epochs"] = None
-        asked |= {**(self.settings or {}), "seed": self.seed}
-        return [f"{name}={'null' if v is None else v}" for name, v in asked.items()]
+        given = {} if self.settings is None else self.settings
+        asked = {**asked, **given, "seed": self.seed} if isinstance(given, Mapping) else given
+        return config_from(asked, base=self.recipe, where="CroSSL")
 
     def _source(self, X: Signals, modalities: Sequence[Modality]) -> ArraySource:
         source = ArraySource(X, modalities=modalities, window_s=self.window_s)

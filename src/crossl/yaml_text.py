@@ -115,14 +115,17 @@ def shown(value: object) -> str:
     """Write a value as YAML does, not as Python does.
 
     Examples:
-        >>> shown(None), shown(True), shown("fast"), shown([1, None])
-        ('null', 'true', "'fast'", '[1, null]')
+        >>> shown(None), shown(True), shown("fast"), shown([1, None]), shown((1, 2))
+        ('null', 'true', "'fast'", '[1, null]', '[1, 2]')
     """
     if isinstance(value, str):
         return repr(value)
     if isinstance(value, (float, bytes)):
         return str(value)
-    text = yaml.safe_dump(value, default_flow_style=True, width=200, sort_keys=False)
+    try:
+        text = yaml.safe_dump(value, default_flow_style=True, width=200, sort_keys=False)
+    except yaml.YAMLError:  # an object of Python's
+        return f"{value!r:.100}"
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 

@@ -4,7 +4,7 @@ Defaults are those of the `crossl` recipe; `recipe("paper")` gives the published
 """
 
 from crossl.config.build import build_method, build_model, recipe
-from crossl.config.files import dump_config, load_config, validate
+from crossl.config.files import config_from, dump_config, load_config, validate
 from crossl.config.schema import EvaluationConfig, RunConfig
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "RunConfig",
     "build_method",
     "build_model",
+    "config_from",
     "dump_config",
     "load_config",
     "recipe",

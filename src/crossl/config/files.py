@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -40,16 +41,69 @@ def load_config(
     values = read_yaml(path, ConfigError) if path else {}
     start = recipe(str(values.get("recipe", base)))
     config = validate(_merge(start.model_dump(mode="json"), values), where=where)
-    for override in overrides:
-        where = f"--set {override}"
-        config = validate(
-            _merge(config.model_dump(mode="json"), _parse_override(override)), where=where
+    laid = [(f"--set {override}", _parse_override(override)) for override in overrides]
+    return _laid_over(config, laid, where=where)
+
+
+def config_from(
+    settings: Mapping[str, Any], *, base: str = "crossl", where: str = "settings"
+) -> RunConfig:
+    """Lay Python values over a recipe, as `--set` does with those of a command line.
+
+    Args:
+        settings: {dotted name: value}, such as `{"schedule.lr": 1e-3, "encoder": {"dim": 64}}`:
+            what YAML can hold, tuples, numbers and arrays of numpy, and settings objects.
+        base: recipe to start from.
+        where: names the settings in messages.
+
+    Raises:
+        ConfigError: unknown recipe or key, or a value that is not allowed.
+    """
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            f"{where}: settings are {type(settings).__name__}; a dict by dotted name is needed, "
+            "such as {'encoder.width': 32}"
         )
+    laid = []
+    for name, value in settings.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: has the key {name!r:.40}; names of settings are text")
+        if name.split(".")[0] == "recipe":
+            raise ConfigError(
+                f"{where}: a recipe is where settings start from; give it as `recipe`, beside them"
+            )
+        laid.append((f"{where}: {name}={shown(value)}", _nested(name, _plain(value))))
+    return _laid_over(recipe(base), laid, where=where)
+
+
+def _laid_over(
+    config: RunConfig, laid: Iterable[tuple[str, Mapping[str, Any]]], *, where: str
+) -> RunConfig:
+    """Lay settings over a config, one after the other; each is checked where it is named."""
+    for where, values in laid:
+        config = validate(_merge(config.model_dump(mode="json"), values), where=where)
     check_parts(config, where=where)
     check_schedule(config, where=where)
     check_evaluation(config, where=where)
     check_contenders(config, where=where)
     return config
+
+
+def _plain(value: Any) -> Any:
+    """Turn what Python hands over into values that YAML could hold."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return dict(value)
 
 
 def _parse_override(override: str) -> dict[str, Any]:
@@ -61,10 +115,7 @@ def _parse_override(override: str) -> dict[str, Any]:
             f"--set {override}: a recipe is where settings start from; name it by --recipe or in "
             "the run file"
         )
-    value = _parse_scalar(override, text)
-    for part in reversed(key.strip().split(".")):
-        value = {part: value}
-    return dict(value)
+    return _nested(key, _parse_scalar(override, text))
 
 
 def validate(values: Mapping[str, Any], *, where: str) -> RunConfig:
