@@ -227,10 +227,10 @@ def test_a_modality_that_was_never_recorded_is_refused() -> None:
 
 
 def test_groups_keep_subjects_apart() -> None:
-    from crossl.estimator import _split
+    from crossl.api.training import split_rows
 
     groups = np.tile(["a", "b", "c", "d", "e", "f", "g"], 7)[:48]
-    train, validation = _split(48, groups)
+    train, validation = split_rows(48, groups)
     assert set(groups[train]).isdisjoint(groups[validation])
     assert len(set(groups[validation])) == 1
     np.testing.assert_array_equal(np.sort(np.r_[train, validation]), np.arange(48))
@@ -302,10 +302,23 @@ def test_numbers_of_a_parameter_search_can_be_saved(fitted: CroSSL, tmp_path: Pa
     assert CroSSL.load(tmp_path / "run").get_params()["batch_size"] == 16
 
 
-def test_a_run_that_is_no_estimator_is_refused(fitted: CroSSL, tmp_path: Path) -> None:
+def test_a_run_that_no_estimator_saved_is_read_too(fitted: CroSSL, tmp_path: Path) -> None:
+    x, _ = arrays(5, seed=2)
     save_run(tmp_path / "run", fitted.model_, fitted.config_, about={})
-    with pytest.raises(FormatError, match=r"was not saved by CroSSL.save; use `crossl embed`"):
-        CroSSL.load(tmp_path / "run")
+    again = CroSSL.load(tmp_path / "run")
+    np.testing.assert_array_equal(again.transform(x), fitted.transform(x))
+    assert again._config() == fitted.config_
+    with pytest.raises(FormatError, match="no run"):
+        CroSSL.load(tmp_path / "nowhere")
+
+
+def test_windows_bring_their_people_along(fitted: CroSSL) -> None:
+    x, _ = arrays()
+    people = np.repeat(["a", "b", "c", "d"], 12)
+    one = make().fit(Windows(x, subject=people)).transform(x)
+    np.testing.assert_array_equal(make().fit(x, groups=people).transform(x), one)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(fitted.transform(x), one)
 
 
 def test_an_altered_estimator_is_refused(fitted: CroSSL, tmp_path: Path) -> None:
@@ -326,13 +339,19 @@ def frame(array: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize("x", [
-    np.zeros((9, 40, 3)), [np.zeros((9, 40, 3))], "acc", None, frame(np.zeros((9, 3))), {1, 2},
+    np.zeros((9, 40, 3)), [np.zeros((9, 40, 3))], None, frame(np.zeros((9, 3))), {1, 2},
 ], ids=lambda x: type(x).__name__)  # fmt: skip
 def test_what_is_no_dict_of_arrays_is_refused(fitted: CroSSL, x: Any) -> None:
     message = r"(X|windows): is no dict of arrays by modality, got \w+; needed is such as"
     for use in (make().fit, fitted.transform, Windows, make().fit_transform):
         with pytest.raises(DataError, match=message):
             use(x)
+
+
+def test_a_text_is_the_path_of_a_store(fitted: CroSSL) -> None:
+    for use in (make().fit, fitted.transform):
+        with pytest.raises(FormatError, match="acc: is no store, it has no manifest"):
+            use("acc")
 
 
 @pytest.mark.parametrize(("array", "message"), [
@@ -351,7 +370,7 @@ def test_arrays_that_would_become_others_are_refused(
 
 
 def test_names_that_are_no_text_and_single_numbers_are_refused() -> None:
-    with pytest.raises(DataError, match="X: has the key 7; names of modalities are text"):
+    with pytest.raises(DataError, match="windows: has the key 7; names of modalities are text"):
         make().fit({7: np.zeros((9, 40, 3))})
     with pytest.raises(DataError, match="modality 'acc': is a single number"):
         Windows({"acc": 5.0})

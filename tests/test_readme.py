@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import crossl
+from crossl.config.schema import _admit_new_parts
+from crossl.registry import SORTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,9 +24,10 @@ def python_blocks(path: Path) -> list[str]:
 BLOCKS = [
     pytest.param(block, id=f"{path.name}-{i}")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    # whose blocks follow on each other, see test_tutorial.py
-    if path.name not in ("tutorial.md", "messy.md")
+    # whose blocks follow on each other, see test_tutorial.py and below
+    if path.name not in ("tutorial.md", "messy.md", "python.md")
     for i, block in enumerate(python_blocks(path))
+    if 'load_run("runs/har")' not in block
 ]
 
 
@@ -36,9 +43,77 @@ def test_example_runs(block, capsys, monkeypatch, tmp_path):
 
 
 def test_the_classifier_of_the_readme_survives_the_sensor_that_died(capsys):
-    (block,) = python_blocks(ROOT / "README.md")
+    block, _ = python_blocks(ROOT / "README.md")
     exec(compile(block, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own docs
     assert float(capsys.readouterr().out.split()[-1]) > 0.9
+
+
+def test_the_readme_predicts_with_a_run_of_the_command_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rng, names = np.random.default_rng(0), ("phone_acc", "watch_acc")
+    known = {name: crossl.Modality(name, ("x", "y", "z"), "m/s^2", 20.0) for name in names}
+    labels = [crossl.LabelInterval(0, 20, "sit"), crossl.LabelInterval(20, 40, "walk")]
+    people = (
+        crossl.Recording(
+            f"P{person}", "one", known,
+            {n: crossl.Signal(rng.normal(size=(800, 3)).astype(np.float32), 20.0) for n in names},
+            labels,
+        )
+        for person in range(5)
+    )  # fmt: skip
+    store = crossl.write_store(people, "stores/har", modalities=list(known.values()),
+                               classes=["sit", "walk"], about={},
+                               spec=crossl.WindowSpec(window_s=2.0, stride_s=2.0))  # fmt: skip
+    run = crossl.build_model(store, settings={"encoder.width": 8})
+    who = {"train": ["P0", "P1"], "validation": ["P2"]}
+    crossl.fit_probe(run, store, **who).save("runs/har")
+    _, block = python_blocks(ROOT / "README.md")
+    exec(compile(block, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own docs
+    told = capsys.readouterr().out
+    assert re.search(r"\['(sit|walk)' '(sit|walk)' '(sit|walk)'\] \(100, 2\) \(100, \d+\)", told)
+
+
+@pytest.fixture
+def registries():
+    """Forget afterwards what an example registers."""
+    before = {name: dict(registry._parts) for name, registry in SORTS.items()}
+    yield
+    for name, parts in before.items():
+        SORTS[name]._parts.clear()
+        SORTS[name]._parts.update(parts)
+    _admit_new_parts()
+
+
+def test_the_python_page_prints_what_it_says(capsys, monkeypatch, tmp_path, registries):
+    monkeypatch.chdir(tmp_path)
+    blocks = python_blocks(ROOT / "docs" / "python.md")
+    space = {"__name__": "example"}
+    for block in blocks:
+        exec(compile(block, "python.md", "exec", dont_inherit=True), space)  # noqa: S102 - our own docs
+    wanted = re.findall(r"# -> (.*)$", "\n".join(blocks), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == wanted
+    assert len(wanted) == "".join(blocks).count("print(")
+
+
+def test_every_public_name_has_docs_and_an_example_that_is_executed():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    lines = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = [name for line in lines for name in re.findall(r"`(\w+)`", line)]
+    assert sorted(told) == sorted(crossl.__all__)
+    shown = "".join(python_blocks(ROOT / "docs" / "python.md"))
+    for name in crossl.__all__:
+        docs = getattr(crossl, name).__doc__
+        assert docs, name
+        assert ">>>" in docs or f"crossl.{name}(" in shown, name
+    assert set(crossl._HOME) == set(crossl.__all__)
+
+
+@pytest.mark.parametrize("name", crossl.__all__)
+def test_everything_public_of_a_public_class_is_documented(name):
+    public = getattr(crossl, name)
+    for member, value in vars(public).items() if inspect.isclass(public) else ():
+        if not member.startswith("_") and (callable(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"{name}.{member}"
 
 
 def tables(text: str) -> list[list[list[str]]]:

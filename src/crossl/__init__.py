@@ -9,9 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossl.api.frames import as_frame
+    from crossl.api.run import Run, load_run
+    from crossl.api.scores import evaluate_subsets
+    from crossl.api.training import build_model, fit_probe, pretrain
     from crossl.data.arrays import Windows
     from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-    from crossl.data.store import Store
+    from crossl.data.store import Store, write_store
     from crossl.data.windows import WindowSpec
     from crossl.errors import CrosslError
     from crossl.estimator import CroSSL
@@ -25,11 +29,19 @@ _HOME = {
     "LabelInterval": "crossl.data.recording",
     "Modality": "crossl.data.recording",
     "Recording": "crossl.data.recording",
+    "Run": "crossl.api.run",
     "Signal": "crossl.data.recording",
     "Store": "crossl.data.store",
     "WindowSpec": "crossl.data.windows",
     "Windows": "crossl.data.arrays",
+    "as_frame": "crossl.api.frames",
+    "build_model": "crossl.api.training",
+    "evaluate_subsets": "crossl.api.scores",
+    "fit_probe": "crossl.api.training",
+    "load_run": "crossl.api.run",
+    "pretrain": "crossl.api.training",
     "register": "crossl.registry",
+    "write_store": "crossl.data.store",
 }
 
 __all__ = [
@@ -38,11 +50,19 @@ __all__ = [
     "LabelInterval",
     "Modality",
     "Recording",
+    "Run",
     "Signal",
     "Store",
     "WindowSpec",
     "Windows",
+    "as_frame",
+    "build_model",
+    "evaluate_subsets",
+    "fit_probe",
+    "load_run",
+    "pretrain",
     "register",
+    "write_store",
 ]
 
 

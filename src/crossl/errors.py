@@ -20,6 +20,14 @@ class CrosslError(Exception):
     """Anything crossl refuses. Catch this to catch them all.
 
     Names of others stand in its sentence, and their control characters are shown as escapes.
+
+    Examples:
+        >>> import crossl
+        >>> try:
+        ...     crossl.load_run("nowhere")
+        ... except crossl.CrosslError as error:
+        ...     print(error)
+        nowhere: is no run, it has no model.json; make one by `crossl pretrain`
     """
 
     def __str__(self) -> str:

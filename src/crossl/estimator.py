@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Mapping, Sequence
-from numbers import Real
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.metaestimators import available_if
 
-from crossl.config import RunConfig, build_method, build_model, config_from
-from crossl.data.arrays import Signals, Windows, check_named
-from crossl.data.batch import in_batches
-from crossl.data.recording import Float32, Modality
-from crossl.data.source import ArraySource, as_windows
-from crossl.errors import ContractError, DataError, FormatError, counted
-from crossl.files import working_in
-from crossl.nn.finite import check_finite, check_reach
-from crossl.nn.model import CrossModalModel, check_contract
-from crossl.run_folder import load_run, save_run
+from crossl.api.encoding import embedding_of, encode_windows
+from crossl.api.inputs import Data, Given, refuse_empty, take_given
+from crossl.api.run import Run, load_run
+from crossl.api.training import split_rows
+from crossl.config import RunConfig, build_method, build_model, config_from, differences, plain
+from crossl.data.arrays import Windows, subject_names
+from crossl.data.recording import Float32
+from crossl.data.store import Store
+from crossl.errors import DataError
 from crossl.train.pretrain import pretrain
 
 __all__ = ["CroSSL", "Windows"]
 
-VALIDATION_SHARE = 1 / 6
-MOST_CHANNELS = 3
-"""Channels per sample of a window; with more the axes are likely the other way round."""
+
+def _has_classifier(estimator: CroSSL) -> bool:
+    return hasattr(estimator, "classifier_")
 
 
 class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -86,7 +84,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
     def fit(
         self,
-        X: Signals,
+        X: Data,
         y: object = None,
         *,
         groups: ArrayLike | None = None,
@@ -94,10 +92,12 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """Pretrain on windows without labels.
 
         Args:
-            X: {modality: (n, time, channel)}; a window with NaN in a modality lacks it.
+            X: {modality: (n, time, channel)}; a window with NaN in a modality lacks it. Or a store,
+                whose windows have a length of their own.
             y: ignored.
             groups: (n,) subject of each window; those of a sixth of the subjects validate. None
-                validates on the last sixth of the windows.
+                takes those of a store or of `crossl.Windows`; where there are none, the last sixth
+                of the windows validates.
 
         Raises:
             DataError: arrays that cannot be used.
@@ -105,13 +105,17 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """
         del y
         config = self._config()
-        source = self._source(X, _declare(X, self.window_s))
-        if len(source) == 1:
+        window_s = None if isinstance(X, Store | str | Path) else self.window_s
+        given = take_given(X, window_s=window_s)
+        refuse_empty(given)
+        if len(given) == 1:
             raise DataError("X: has 1 sample; what windows have in common takes many of them")
-        train, validation = _split(len(source), groups)
-        model = build_model(config, source.modalities, window_s=self.window_s, seed=config.seed)
+        people = given.subject if groups is None else subject_names("groups", groups)
+        train, validation = split_rows(len(given), people)
+        source = given.source
+        model = build_model(config, source.modalities, window_s=source.window_s, seed=config.seed)
         with tempfile.TemporaryDirectory(prefix="crossl-") as scratch:
-            self.model_: CrossModalModel = pretrain(
+            model = pretrain(
                 build_method(config, model, seed=config.seed),
                 source,
                 train=train,
@@ -120,17 +124,22 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                 seed=config.seed,
                 out=Path(scratch),
             )
-        self.config_ = config
-        self._describe_fit()
+        self._keep(Run(model, config))
         return self
 
-    def _describe_fit(self) -> None:
-        self.modalities_ = self.model_.modalities
+    def _keep(self, run: Run) -> None:
+        """Keep what was fitted or loaded."""
+        self.model_, self.config_, self.contract_ = run.model, run.config, run.contract
+        for name in ("classifier_", "classes_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        if run.classifier is not None:
+            self.classifier_ = run.classifier
+            self.classes_ = np.array(run.classes)
+        self.modalities_ = run.modalities
         self.feature_names_in_ = np.array([m.name for m in self.modalities_], dtype=object)
         self.n_features_in_ = len(self.modalities_)
-        width = len(self.modalities_), self.model_.latent_dim
-        none = torch.zeros(1, *width)
-        self.n_features_out_ = self.model_.aggregate(none, torch.ones(1, width[0]).bool()).shape[1]
+        self.n_features_out_ = run.model.embedding_dim
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that a dict of arrays is taken, with NaN, and checked here."""
@@ -157,18 +166,11 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         asked = {**asked, **given, "seed": self.seed} if isinstance(given, Mapping) else given
         return config_from(asked, base=self.recipe, where="CroSSL")
 
-    def _source(self, X: Signals, modalities: Sequence[Modality]) -> ArraySource:
-        source = ArraySource(X, modalities=modalities, window_s=self.window_s)
-        empty = np.flatnonzero(~source.present.any(axis=1))
-        if len(empty):
-            told = ", ".join(str(row) for row in empty[:5])
-            raise DataError(
-                f"windows: {len(empty)} have no modality present (row {told}); drop them"
-            )
-        return source
-
-    def transform(self, X: Signals) -> Float32:
+    def transform(self, X: Data) -> Float32:
         """Embed windows; modalities may be None, left out, or NaN.
+
+        Args:
+            X: {modality: (n, time, channel)}, or a store.
 
         Returns:
             (n, D) float32.
@@ -178,24 +180,44 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             DataError: a window without any modality, or with numbers so far from those of training
                 that its embedding is not finite.
         """
+        run, given = self._seen(X)
+        return encode_windows(run.model, given.source, embedding_of(run.model))[0]
+
+    @available_if(_has_classifier)  # type: ignore[untyped-decorator]  # scikit-learn has no types
+    def predict(self, X: Data) -> NDArray[np.str_]:
+        """Name the class of each window, by the classifier that the loaded run has.
+
+        Raises:
+            ContractError: a modality that the model never saw, or of other shape.
+            DataError: a window without any modality.
+        """
+        self._seen(X)
+        return self.run_.predict(X)
+
+    @available_if(_has_classifier)  # type: ignore[untyped-decorator]  # scikit-learn has no types
+    def predict_proba(self, X: Data) -> Float32:
+        """Return the probability of each of `classes_`, by the classifier of the loaded run.
+
+        Raises:
+            ContractError: a modality that the model never saw, or of other shape.
+            DataError: a window without any modality.
+        """
+        self._seen(X)
+        return self.run_.predict_proba(X)
+
+    def _seen(self, X: Data) -> tuple[Run, Given]:
+        run = self.run_
+        given = take_given(X, run.modalities, window_s=run.window_s)
+        refuse_empty(given)
+        return run, given
+
+    @property
+    def run_(self) -> Run:
+        """The fitted model as a run, for `crossl.fit_probe` and what else takes one."""
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; call fit, or load a fitted one")
-        check_named("X", X)
-        unseen = sorted(set(X) - {m.name for m in self.modalities_})
-        if unseen:
-            raise ContractError(
-                f"modality '{unseen[0]}': the model never saw it; it was made for "
-                f"{[m.name for m in self.modalities_]}"
-            )
-        source = self._source(X, self.modalities_)
-        check_contract(self.model_, source)
-        parts = [np.zeros((0, self.n_features_out_), dtype=np.float32)]
-        with torch.inference_mode():
-            for batch in in_batches(source, np.arange(len(source))):
-                check_reach("windows", self.model_.standardiser, batch.signals)
-                parts.append(self.model_(batch).numpy())
-                check_finite("windows", parts[-1], batch.signals)
-        return np.concatenate(parts)
+        contract = getattr(self, "contract_", {})
+        return Run(self.model_, self.config_, contract, getattr(self, "classifier_", None))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the dimensions of an embedding."""
@@ -205,108 +227,32 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         return np.array([f"crossl{i}" for i in range(self.n_features_out_)], dtype=object)
 
     def save(self, path: Path | str) -> None:
-        """Write a run folder: weights, settings and what input must look like."""
+        """Write a run folder: weights, settings, what input must look like, and the classifier."""
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; there is nothing to save")
-        asked = {k: _plain(v) for k, v in self.get_params(deep=False).items()}
-        with working_in(Path(path), "is saving into this folder"):
-            save_run(Path(path), self.model_, self.config_, about={"estimator": asked})
+        asked = {k: plain(v) for k, v in self.get_params(deep=False).items()}
+        run = self.run_
+        replace(run, contract={**run.contract, "estimator": asked}).save(path)
 
     @classmethod
     def load(cls, path: Path | str) -> CroSSL:
-        """Load what `save` wrote.
+        """Load what `save` or the command line wrote.
+
+        With the classifier of `crossl probe`, if the run has one: then there are `predict`,
+        `predict_proba` and `classes_`.
 
         Raises:
             FormatError: no such folder, of another version, truncated or altered.
         """
         run = load_run(path)
-        if "estimator" not in run.contract:
-            raise FormatError(f"{path}: was not saved by CroSSL.save; use `crossl embed` for runs")
-        estimator = cls(**run.contract["estimator"])
-        estimator.model_, estimator.config_ = run.model, run.config
-        estimator._describe_fit()
+        estimator = cls(**(run.contract.get("estimator") or _parameters(run)))
+        estimator._keep(run)
         return estimator
 
 
-def _plain(value: Any) -> Any:
-    """Turn numpy's numbers, as searches over parameters hand them out, into JSON values."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _declare(X: Signals, window_s: float) -> list[Modality]:
-    """Describe modalities from their arrays."""
-    if not isinstance(window_s, Real) or not 0 < window_s < math.inf:
-        raise DataError(
-            f"windows: window_s is {window_s!r:.40}; a positive number of seconds is needed"
-        )
-    check_named("X", X)
-    if not list(X):
-        raise DataError("X: is empty; at least one modality is needed")
-    out = []
-    for name, array in X.items():
-        if array is None:
-            raise DataError(
-                f"modality '{name}': is None in fit; leave it out, a model cannot learn what was "
-                "never recorded"
-            )
-        shape = as_windows(f"modality '{name}'", array).shape
-        if len(shape) != 3:
-            raise DataError(
-                f"modality '{name}': array has shape {shape}; allowed is (n, time, channel)"
-            )
-        if shape[2] > MOST_CHANNELS * shape[1] > 0:
-            raise DataError(
-                f"modality '{name}': array of shape {shape} would be {shape[2]} channels of "
-                f"{shape[1]} samples, and (n, time, channel) is needed; if channels come first, "
-                "give array.transpose(0, 2, 1)"
-            )
-        channels = tuple(str(i) for i in range(shape[2]))
-        out.append(Modality(name, channels, "", shape[1] / window_s))
-    return out
-
-
-def _subjects(groups: ArrayLike) -> NDArray[Any]:
-    """Return the subject of each window; refuse those without one, and names of several kinds."""
-    told = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)  # type: ignore[arg-type]
-    unknown = [at for at, one in enumerate(told) if _is_missing(one)]
-    if unknown:
-        raise DataError(
-            f"groups: {len(unknown)} windows have no subject (first row {unknown[0]}: "
-            f"{told[unknown[0]]!r}); name one for each, or leave these windows out"
-        )
-    kinds = sorted({"text" if isinstance(one, str) else "numbers" for one in told})
-    if len(kinds) > 1:
-        raise DataError(f"groups: mix {' and '.join(kinds)}; name subjects in one way")
-    try:
-        names = np.asarray(told)
-    except ValueError:
-        names = np.zeros((0, 2))
-    if names.ndim != 1:
-        raise DataError(f"groups: has {names.ndim} dimensions; one subject a window is needed")
-    return names
-
-
-def _is_missing(one: Any) -> bool:
-    return (
-        one is None
-        or type(one).__name__ in ("NAType", "NaTType")
-        or bool(isinstance(one, float) and math.isnan(one))
-    )
-
-
-def _split(n: int, groups: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows into training and validation, by group where groups are known."""
-    if groups is None:
-        cut = n - max(2, round(n * VALIDATION_SHARE))
-        return np.arange(cut), np.arange(cut, n)
-    names = _subjects(groups)
-    unique = np.unique(names)
-    if len(names) != n or len(unique) < 2:
-        raise DataError(
-            f"groups: {len(names)} entries of {counted(len(unique), 'subject')} for {n} windows; "
-            "one entry per window and at least 2 subjects are needed"
-        )
-    chosen = np.isin(names, unique[-max(1, round(len(unique) * VALIDATION_SHARE)) :])
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+def _parameters(run: Run) -> dict[str, Any]:
+    """Return parameters of an estimator that would fit as a run of the command line was trained."""
+    settings = differences(run.config)
+    seed = settings.pop("seed", 0)
+    return {"window_s": run.window_s, "recipe": run.config.recipe, "settings": settings or None,
+            "seed": seed}  # fmt: skip

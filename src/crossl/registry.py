@@ -114,6 +114,8 @@ def register(sort: str, part: Any, *, name: str | None = None) -> None:
     Raises:
         ConfigError: no such sort, the name is taken, or the part has no `kind` and no name is
             given.
+
+    docs/python.md has an example.
     """
     if sort not in SORTS:
         raise ConfigError(f"register: '{sort}' is no sort of part; {nearest(sort, SORTS)}")

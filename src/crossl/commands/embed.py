@@ -121,7 +121,7 @@ def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
     for name in ("present", "subject", "session", "start_s", "start_unix_s", "zone"):
         shape = (n, *head[name].shape[1:])
         yield Streamed(name, head[name].dtype, shape, _column(parts, store, name))
-    yield Streamed("start_time", DATE, (n,), _column(parts, store, "start_unix_s", _dates))
+    yield Streamed("start_time", DATE, (n,), _column(parts, store, "start_unix_s", dates))
     names = np.array([m.name for m in store.modalities], dtype=np.str_)
     yield Streamed("modalities", names.dtype, names.shape, lambda: [names])
     if store.classes:
@@ -133,16 +133,18 @@ def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
         yield Streamed("probability", float32, shape, lambda: (b[:, dim:] for b in _blocks(parts)))
         yield Streamed("classes", classes.dtype, classes.shape, lambda: [classes])
         yield Streamed("predicted", classes.dtype, (n,), lambda: (
-            _best(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
+            best_class(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
 
 
-def _best(probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]) -> NDArray[np.str_]:
+def best_class(
+    probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]
+) -> NDArray[np.str_]:
     """Name the most probable class; nothing where there is no probability."""
     best = classes[probability.argmax(axis=1)]
     return np.where(np.isnan(probability).any(axis=1), "", best)
 
 
-def _dates(unix_s: NDArray[np.float64]) -> NDArray[np.datetime64]:
+def dates(unix_s: NDArray[np.float64]) -> NDArray[np.datetime64]:
     """Write seconds since 1970 as dates in UTC; not a time where they are not known."""
     known = np.isfinite(unix_s)
     milliseconds = np.round(np.where(known, unix_s, 0) * 1000).astype(np.int64).astype(DATE)

@@ -154,7 +154,7 @@ def evaluate_elsewhere(
     target = here.values(store)
     rows = np.flatnonzero(np.isin(store.subject, people) & here.known(target))
     table = latent_table(run.model, store, rows, here)
-    task, label, notes = _labels(here, probe, kept["classes"], table.label)
+    task, label, notes = known_targets(here, probe, kept["classes"], table.label)
     if not task.known(label).any():
         raise DataError(
             f"{store.path}: no window of {_some(people)} has a label that the classifier knows, "
@@ -164,7 +164,7 @@ def evaluate_elsewhere(
         )
     people = np.unique(table.subject[task.known(label)]).tolist()
     names = tuple(m.name for m in store.modalities)
-    choices = _choices(table)
+    choices = held_choices(table)
     held = choices[0]
     book = ResultBook.of(store.manifest["dataset"], task, tuple(names[i] for i in held))
     present = np.asarray(table.present)[:, held]
@@ -177,9 +177,9 @@ def evaluate_elsewhere(
             fold=run.contract.get("fold", 0),
             seed=kept["seed"],
             label=task.only(label, comparable(present, tuple(map(held.index, subset)))),
-            predicted=_numbers(predicted, probe),
+            predicted=numbered(predicted, probe),
             subject=table.subject,
-            whole=_numbers(found[held], probe),
+            whole=numbered(found[held], probe),
             complete=np.asarray(present.all(axis=1)),
         )
     notes = [f"scored on {len(people)} people that nothing was learned from: {_some(people)}",
@@ -210,7 +210,7 @@ def _who(
     return people, [told] if others else []
 
 
-def _labels(
+def known_targets(
     here: Task, probe: Probe, classes: Sequence[str], label: NDArray[Any]
 ) -> tuple[Task, NDArray[Any], list[str]]:
     """Number classes as the classifier does; those that it does not know are -1, and told.
@@ -241,14 +241,14 @@ def _labels(
     return replace(here, target=replace(here.target, names=names)), number[label], notes
 
 
-def _numbers(predicted: NDArray[Any], probe: Probe) -> NDArray[Any]:
+def numbered(predicted: NDArray[Any], probe: Probe) -> NDArray[Any]:
     """Number predicted classes from 0, as the classifier's outputs are."""
     if probe.task.target.kind != "classes":
         return predicted
     return np.searchsorted(probe.classes, predicted).astype(np.int64)
 
 
-def _choices(table: LatentTable) -> list[Subset]:
+def held_choices(table: LatentTable) -> list[Subset]:
     """List subsets of what anybody has, the full one first."""
     held = np.flatnonzero(np.asarray(table.present.any(dim=0))).tolist()
     if len(held) <= MAX_EVERY_SUBSET:

@@ -4,7 +4,14 @@ Defaults are those of the `crossl` recipe; `recipe("paper")` gives the published
 """
 
 from crossl.config.build import build_method, build_model, recipe
-from crossl.config.files import config_from, dump_config, load_config, validate
+from crossl.config.files import (
+    config_from,
+    differences,
+    dump_config,
+    load_config,
+    plain,
+    validate,
+)
 from crossl.config.schema import EvaluationConfig, RunConfig
 
 __all__ = [
@@ -13,8 +20,10 @@ __all__ = [
     "build_method",
     "build_model",
     "config_from",
+    "differences",
     "dump_config",
     "load_config",
+    "plain",
     "recipe",
     "validate",
 ]

@@ -72,7 +72,7 @@ def config_from(
             raise ConfigError(
                 f"{where}: a recipe is where settings start from; give it as `recipe`, beside them"
             )
-        laid.append((f"{where}: {name}={shown(value)}", _nested(name, _plain(value))))
+        laid.append((f"{where}: {name}={shown(value)}", _nested(name, plain(value))))
     return _laid_over(recipe(base), laid, where=where)
 
 
@@ -89,14 +89,38 @@ def _laid_over(
     return config
 
 
-def _plain(value: Any) -> Any:
-    """Turn what Python hands over into values that YAML could hold."""
+def differences(config: RunConfig) -> dict[str, Any]:
+    """Return what differs from a config's recipe, as `config_from` takes it.
+
+    Examples:
+        >>> differences(config_from({"schedule.lr": 0.5, "encoder.width": 8}))
+        {'encoder.width': 8, 'schedule.lr': 0.5}
+    """
+    base = recipe(config.recipe).model_dump(mode="json")
+    return dict(_differing(base, config.model_dump(mode="json"), ""))
+
+
+def _differing(
+    base: Mapping[str, Any], values: Mapping[str, Any], above: str
+) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name, old = above + key, base.get(key)
+        if value == old:
+            continue
+        if isinstance(value, dict) and isinstance(old, dict) and _same_kind(old, value) and old:
+            yield from _differing(old, value, f"{name}.")
+        else:
+            yield name, value
+
+
+def plain(value: Any) -> Any:
+    """Turn what Python hands over into values that YAML and JSON can hold."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 

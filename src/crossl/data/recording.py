@@ -40,6 +40,10 @@ class Modality:
         unit: SI unit of the values, such as `m/s^2`.
         rate_hz: samples per second.
         device: the thing that carries the sensor and fails as one, such as `wrist`.
+
+    Examples:
+        >>> Modality("wrist_acc", ("x", "y", "z"), "m/s^2", 50.0, "wrist").channels
+        ('x', 'y', 'z')
     """
 
     name: str
@@ -92,6 +96,10 @@ class Signal:
         rate_hz: samples per second.
         start_s: time of the first sample, on the recording's clock.
         timing: what its timestamps told, where it had any.
+
+    Examples:
+        >>> Signal(np.zeros((100, 3), dtype=np.float32), rate_hz=50.0).end_s
+        2.0
     """
 
     values: Float32
@@ -172,7 +180,12 @@ class Signal:
 
 @dataclass(frozen=True)
 class LabelInterval:
-    """A stretch of time with one label: `start_s` inside, `end_s` outside."""
+    """A stretch of time with one label: `start_s` inside, `end_s` outside.
+
+    Examples:
+        >>> LabelInterval(0.0, 30.0, "rest").label
+        'rest'
+    """
 
     start_s: float
     end_s: float
@@ -202,6 +215,14 @@ class Recording:
 
     Raises:
         DataError: shapes, rates or labels contradict the declaration.
+
+    Examples:
+        >>> acc = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0)
+        >>> signal = Signal(np.zeros((100, 3), dtype=np.float32), rate_hz=50.0)
+        >>> one = Recording("ann", "monday", {"acc": acc}, {"acc": signal},
+        ...                 [LabelInterval(0.0, 1.0, "rest")])
+        >>> one.subject, list(one.signals)
+        ('ann', ['acc'])
     """
 
     subject: str

@@ -40,7 +40,7 @@ from crossl.names import check_name
 class Store:
     """An opened store: windows by row number, and a table of what each row is.
 
-    Open one with `Store.open`.
+    Open one with `Store.open`; `crossl prepare` and `write_store` make them.
 
     Attributes:
         path: the folder.
@@ -50,6 +50,18 @@ class Store:
         targets: what can be learned of each window: `label` first, where there are classes.
         spec: how windows were cut.
         dtype: how samples are kept on disk.
+
+    Examples:
+        >>> import crossl, tempfile
+        >>> acc = crossl.Modality("acc", ("x",), "m/s^2", 20.0)
+        >>> signal = crossl.Signal(np.zeros((200, 1), dtype=np.float32), rate_hz=20.0)
+        >>> person = crossl.Recording("ann", "monday", {"acc": acc}, {"acc": signal}, [])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = crossl.write_store([person], f"{folder}/store", modalities=[acc], classes=[],
+        ...                               spec=crossl.WindowSpec(2.0, 2.0), about={})
+        ...     store = crossl.Store.open(f"{folder}/store")
+        ...     len(store), store.arrays()["acc"].shape
+        (5, (5, 40, 1))
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
@@ -229,16 +241,19 @@ class Store:
             rows: numbers or a mask, as in numpy; None for all.
 
         Returns:
-            {modality: (n, time, channel) float32}.
+            {modality: (n, time, channel) float32}, with each window's subject and, where the store
+            has classes, label.
 
         Raises:
             IndexError: no such row.
         """
         rows = np.arange(len(self))[slice(None) if rows is None else rows]
+        known = np.array([*self.classes, ""])  # the last one is what -1 finds
         signals = self.gather_zeroed(rows)
         for column, windows in enumerate(signals.values()):
             windows[~self.present[rows, column]] = np.nan
-        return Windows(signals)
+        label = known[self.label[rows]] if self.classes else None
+        return Windows(signals, label=label, subject=self.subject[rows])
 
     def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows as training does: {modality: (B, T, C)} float32, zeros where not present.
@@ -310,6 +325,17 @@ def write_store(
 
     Raises:
         DataError: `out` exists, a name is duplicate, or no recording yields a window.
+
+    Examples:
+        >>> import tempfile
+        >>> acc = Modality("acc", ("x",), "m/s^2", 20.0)
+        >>> signal = Signal(np.zeros((200, 1), dtype=np.float32), rate_hz=20.0)
+        >>> person = Recording("ann", "monday", {"acc": acc}, {"acc": signal}, [])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = write_store([person], f"{folder}/store", modalities=[acc], classes=[],
+        ...                         spec=WindowSpec(window_s=2.0, stride_s=1.0), about={})
+        >>> len(store), store.modalities[0].name
+        (9, 'acc')
     """
     out = Path(out)
     refuse_existing(out)

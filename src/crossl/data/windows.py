@@ -41,6 +41,10 @@ class WindowSpec:
         min_label_share: share of a window that its most frequent label must fill; below it the
             window is unlabelled.
         max_gap_of: `max_gap_s` of single modalities, by name.
+
+    Examples:
+        >>> WindowSpec(window_s=2.0, stride_s=1.0).min_coverage
+        0.8
     """
 
     window_s: float

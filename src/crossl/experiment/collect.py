@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
 def _experiment_facts(
     store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]
 ) -> dict[str, Any]:
-    head = read_begun(out / "experiment.json")
+    head = _beginning(store, out)
     weights = {
         f"weights, fold {t.fold}": load_run(t.folder).contract["files"]["weights.safetensors"]
         for t in tasks
@@ -93,6 +94,16 @@ def _experiment_facts(
         "started": head["started"],
         "wall_s": round(time.time() - head["began"], 1),
     }
+
+
+def _beginning(store: Store, out: Path) -> dict[str, Any]:
+    """Return when and by which command this began; of a run that Python saved, by its scoring."""
+    path = out / "experiment.json"
+    if path.is_file():
+        return read_begun(path)
+    now = datetime.now(UTC)
+    return {"command": f"crossl evaluate {out} --store {store.path}",
+            "started": now.isoformat(timespec="seconds"), "began": now.timestamp()}  # fmt: skip
 
 
 def protocol_sentences(config: RunConfig, folds: int) -> list[str]:

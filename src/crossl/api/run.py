@@ -1,0 +1,303 @@
+"""A run in Python: a model, its classifier if it has one, and what its input must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl import run_folder
+from crossl.api.encoding import embedding_of, encode_windows, latents_of, probability_of
+from crossl.api.inputs import Data, Given, take_given
+from crossl.commands.embed import dates
+from crossl.commands.probe import OF_A_PROBE
+from crossl.config import RunConfig
+from crossl.data.recording import Float32, Modality
+from crossl.data.targets import LABEL
+from crossl.errors import FormatError
+from crossl.evaluate.probe import Probe
+from crossl.files import read_json, working_in
+from crossl.nn.model import CrossModalModel
+
+KEPT_OF_STORES = ("subject", "session", "start_s", "zone")
+OF_EACH_RUN = {"format", "version", "sha256", "modalities", "window_s", "latent_dim", "versions",
+               "commit", "files"}  # fmt: skip
+OF_EACH_PROBE = {"format", "version", "sha256", "task", "head", "classes", "class_numbers",
+                 "strength", "validation_score", "weights", "arrays"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A probe, and what it was fitted on.
+
+    Attributes:
+        probe: fitted on embeddings.
+        about: what it was fitted on: `label_fraction`, `seed`, and of other windows than the
+            run's own who trained and chose.
+    """
+
+    probe: Probe
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its outputs, in order."""
+        return tuple(self.probe.task.names[i] for i in self.probe.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A model, its classifier if it has one, and what its input must be.
+
+    `load_run`, `build_model`, `pretrain` and `fit_probe` make one. Windows are a `Store`, the path
+    of one, or arrays {modality: (n, time, channel)}; what was not recorded is NaN, None or left
+    out. Of a store, modalities that the run never saw are left out.
+
+    Attributes:
+        model: a `torch.nn.Module`, in evaluation mode.
+        config: how it was made.
+        contract: what `model.json` says: people, store, versions.
+        classifier: None where none was fitted.
+        path: the folder it was loaded from or saved to; None where it is in memory only.
+
+    Examples:
+        >>> import crossl
+        >>> rng = np.random.default_rng(0)
+        >>> x = {"acc": rng.normal(size=(24, 50, 3)), "ecg": rng.normal(size=(24, 100, 1))}
+        >>> run = crossl.build_model(x, window_s=1.0)
+        >>> run.embed({"acc": x["acc"][:2]}).shape
+        (2, 256)
+        >>> [m.name for m in run.modalities], run.window_s
+        (['acc', 'ecg'], 1.0)
+    """
+
+    model: CrossModalModel
+    config: RunConfig
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    classifier: Classifier | None = None
+    path: Path | None = None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model was made for: channels, unit and rate of each sensor."""
+        return self.model.modalities
+
+    @property
+    def window_s(self) -> float:
+        """Length of a window, seconds."""
+        return self.model.window_s
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of what is predicted, in the order of `predict_proba`; empty without classifier.
+
+        Classes; of other tasks labels or numbers.
+        """
+        return self.classifier.classes if self.classifier is not None else ()
+
+    def embed(self, x: Data) -> Float32:
+        """Embed windows.
+
+        Returns:
+            (n, D) float32; NaN for a window in which nothing was recorded.
+
+        Raises:
+            ContractError: windows that the model was not made for.
+            DataError: arrays that cannot be used.
+        """
+        return encode_windows(self.model, self._source(x), embedding_of(self.model))[0]
+
+    def latents(self, x: Data) -> Float32:
+        """Encode each modality by itself.
+
+        Returns:
+            (n, M, K) float32; NaN for a modality that was not recorded.
+
+        Raises:
+            ContractError: windows that the model was not made for.
+            DataError: arrays that cannot be used.
+        """
+        source = self._source(x)
+        (latent,) = encode_windows(self.model, source, latents_of)
+        return _blank(latent, source.present)
+
+    def predict_proba(self, x: Data) -> Float32:
+        """Return the probability of each class.
+
+        Returns:
+            (n, classes) float32, in the order of `classes`; NaN for a window in which nothing was
+            recorded.
+
+        Raises:
+            FormatError: no classifier was fitted, or what it says are numbers.
+            ContractError: windows that the model was not made for.
+            DataError: arrays that cannot be used.
+        """
+        probe = self._fitted().probe
+        if not _has_probabilities(probe):
+            raise FormatError(
+                f"{self.path or 'run'}: its classifier tells {', '.join(self.classes)} as numbers, "
+                "which have no probability; use predict"
+            )
+        return encode_windows(self.model, self._source(x), probability_of(self.model, probe))[0]
+
+    def predict(self, x: Data) -> NDArray[Any]:
+        """Name the most probable class of each window.
+
+        Returns:
+            (n,) text, empty for a window in which nothing was recorded. Of a task of several labels
+            (n, labels), 1 or 0, of numbers (n, numbers), in the order of `classes`; -1 or NaN for
+            such a window.
+
+        Raises:
+            FormatError: no classifier was fitted.
+            ContractError: windows that the model was not made for.
+            DataError: arrays that cannot be used.
+        """
+        probe = self._fitted().probe
+        source = self._source(x)
+        (embedding,) = encode_windows(self.model, source, embedding_of(self.model, probe.head))
+        return _said(probe, embedding)
+
+    def table(self, x: Data, *, latents: bool = False) -> dict[str, NDArray[Any]]:
+        """Embed windows, and say what is known of each; `as_frame` makes a data frame of it.
+
+        Args:
+            x: windows.
+            latents: add those of each modality.
+
+        Returns:
+            A row for each window: of a store `subject`, `session`, `start_s`, `zone` and
+            `start_time` (UTC, NaT where nothing tells it); `label` (empty where there is none), and
+            `target_NAME` of other targets; `present_NAME` for each modality; with a classifier
+            `predicted` and `probability_CLASS` for each class; `embedding` (n, D); and
+            `latent_NAME` (n, K) if asked for.
+
+        Raises:
+            ContractError: windows that the model was not made for.
+            DataError: arrays that cannot be used.
+        """
+        given = take_given(x, self.modalities, window_s=self.window_s)
+        present, names = given.source.present, [m.name for m in self.modalities]
+        out = {**_known(given), **{f"present_{n}": present[:, i] for i, n in enumerate(names)}}
+        probe = self.classifier.probe if self.classifier is not None else None
+        head = "aggregator" if probe is None else probe.head
+        embedding, read, latent = encode_windows(
+            self.model, given.source,
+            embedding_of(self.model), embedding_of(self.model, head), latents_of,
+        )  # fmt: skip
+        if probe is not None:
+            out["predicted"] = _said(probe, read)
+        if probe is not None and _has_probabilities(probe):
+            probability = probe.scores(read).astype(np.float32)
+            out |= {f"probability_{c}": probability[:, i] for i, c in enumerate(self.classes)}
+        out["embedding"] = embedding
+        if latents:
+            latent = _blank(latent, present)
+            out |= {f"latent_{name}": latent[:, i] for i, name in enumerate(names)}
+        return out
+
+    def save(self, path: Path | str) -> None:
+        """Write a run folder, which the command line and `load_run` read.
+
+        What the folder had of another classifier, scores too, is removed.
+
+        Raises:
+            ContractError: the model is not the network of its settings.
+            DataError: another process writes there.
+        """
+        path = Path(path)
+        with working_in(path, "is saving into this folder"):
+            for name in (*OF_A_PROBE, "probe.json", "probe.safetensors"):
+                for stale in path.glob(name):
+                    stale.unlink()
+            about = _beside(self.contract, OF_EACH_RUN)
+            run_folder.save_run(path, self.model, self.config, about=about)
+            if self.classifier is not None:
+                fitted = self.classifier
+                run_folder.save_probe(path, fitted.probe, about=dict(fitted.about))
+
+    def _fitted(self) -> Classifier:
+        if self.classifier is None:
+            where = self.path or "run"
+            raise FormatError(
+                f"{where}: has no classifier; fit one by crossl.fit_probe(run, store), or `crossl "
+                "probe` on the command line"
+            )
+        return self.classifier
+
+    def _source(self, x: Data) -> Any:
+        return take_given(x, self.modalities, window_s=self.window_s).source
+
+
+def load_run(path: Path | str) -> Run:
+    """Load a run folder, with its classifier if it has one.
+
+    The command line (`crossl pretrain`, `crossl probe`), `Run.save` and `CroSSL.save` write them.
+
+    Raises:
+        FormatError: not a run, of another version, truncated or altered.
+        ContractError: weights and settings do not fit together.
+
+    Examples:
+        >>> import crossl
+        >>> import tempfile
+        >>> x = {"acc": np.random.default_rng(0).normal(size=(24, 50, 3))}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     crossl.build_model(x, window_s=1.0).save(folder)
+        ...     run = crossl.load_run(folder)
+        >>> run.embed(x).shape
+        (24, 192)
+    """
+    found = run_folder.load_run(path)
+    classifier = None
+    if (found.path / "probe.json").is_file():
+        probe, _ = run_folder.load_probe(found.path)
+        kept = read_json(found.path / "probe.json", cure="run `crossl probe` again")
+        classifier = Classifier(probe, _beside(kept, OF_EACH_PROBE))
+    return Run(found.model, found.config, found.contract, classifier, found.path)
+
+
+def _blank(latent: Float32, present: NDArray[np.bool_]) -> Float32:
+    return np.where(present[:, :, None], latent, np.float32(np.nan))
+
+
+def _known(given: Given) -> dict[str, NDArray[Any]]:
+    """Return what is known of windows beside what was recorded."""
+    out: dict[str, NDArray[Any]] = {}
+    if given.store is not None:
+        table = given.store.stretch(0, len(given))
+        out = {name: table[name] for name in KEPT_OF_STORES}
+        out["start_time"] = dates(table["start_unix_s"])
+    elif given.subject is not None:
+        out["subject"] = given.subject
+    for target in given.source.targets:
+        name = LABEL if target.name == LABEL else f"target_{target.name}"
+        values = given.source.target_values(target.name)
+        if target.kind == "classes":
+            out[name] = np.array([*target.names, ""])[values]  # -1 finds the last
+        else:
+            out |= {f"{name}_{one}": values[:, i] for i, one in enumerate(target.names)}
+    return out
+
+
+def _has_probabilities(probe: Probe) -> bool:
+    return probe.task.probabilities(np.zeros((1, len(probe.bias)))) is not None
+
+
+def _said(probe: Probe, embedding: Float32) -> NDArray[Any]:
+    """Return what a probe says of embeddings; nothing of those that are NaN."""
+    known = np.asarray(np.isfinite(embedding).all(axis=1))
+    said = probe.predict(np.where(known[:, None], embedding, 0))
+    if probe.task.target.kind == "classes":
+        return np.where(known, np.array(probe.task.names)[said], "")
+    return np.where(known[:, None], said, probe.task.target.unknown(1)[0])
+
+
+def _beside(facts: Mapping[str, Any], told_anew: set[str]) -> dict[str, Any]:
+    """Return the facts that a folder keeps but does not find out itself when it is written."""
+    return {name: value for name, value in facts.items() if name not in told_anew}

@@ -1,0 +1,198 @@
+"""Building, pretraining and probing in Python; the same as the command line where both can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import crossl
+from crossl.commands.embed import embed_store
+from crossl.commands.evaluate import evaluate_run
+from crossl.data.store import Store
+from crossl.errors import ConfigError, ContractError, DataError, SplitError
+
+
+@pytest.fixture(scope="module")
+def built(store: Store, settings: dict[str, Any]) -> crossl.Run:
+    return crossl.build_model(store, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def run(trained: Path) -> crossl.Run:
+    return crossl.load_run(trained)
+
+
+def weights(run: crossl.Run) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
+
+
+def assert_same_weights(one: crossl.Run, other: crossl.Run) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+
+
+def test_a_model_is_built_for_the_sensors_of_windows(store: Store, built: crossl.Run) -> None:
+    assert built.modalities == store.modalities
+    assert built.window_s == store.window_s
+    assert built.classes == ()
+    x = {name: x[:3] for name, x in store.arrays().items()}
+    of_arrays = crossl.build_model(x, window_s=2.0, settings={"encoder.width": 8})
+    assert [(m.name, m.rate_hz, m.unit) for m in of_arrays.modalities] == [
+        ("acc", 20.0, ""), ("ecg", 32.0, "")
+    ]  # fmt: skip
+
+
+def test_a_model_of_settings_that_are_not_allowed_is_refused(store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"build_model: encoder.widht=8: encoder.widht: unknown"):
+        crossl.build_model(store, settings={"encoder.widht": 8})
+    with pytest.raises(ConfigError, match="recipe 'best': unknown"):
+        crossl.build_model(store, recipe="best")
+    with pytest.raises(DataError, match="windows: window_s is None; a positive number of seconds"):
+        crossl.build_model({"acc": np.zeros((3, 40, 3))})
+    with pytest.raises(ContractError, match="windows: last 2 s; the model was made for 3 s"):
+        crossl.build_model(store, window_s=3.0)
+
+
+def test_pretraining_a_fold_gives_the_weights_of_the_command_line(
+    built: crossl.Run, run: crossl.Run, store: Store
+) -> None:
+    before = {name: array.copy() for name, array in weights(built).items()}
+    told: list[int] = []
+    done = crossl.pretrain(built, store, progress=lambda step, total, _: told.append(total - step))
+    assert_same_weights(done, run)
+    assert told[-1] == 0
+    for name in ("dataset", "store_sha256", "fold", "subjects", "classes"):
+        assert done.contract[name] == run.contract[name]
+    for name, array in weights(built).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_probe_fitted_here_is_that_of_the_command_line(run: crossl.Run, store: Store) -> None:
+    fitted = crossl.fit_probe(run, store, label_fraction=0.5)
+    assert fitted.classifier is not None
+    assert run.classifier is not None
+    for name, array in fitted.classifier.probe.arrays().items():
+        np.testing.assert_array_equal(array, run.classifier.probe.arrays()[name])
+    assert fitted.classifier.about == run.classifier.about
+    assert fitted.classes == run.classes
+
+
+def test_named_people_are_learned_from_and_nobody_else(
+    built: crossl.Run, store: Store, tmp_path: Path
+) -> None:
+    who = {"train": ["S0", "S1", "S5"], "validation": ["S2"]}
+    done = crossl.pretrain(built, store, **who, out=tmp_path / "run")
+    assert done.contract["subjects"] == {**who, "test": ["S3", "S4"]}
+    kept = np.isin(store.subject, who["train"] + who["validation"])
+    only = crossl.pretrain(built, store.arrays(kept), **who)
+    with pytest.raises(ContractError, match=r"has channels .*made for \('0', '1', '2'\)"):
+        crossl.pretrain(crossl.build_model(store.arrays(), window_s=2.0), store)
+    assert_same_weights(done, only)
+    again = crossl.load_run(tmp_path / "run")
+    assert_same_weights(again, done)
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()
+    fitted = crossl.fit_probe(again, store)
+    assert fitted.classifier is not None
+    assert fitted.classifier.about["subjects"]["test"] == ["S3", "S4"]
+    fitted.save(tmp_path / "run")
+    scored = evaluate_run(tmp_path / "run", store.path)
+    assert scored is not None
+    assert scored.notes[0].startswith("scored on 2 people that nothing was learned from: S3, S4")
+    embed_store(tmp_path / "run", store.path, tmp_path / "x.npz")
+
+
+def test_pretraining_does_not_see_test_people(built: crossl.Run, store: Store) -> None:
+    x = store.arrays()
+    noise = {name: np.array(array) for name, array in x.items()}
+    tested = np.isin(store.subject, ["S3", "S4"])
+    for array in noise.values():
+        array[tested] = np.random.default_rng(9).normal(size=array[tested].shape)
+    label = np.where(tested, np.roll(x.label, 7), x.label)
+    who = {"train": ["S0", "S1", "S5"], "validation": ["S2"]}
+    runs = []
+    for windows in (x, crossl.Windows(noise, label=label, subject=store.subject)):
+        done = crossl.pretrain(built, windows, **who)
+        runs.append(crossl.fit_probe(done, windows))
+    assert_same_weights(*runs)
+    one, two = (r.classifier.probe.arrays() for r in runs)  # type: ignore[union-attr]
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, two[name])
+
+
+def test_a_run_on_arrays_keeps_its_people(
+    store: Store, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    x = store.arrays()
+    run = crossl.build_model(x, window_s=2.0, settings=settings)
+    run = crossl.fit_probe(crossl.pretrain(run, x), x)
+    run.save(tmp_path / "run")
+    again = crossl.load_run(tmp_path / "run")
+    assert again.contract["subjects"] == run.contract["subjects"]
+    np.testing.assert_array_equal(again.predict(x), run.predict(x))
+    assert (run.predict(x) == x.label).mean() > 0.8
+
+
+def test_windows_without_people_validate_on_the_last(
+    store: Store, settings: dict[str, Any]
+) -> None:
+    x = dict(store.arrays())
+    run = crossl.build_model(x, window_s=2.0, settings=settings)
+    done = crossl.pretrain(run, x)
+    estimator = crossl.CroSSL(window_s=2.0, settings=settings).fit(x)
+    np.testing.assert_array_equal(done.embed(x), estimator.transform(x))
+    assert done.contract == {}
+
+
+@pytest.mark.parametrize(("who", "message"), [
+    ({"train": ["S0"], "validation": ["S0"]}, "subject 'S0': is in train and in validation"),
+    ({"train": ["S9"], "validation": ["S0"]}, "train: names subject 'S9', who has no window; kno"),
+    ({"train": [], "validation": ["S0"]}, "train: names nobody; known are S0, S1"),
+    ({"train": "S0", "validation": ["S1"]}, "train: is the text 'S0'; a list of subjects"),
+])  # fmt: skip
+def test_people_who_cannot_be_learned_from_are_refused(
+    built: crossl.Run, store: Store, who: dict[str, Any], message: str
+) -> None:
+    for learn in (crossl.pretrain, crossl.fit_probe):
+        with pytest.raises(SplitError, match=message):
+            learn(built, store, **who)
+
+
+def test_pretraining_that_cannot_be_is_refused(
+    built: crossl.Run, store: Store, trained: Path
+) -> None:
+    with pytest.raises(SplitError, match="one of train and validation is missing; give both or"):
+        crossl.pretrain(built, store, train=["S0"])
+    with pytest.raises(ConfigError, match="fold: got 9; allowed are 0 to 4"):
+        crossl.pretrain(built, store, fold=9)
+    with pytest.raises(DataError, match="run: holds a run already; name a new folder"):
+        crossl.pretrain(built, store, out=trained)
+    x = {"acc": np.full((9, 40, 3), np.nan)}
+    with pytest.raises(DataError, match="windows: 9 have no modality present"):
+        crossl.pretrain(built, x)
+
+
+def test_a_probe_that_cannot_be_is_refused(
+    built: crossl.Run, run: crossl.Run, store: Store
+) -> None:
+    with pytest.raises(SplitError, match="the run does not say who was learned from"):
+        crossl.fit_probe(built, store)
+    with pytest.raises(SplitError, match="these are not the windows that the run was pretrained"):
+        crossl.fit_probe(run, store.arrays())
+    with pytest.raises(ConfigError, match="head 'agregator': unknown; did you mean 'aggregator'"):
+        crossl.fit_probe(run, store, head="agregator")
+    with pytest.raises(DataError, match="windows: have no subjects, and people must be kept apart"):
+        crossl.fit_probe(run, dict(store.arrays()), train=["S0"], validation=["S1"])
+    bare = crossl.Windows(dict(store.arrays()), subject=store.subject)
+    with pytest.raises(ConfigError, match="windows: no window has a class, so task"):
+        crossl.fit_probe(run, bare, train=["S0"], validation=["S1"])
+
+
+def test_a_probe_may_read_latents_side_by_side(run: crossl.Run, store: Store) -> None:
+    fitted = crossl.fit_probe(run, store, head="encoders")
+    assert fitted.predict_proba(store).shape == (len(store), 2)
+    assert (fitted.predict(store) == store.arrays().label).mean() > 0.8
