@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from crossl.commands.probe import probe_run
 from crossl.config import load_config
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.store import Store, write_store
+from crossl.data.target_rules import WindowsOf
+from crossl.data.targets import Target
 from crossl.data.windows import WindowSpec
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist")
@@ -64,6 +67,39 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         classes=CLASSES,
         spec=WindowSpec(window_s=2.0, stride_s=2.0),
         about={"dataset": "tiny", "reader": "none"},
+    )
+
+
+TARGETS = (
+    Target("posture", "labels", ("upright", "fast")),
+    Target("speed", "numbers", ("speed",), ("m/s",)),
+)
+
+
+@dataclass(frozen=True)
+class FromTime:
+    """A target that follows from when a window starts: people run from 20 s on."""
+
+    target: Target
+    signals: tuple[Modality, ...] = field(default=())
+
+    def values(self, windows: WindowsOf) -> np.ndarray:
+        runs = windows.start_s >= 20
+        told = {"posture": np.stack([runs >= 0, runs], axis=1), "speed": 3.0 * runs[:, None]}
+        return told[self.target.name].astype(self.target.unknown(1).dtype)
+
+
+@pytest.fixture(scope="session")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same people, with several labels and a number for each window too."""
+    return write_store(
+        (recording(n) for n in range(6)),
+        tmp_path_factory.mktemp("stores") / "targets",
+        modalities=(ACC, ECG),
+        classes=CLASSES,
+        spec=WindowSpec(window_s=2.0, stride_s=2.0),
+        about={},
+        targets=[FromTime(target) for target in TARGETS],
     )
 
 

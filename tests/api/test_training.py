@@ -11,8 +11,10 @@ import pytest
 import crossl
 from crossl.commands.embed import embed_store
 from crossl.commands.evaluate import evaluate_run
+from crossl.contenders.contender import latent_table
 from crossl.data.store import Store
-from crossl.errors import ConfigError, ContractError, DataError, SplitError
+from crossl.errors import ConfigError, ContractError, DataError, FormatError, SplitError
+from crossl.evaluate.probe import decide_subsets
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +198,58 @@ def test_a_probe_may_read_latents_side_by_side(run: crossl.Run, store: Store) ->
     fitted = crossl.fit_probe(run, store, head="encoders")
     assert fitted.predict_proba(store).shape == (len(store), 2)
     assert (fitted.predict(store) == store.arrays().label).mean() > 0.8
+
+
+# --- other tasks than classes
+
+
+@pytest.mark.parametrize(("task", "shape"), [
+    ({"kind": "labels", "target": "posture"}, (120, 2)),
+    ({"kind": "numbers", "target": "speed"}, (120, 1)),
+    ({"kind": "sequence", "context": 1}, (120,)),
+], ids=lambda one: one.get("kind") if isinstance(one, dict) else "")  # fmt: skip
+def test_other_tasks_are_predicted_and_scored(
+    task: dict[str, Any], shape: tuple[int, ...], built: crossl.Run, targets: Store, tmp_path: Path
+) -> None:
+    who = {"train": ["S0", "S1", "S5"], "validation": ["S2"]}
+    run = crossl.fit_probe(crossl.pretrain(built, targets, **who), targets, **who, task=task)
+    run.save(tmp_path / "run")
+    again = crossl.load_run(tmp_path / "run")
+    said = again.predict(targets)
+    np.testing.assert_array_equal(said, run.predict(targets))
+    assert said.shape == shape
+    truth = targets.target_values(task.get("target", "label"))
+    if task["kind"] == "sequence":
+        truth = np.array(targets.classes)[truth]
+    if task["kind"] == "numbers":
+        assert np.abs(said - truth).mean() < 1
+        with pytest.raises(FormatError, match="its classifier tells speed as numbers, which have"):
+            again.predict_proba(targets)
+    else:
+        assert (said == truth).mean() > 0.8
+        assert again.predict_proba(targets).shape == (120, 2)
+    table = again.table(targets)
+    assert {"target_posture_fast", "target_speed_speed", "predicted"} <= set(table)
+    scores = crossl.evaluate_subsets(again, targets)
+    assert set(scores["present"]) == {"acc, ecg", "acc", "ecg"}
+
+
+def test_neighbours_of_a_sequence_are_read_as_in_an_evaluation(
+    built: crossl.Run, targets: Store
+) -> None:
+    who = {"train": ["S0", "S1", "S5"], "validation": ["S2"]}
+    task = {"kind": "sequence", "context": 2}
+    run = crossl.fit_probe(built, targets, **who, task=task)
+    assert run.classifier is not None
+    probe = run.classifier.probe
+    table = latent_table(built.model, targets, np.arange(len(targets)), probe.task)
+    (labels,) = next(iter(decide_subsets([probe], table, [(0, 1)])))
+    assert run.predict(targets).tolist() == [targets.classes[i] for i in labels[:, 0]]
+    alone = run.predict_proba(targets.arrays())
+    assert not np.allclose(alone, run.predict_proba(targets))
+    with pytest.raises(ConfigError, match=r"task.kind 'sequence': reads neighbours, which windows"):
+        crossl.fit_probe(built, targets.arrays(), **who, task=task)
+    with pytest.raises(
+        ConfigError, match=r"fit_probe: task=.*unknown task 'sequenze'; did you mean"
+    ):
+        crossl.fit_probe(built, targets, **who, task={"kind": "sequenze"})

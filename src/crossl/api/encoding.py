@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossl.data.batch import in_batches
+from crossl.data.neighbours import neighbours
 from crossl.data.recording import Float32
 from crossl.data.source import WindowSource
+from crossl.data.store import Store
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe
 from crossl.nn.finite import check_finite, check_reach
@@ -79,7 +81,26 @@ def latents_of(latent: Tensor, present: Tensor) -> NDArray[np.floating[Any]]:
     return np.asarray(latent.cpu())
 
 
-def probability_of(model: CrossModalModel, probe: Probe) -> Read:
-    """Read the probability of each class, (B, classes)."""
-    embed = embedding_of(model, probe.head)
-    return lambda latent, present: probe.scores(embed(latent, present))
+def outputs_of(probe: Probe, embedding: Float32, store: Store | None) -> Float32:
+    """Return what a probe reads of embeddings; see `Probe.decide` for what follows.
+
+    Args:
+        probe: with or without neighbours.
+        embedding: (n, D) of all windows, in order; NaN where nothing was recorded.
+        store: that they are of; windows of no store have no neighbours.
+
+    Returns:
+        (n, R), NaN where nothing was recorded.
+    """
+    known = np.asarray(np.isfinite(embedding).all(axis=1))
+    weight, bias = probe.affine()
+    read = np.where(known[:, None], embedding, 0) @ weight.T + bias
+    width = len(bias) // len(probe.offsets)
+    read = np.where(known[:, None], read, 0).reshape(len(read), len(probe.offsets), width)
+    out = read[:, probe.offsets.index(0)]
+    if store is not None and len(probe.offsets) > 1:
+        near = neighbours(store, np.arange(len(store)), probe.offsets)
+        parts = [np.where(column[:, None] >= 0, read[column, place], 0)
+                 for place, column in enumerate(near.T)]  # fmt: skip
+        out = np.sum(parts, axis=0)
+    return np.where(known[:, None], out, np.nan).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl import run_folder
-from crossl.api.encoding import embedding_of, encode_windows, latents_of, probability_of
+from crossl.api.encoding import embedding_of, encode_windows, latents_of, outputs_of
 from crossl.api.inputs import Data, Given, take_given
 from crossl.commands.embed import dates
 from crossl.commands.probe import OF_A_PROBE
@@ -137,13 +137,13 @@ class Run:
             ContractError: windows that the model was not made for.
             DataError: arrays that cannot be used.
         """
-        probe = self._fitted().probe
-        if not _has_probabilities(probe):
+        found = self._fitted().probe.task.probabilities(self._outputs(x))
+        if found is None:
             raise FormatError(
                 f"{self.path or 'run'}: its classifier tells {', '.join(self.classes)} as numbers, "
                 "which have no probability; use predict"
             )
-        return encode_windows(self.model, self._source(x), probability_of(self.model, probe))[0]
+        return found.astype(np.float32)
 
     def predict(self, x: Data) -> NDArray[Any]:
         """Name the most probable class of each window.
@@ -151,17 +151,15 @@ class Run:
         Returns:
             (n,) text, empty for a window in which nothing was recorded. Of a task of several labels
             (n, labels), 1 or 0, of numbers (n, numbers), in the order of `classes`; -1 or NaN for
-            such a window.
+            such a window. A task that reads neighbours finds them in a store; windows in memory
+            are read each alone.
 
         Raises:
             FormatError: no classifier was fitted.
             ContractError: windows that the model was not made for.
             DataError: arrays that cannot be used.
         """
-        probe = self._fitted().probe
-        source = self._source(x)
-        (embedding,) = encode_windows(self.model, source, embedding_of(self.model, probe.head))
-        return _said(probe, embedding)
+        return _said(self._fitted().probe, self._outputs(x))
 
     def table(self, x: Data, *, latents: bool = False) -> dict[str, NDArray[Any]]:
         """Embed windows, and say what is known of each; `as_frame` makes a data frame of it.
@@ -191,10 +189,12 @@ class Run:
             embedding_of(self.model), embedding_of(self.model, head), latents_of,
         )  # fmt: skip
         if probe is not None:
-            out["predicted"] = _said(probe, read)
-        if probe is not None and _has_probabilities(probe):
-            probability = probe.scores(read).astype(np.float32)
-            out |= {f"probability_{c}": probability[:, i] for i, c in enumerate(self.classes)}
+            outputs = outputs_of(probe, read, given.store)
+            out["predicted"] = _said(probe, outputs)
+            probability = probe.task.probabilities(outputs)
+            if probability is not None:
+                out |= {f"probability_{c}": probability[:, i].astype(np.float32)
+                        for i, c in enumerate(self.classes)}  # fmt: skip
         out["embedding"] = embedding
         if latents:
             latent = _blank(latent, present)
@@ -220,6 +220,14 @@ class Run:
             if self.classifier is not None:
                 fitted = self.classifier
                 run_folder.save_probe(path, fitted.probe, about=dict(fitted.about))
+
+    def _outputs(self, x: Data) -> Float32:
+        probe = self._fitted().probe
+        given = take_given(x, self.modalities, window_s=self.window_s)
+        (embedding,) = encode_windows(
+            self.model, given.source, embedding_of(self.model, probe.head)
+        )
+        return outputs_of(probe, embedding, given.store)
 
     def _fitted(self) -> Classifier:
         if self.classifier is None:
@@ -285,17 +293,13 @@ def _known(given: Given) -> dict[str, NDArray[Any]]:
     return out
 
 
-def _has_probabilities(probe: Probe) -> bool:
-    return probe.task.probabilities(np.zeros((1, len(probe.bias)))) is not None
-
-
-def _said(probe: Probe, embedding: Float32) -> NDArray[Any]:
-    """Return what a probe says of embeddings; nothing of those that are NaN."""
-    known = np.asarray(np.isfinite(embedding).all(axis=1))
-    said = probe.predict(np.where(known[:, None], embedding, 0))
-    if probe.task.target.kind == "classes":
-        return np.where(known, np.array(probe.task.names)[said], "")
-    return np.where(known[:, None], said, probe.task.target.unknown(1)[0])
+def _said(probe: Probe, outputs: Float32) -> NDArray[Any]:
+    """Return what follows from a probe's outputs; nothing from those that are NaN."""
+    known, target = np.asarray(np.isfinite(outputs).all(axis=1)), probe.task.target
+    said = probe.decide(np.where(known[:, None], outputs, 0))
+    if target.kind == "classes":
+        return np.where(known, np.array(target.names)[said], "")
+    return np.where(known[:, None], said, target.unknown(1)[0])
 
 
 def _beside(facts: Mapping[str, Any], told_anew: set[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.run import Classifier, Run
 from crossl.config import build_method, config_from
 from crossl.config import build_model as build_network
+from crossl.contenders.contender import latent_table as of_store
 from crossl.data.splits import Fold
 from crossl.data.targets import LABEL
 from crossl.errors import ConfigError, DataError, SplitError, counted, nearest
@@ -28,6 +29,7 @@ from crossl.files import working_in
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import run_facts
 from crossl.tasks import Task, task_of
+from crossl.tasks.task import kind_of_task
 from crossl.train import pretrain as training
 from crossl.train.checkpoints import last_checkpoint
 
@@ -327,7 +329,18 @@ def _people(
 def latent_table(
     model: CrossModalModel, given: Given, rows: NDArray[np.int64], task: Task
 ) -> LatentTable:
-    """Compute the latents of some rows, with a task's targets and their subjects."""
+    """Compute the latents of some rows, with a task's targets and their subjects.
+
+    Raises:
+        ConfigError: the task reads neighbours, and the windows are of no store.
+    """
+    if given.store is not None:
+        return of_store(model, given.store, rows, task)
+    if len(task.offsets) > 1:
+        raise ConfigError(
+            f"task.kind '{kind_of_task(task.settings)}': reads neighbours, which windows in memory "
+            "do not have; give a store"
+        )
     return LatentTable(
         model,
         encode_rows(model, given.source, rows),

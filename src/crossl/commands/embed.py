@@ -133,12 +133,10 @@ def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
         yield Streamed("probability", float32, shape, lambda: (b[:, dim:] for b in _blocks(parts)))
         yield Streamed("classes", classes.dtype, classes.shape, lambda: [classes])
         yield Streamed("predicted", classes.dtype, (n,), lambda: (
-            best_class(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
+            _best(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
 
 
-def best_class(
-    probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]
-) -> NDArray[np.str_]:
+def _best(probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]) -> NDArray[np.str_]:
     """Name the most probable class; nothing where there is no probability."""
     best = classes[probability.argmax(axis=1)]
     return np.where(np.isnan(probability).any(axis=1), "", best)
