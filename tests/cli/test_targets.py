@@ -57,11 +57,9 @@ def test_targets_are_prepared_inspected_and_appended(
                   "--targets", targets)  # fmt: skip
     assert (done.code, done.err) == (0, "")
     told = [" ".join(line.split()) for line in crossl("inspect", out, "--verify").out.splitlines()]
-    assert "posture labels upright 9 of 18 windows" in told
-    assert "age numbers age (year) 19 windows, 34 to 34, median 34" in told
-    assert any(
-        line.startswith("heart_rate numbers heart_rate (Hz) 19 windows, 1.") for line in told
-    )
+    assert "posture labels upright 18 of 19 9 windows" in told
+    assert "age numbers age (year) 19 of 19 34 to 34, median 34" in told
+    assert any(line.startswith("heart_rate numbers heart_rate (Hz) 19 of 19 1.") for line in told)
     assert "note: modality 'chest_heart' is no input: target 'heart_rate' is read from it" in told
     done = crossl("prepare", "folder", "--root", record(tmp_path / "b", "S2"), *asked, "--append")
     assert (done.code, done.err) == (0, "")

@@ -85,10 +85,10 @@ def test_a_store_tells_what_the_block_says(tmp_path):
     assert store.manifest["notes"] == [
         "modality 'heart' is no input: target 'heart' is read from it"
     ]
-    rows = {(name, of): known for name, _, of, known in describe_targets(store)}
-    assert rows["body", "age (year)"] == "38 windows, 20 to 21, median 20.5"
-    assert rows["effort", "moving"] == "10 of 28 windows"
-    assert rows["any", "any"] == "30 windows"
+    rows = {(name, of): tuple(told) for name, _, of, *told in describe_targets(store)}
+    assert rows["body", "age (year)"] == ("38 of 38", "20 to 21, median 20.5")
+    assert rows["effort", "moving"] == ("28 of 38", "10 windows")
+    assert rows["any", "any"] == ("30 of 38", "30 windows")
 
 
 def test_bytes_are_the_same_by_workers_and_after_an_interruption(tmp_path):

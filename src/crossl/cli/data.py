@@ -37,7 +37,10 @@ def prepare(
         typer.Option(help="Labels to keep, A,B; NEW=A+B makes one class of several. Repeatable."),
     ] = None,
     targets: Annotated[
-        Path | None, typer.Option(help="YAML file of targets beside the label; see docs.")
+        Path | None,
+        typer.Option(
+            help="YAML file: what is told of windows beside their label (docs/targets.md)."
+        ),
     ] = None,
     window_s: Annotated[float | None, typer.Option(help="Length of a window, seconds.")] = None,
     stride_s: Annotated[float | None, typer.Option(help="Step between windows, seconds.")] = None,
@@ -198,7 +201,7 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     targets = describe_targets(store)
     if targets:
         typer.echo("")
-        show.table([["target", "kind", "of", "known"], *map(list, targets)])
+        show.table([["target", "kind", "of", "known", "told"], *map(list, targets)])
     empty = [name for name, count in counts["classes"].items() if not count]
     if empty:
         typer.echo(f"\nno window has class {', '.join(empty)}: is it spelt as in the recordings?")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossl.data.store import Store
-from crossl.data.targets import LABEL, UNKNOWN
+from crossl.data.targets import LABEL, UNKNOWN, Target
 
 
 def count_windows(store: Store) -> dict[str, Any]:
@@ -31,32 +32,32 @@ def count_windows(store: Store) -> dict[str, Any]:
     }
 
 
-def describe_targets(store: Store) -> list[tuple[str, str, str, str]]:
+def describe_targets(store: Store) -> list[tuple[str, ...]]:
     """Describe the targets of a store beside its label.
 
     Returns:
-        A row for each class, label and number: `target`, `kind`, what it is with its unit, and
-        how often it is seen: windows of a class; windows with and without a label; windows of
-        which a number is known, with its lowest, median and highest value.
+        A row for each class, label and number: target, kind, what it is with its unit, of how many
+        windows something is known, and what: how many windows have the class or label; the lowest,
+        median and highest number.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for target in store.targets:
         if target.name == LABEL:
             continue
         values = store.target_values(target.name)
         for column, name in enumerate(target.names):
-            if target.kind == "classes":
-                told = f"{int((values == column).sum())} windows"
-            elif target.kind == "labels":
-                known = values[:, column][values[:, column] != UNKNOWN]
-                told = f"{int(known.sum())} of {len(known)} windows"
-            else:
-                known = values[:, column][~np.isnan(values[:, column])]
-                told = f"{len(known)} windows"
-                if len(known):
-                    low, middle, high = known.min(), np.median(known), known.max()
-                    told += f", {low:.4g} to {high:.4g}, median {middle:.4g}"
+            mine = values if target.kind == "classes" else values[:, column]
+            known = mine[~np.isnan(mine) if target.kind == "numbers" else mine != UNKNOWN]
             unit = target.units[column] if target.units else "1"
             shown = f"{name} ({unit})" if unit != "1" else name
-            rows.append((target.name, target.kind, shown, told))
+            rows.append((target.name, target.kind, shown, f"{len(known)} of {len(store)}",
+                         _told(target, column, known)))  # fmt: skip
     return rows
+
+
+def _told(target: Target, column: int, known: NDArray[Any]) -> str:
+    if target.kind != "numbers":
+        return f"{int((known == (column if target.kind == 'classes' else 1)).sum())} windows"
+    if not len(known):
+        return ""
+    return f"{known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g}"
