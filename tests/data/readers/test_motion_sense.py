@@ -61,6 +61,15 @@ def test_acceleration_is_gravity_and_the_users_together(written):
     assert acc.rate_hz == gyro.rate_hz == 50
 
 
+def test_people_are_known_where_their_table_is(copy, real_data):
+    assert not any(recording.person for recording in read_all("motion_sense", copy))
+    table = real_data("format_docs") / "motionsense" / "data_subjects_info.csv"
+    shutil.copyfile(table, copy / "data_subjects_info.csv")
+    people = {r.subject: r.person for r in read_all("motion_sense", copy)}
+    assert people["sub_01"] == pytest.approx({"age": 46, "height": 1.88, "weight": 102})
+    assert people["sub_10"]["age"] != people["sub_02"]["age"] == 28
+
+
 def test_columns_are_found_by_name(copy):
     wanted = read_all("motion_sense", copy)[0].signals["acc"].values
     table = np.loadtxt(copy / FILE, delimiter=",", skiprows=1)

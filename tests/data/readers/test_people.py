@@ -46,10 +46,12 @@ def test_comments_and_headers_tell_an_age():
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "ages"), [("noneeg", 20, (19, 33)), ("eegmat", 3, (16, 26))]
-)
-def test_the_published_ages_are_those_of_the_recordings(real_data, name, count, ages):
-    with open_dataset(name, real_data(name)) as dataset:
+    ("name", "folder", "count", "ages"),
+    [("noneeg", "noneeg", 20, (19, 33)), ("eegmat", "eegmat", 3, (16, 26)),
+     ("wesad", "wesad_wrist", 15, (24, 35))],
+)  # fmt: skip
+def test_the_published_ages_are_those_of_the_recordings(real_data, name, folder, count, ages):
+    with open_dataset(name, real_data(folder)) as dataset:
         told = {r.subject: r.person["age"] for r in dataset.read()}
     assert len(told) == count
     assert ages[0] <= min(told.values()) <= max(told.values()) <= ages[1]

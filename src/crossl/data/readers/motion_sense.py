@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import STANDARD_GRAVITY, Card, RemoteFile, motion_modality
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.people import BODY, read_people, units_of
 from crossl.data.readers.table import Table, read_table
 from crossl.data.recording import LabelInterval, Recording, Signal
 from crossl.data.windows import WindowSpec
@@ -32,6 +33,8 @@ ACTIVITIES = {
 
 COMMIT = "261cb0d60611a049ab38127738e42cc510ed50f4"
 DATA = f"https://raw.githubusercontent.com/mmalekzadeh/motion-sense/{COMMIT}/data"
+
+PEOPLE = "data_subjects_info.csv"
 
 CARD = Card(
     name="motion_sense",
@@ -63,10 +66,13 @@ CARD = Card(
         "The raw accelerometer and gyroscope were logged apart, without timestamps: source=raw "
         "starts both at once, so they may be shifted against each other.",
         "Trials are numbered 1 to 9 and 11 to 16; there is no trial 10.",
+        "Age, height and weight stand in data_subjects_info.csv of the authors' repository; put it "
+        "beside the archives to have them as targets.",
     ),
     size="three zip files, of which A suffices",
     subjects=24,
     files=tuple(RemoteFile(f"{DATA}/{name}.zip") for name in (FUSED, ACCELEROMETER, GYROSCOPE)),
+    person=units_of(BODY),
 )
 
 
@@ -80,7 +86,8 @@ def open_dataset(root: Path | None, *, source: str = "device_motion") -> Iterato
     """Find the trials; a part each.
 
     Args:
-        root: folder that holds `A_DeviceMotion_data` (or its zip), or that zip.
+        root: folder that holds `A_DeviceMotion_data` (or its zip), or that zip; people are known
+            where `data_subjects_info.csv` lies in the folder.
         source: `device_motion` reads folder A; `raw` reads B and C, of which a trial may lack one.
 
     Raises:
@@ -103,10 +110,12 @@ def open_dataset(root: Path | None, *, source: str = "device_motion") -> Iterato
                 trials[key] = (*trials.get(key, ()), path)
         if not trials:
             raise DataError(f"{folders[0]}: holds no file such as dws_1/sub_1.csv")
+        people = read_people((root or folders[0]) / PEOPLE, "code", BODY)
         parts = (
-            Part(f"{key[0]}-{key[1]}", partial(_read_trial, *key, trials[key]), trials[key])
+            Part(f"{key[0]}-{key[1]}",
+                 partial(_read_trial, *key, trials[key], _person(key[0], people)), trials[key])
             for key in sorted(trials)
-        )
+        )  # fmt: skip
         yield Dataset(CARD, tuple(parts))
 
 
@@ -122,7 +131,13 @@ def _key(path: Path) -> tuple[str, str]:
     return f"sub_{int(number):02d}", f"{activity}_{int(trial):02d}"
 
 
-def _read_trial(subject: str, session: str, files: tuple[Path, ...]) -> Iterator[Recording]:
+def _person(subject: str, people: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
+    return people.get(str(int(subject.removeprefix("sub_"))), {})
+
+
+def _read_trial(
+    subject: str, session: str, files: tuple[Path, ...], person: Mapping[str, float]
+) -> Iterator[Recording]:
     signals: dict[str, Signal] = {}
     for path in files:
         kind = path.parent.parent.name
@@ -141,6 +156,7 @@ def _read_trial(subject: str, session: str, files: tuple[Path, ...]) -> Iterator
         modalities={m.name: m for m in CARD.modalities},
         signals=signals,
         labels=(LabelInterval(0.0, end_s, activity),),
+        person=person,
     )
 
 

@@ -30,6 +30,7 @@ from crossl.data.formats import open_file
 from crossl.data.readers.archive import holds, open_root
 from crossl.data.readers.card import Card, RemoteFile
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.readers.people import person_of, read_comments, units_of
 from crossl.data.readers.unpickle import NumpyUnpickler
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.units import parse_unit
@@ -77,6 +78,9 @@ CHEST = {
     "chest_temp": (Modality("chest_temp", ("temp",), "K", CHEST_HZ, "chest"), "Temp", "degC"),
 }
 
+PERSON = {"age": ("Age", "year"), "height": ("Height (cm)", "cm"), "weight": ("Weight (kg)", "kg")}
+"""What the readme of a subject tells, by what it calls it, and its unit."""
+
 CARD = Card(
     name="wesad",
     title="Wearable stress and affect detection (WESAD)",
@@ -115,6 +119,7 @@ CARD = Card(
     size="2.5 GB, about 16 GB unpacked",
     subjects=15,
     commercial_use=False,
+    person=units_of(PERSON),
     # the fragment is not sent; it names the file, as the server does
     files=(RemoteFile("https://uni-siegen.sciebo.de/s/HGdUkoNlW1Ub0Gx/download#/WESAD.zip"),),
 )
@@ -202,7 +207,17 @@ def _read_wristband(
     end_s = max(signal.end_s for signal in signals.values())
     labels, notes = _wristband_labels(subject, quest, end_s)
     notes = (*notes, *_impossible(signals))
-    yield Recording(subject, "1", modalities, signals, labels, notes)
+    person = _person(quest.with_name(f"{subject}_readme.txt"))
+    yield Recording(subject, "1", modalities, signals, labels, notes, person=person)
+
+
+def _person(readme: Path) -> dict[str, float]:
+    """Return what the file of a subject tells of the person, if it is there."""
+    try:
+        lines = readme.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return person_of(read_comments(lines), PERSON)
 
 
 def _impossible(signals: Mapping[str, Signal]) -> tuple[str, ...]:
@@ -311,7 +326,8 @@ def _read_pickle(folder: Path, modalities: Mapping[str, Modality]) -> Iterator[R
         modality, _, unit = known[name]
         _check_shape(path, name, values, modality, len(codes))
         signals[name] = Signal(parse_unit(unit).to_si(values), modality.rate_hz)
-    yield Recording(subject, "1", modalities, signals, _label_runs(path, codes))
+    person = _person(path.with_name(f"{subject}_readme.txt"))
+    yield Recording(subject, "1", modalities, signals, _label_runs(path, codes), person=person)
 
 
 def _numbers(value: Any, dtype: type[np.generic]) -> NDArray[Any]:
