@@ -169,10 +169,10 @@ def report(
 
 
 def _tell(folder: Path, page: Path) -> None:
-    from crossl.report import summary_notes, summary_table
+    from crossl.report import summary_notes, summary_table, summary_title
 
     for note in summary_notes(folder):
         typer.echo(textwrap.fill(f"- {note}", 100, subsequent_indent="  ", break_long_words=False))
-    typer.echo("\nMacro-F1 on people never seen, with 95% intervals, by share of labels\n")
+    typer.echo(f"\n{summary_title(folder)}\n")
     show.table(summary_table(folder))
     typer.echo(f"\nreport: {page}")

@@ -65,7 +65,8 @@ def sweep(
     cluster = Cluster(address, workers, cpus) if address else None
     with show.progress("sweep") as tell, stopped_by_signals():
         records = run_sweep(store, out, trials, cpus=cpus, cluster=cluster, progress=tell)
-    show.table([["trial", "validation macro-F1", *records[0]["settings"]],
+    metric = next((r["metric"].split(" of ")[0] for r in records if "metric" in r), "score")
+    show.table([["trial", f"validation {metric}", *records[0]["settings"]],
                 *(_row(record) for record in records)])  # fmt: skip
     for record in records:
         if record["score"] is None:

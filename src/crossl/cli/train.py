@@ -76,13 +76,20 @@ def probe(
         int | None, typer.Option(help="With --pretrained-elsewhere: fold of the store. Default: 0.")
     ] = None,
     same_names: SameNamesOption = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Learn another task than the run file's: task.KEY=VALUE."),
+    ] = None,
 ) -> None:
     """Fit a linear classifier on frozen embeddings.
 
-    It is trained with sensors missing and kept in the run. With --pretrained-elsewhere the store
-    may be another than the run's and may lack sensors; people who trained the run are not tested.
+    It is trained with sensors missing and kept in the run. It learns the task of the run file, or
+    another that --set names. With --pretrained-elsewhere the store may be another than the run's
+    and may lack sensors; people who trained the run are not tested.
 
     Example: crossl probe runs/first --store stores/sp_sw_har --label-fraction 0.05
+
+    Example: crossl probe runs/first --store stores/noneeg --set "task={kind: numbers, target: age}"
     """
     from crossl.commands.other_store import Elsewhere
     from crossl.commands.probe import probe_run
@@ -96,7 +103,7 @@ def probe(
         tell("windows: encoding and fitting", 0.0)
         task, score = probe_run(
             run, store, label_fraction=label_fraction, head=head, label_seed=label_seed,
-            elsewhere=elsewhere, note=show.note,
+            elsewhere=elsewhere, overrides=overrides or (), note=show.note,
         )  # fmt: skip
     told = f" {score.told()} (95% interval)" if score.told() else ""
     typer.echo(f"{run}: probe kept; {task.told()} {score.value:.3f}{told} on "
@@ -113,12 +120,12 @@ def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption =
     Example: crossl evaluate runs/first --store stores/sp_sw_har
     """
     from crossl.commands.evaluate import evaluate_run
-    from crossl.report import summary_table
+    from crossl.report import summary_table, summary_title
 
     with show.progress("evaluate") as tell:
         scored = evaluate_run(run, store, same_names=same_names, progress=tell)
     if scored is None:
-        typer.echo("Macro-F1 on people never seen, with 95% intervals, by share of labels\n")
+        typer.echo(f"{summary_title(run)}\n")
         show.table(summary_table(run))
         typer.echo(f"\n{run}: scored; next: crossl report {run}")
         return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from crossl.commands.other_store import Elsewhere, Note, fold_elsewhere, refuse_nonsense
+from crossl.config import with_overrides
 from crossl.contenders.contender import latent_table
 from crossl.data.contract import Fitted, fit_store
 from crossl.data.splits import fold_from_subjects
@@ -17,7 +19,7 @@ from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import fit_probe
 from crossl.files import working_in
 from crossl.run_folder import Run, load_run, run_facts, save_probe
-from crossl.tasks import Task, TaskConfig, task_of
+from crossl.tasks import Task, task_of
 
 OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz")
 """Files of a run that are of its classifier: another one makes them anew."""
@@ -37,13 +39,13 @@ def probe_run(
     head: str = "aggregator",
     label_seed: int = 0,
     elsewhere: Elsewhere | None = None,
-    learns: TaskConfig | None = None,
+    overrides: Sequence[str] = (),
     note: Note = lambda _sentence: None,
 ) -> tuple[Task, Interval]:
     """Fit a probe on the run's training subjects, keep it, and score it on its test subjects.
 
     With `elsewhere`, on subjects of another store, which may lack modalities of the run. What is
-    learned is the run's task, or `learns`.
+    learned is the run's task, as `overrides` (`task.KEY=VALUE`) change it.
 
     Returns:
         The task and the score of its main metric.
@@ -65,7 +67,12 @@ def probe_run(
         fold = fold_elsewhere(run, store, elsewhere)
     for sentence in fitted.notes:
         note(sentence)
-    task = task_of(learns or run.config.task, store)
+    for override in overrides:
+        if override.split("=")[0].split(".")[0].strip() != "task":
+            raise ConfigError(
+                f"--set {override}: a run is trained already; allowed is task.KEY=VALUE"
+            )
+    task = task_of(with_overrides(run.config, overrides).task, store)
     rows = task.draw(
         task.values(store), fold.train, store.subject, fraction=label_fraction, seed=label_seed
     )

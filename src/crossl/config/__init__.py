@@ -11,6 +11,7 @@ from crossl.config.files import (
     load_config,
     plain,
     validate,
+    with_overrides,
 )
 from crossl.config.schema import EvaluationConfig, RunConfig
 
@@ -26,4 +27,5 @@ __all__ = [
     "plain",
     "recipe",
     "validate",
+    "with_overrides",
 ]

@@ -41,6 +41,17 @@ def load_config(
     values = read_yaml(path, ConfigError) if path else {}
     start = recipe(str(values.get("recipe", base)))
     config = validate(_merge(start.model_dump(mode="json"), values), where=where)
+    return with_overrides(config, overrides, where=where)
+
+
+def with_overrides(
+    config: RunConfig, overrides: Sequence[str], *, where: str = "options"
+) -> RunConfig:
+    """Change settings by `key=value`, one after the other.
+
+    Raises:
+        ConfigError: unknown key, or a value that is not allowed.
+    """
     laid = [(f"--set {override}", _parse_override(override)) for override in overrides]
     return _laid_over(config, laid, where=where)
 

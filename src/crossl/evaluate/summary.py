@@ -18,15 +18,18 @@ from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.metrics import Interval, mean_interval
 from crossl.evaluate.paired import Pairing
 from crossl.evaluate.results import Key, ResultBook
+from crossl.tasks import Task
 
 MAP_WINDOWS = 800
 MIN_MAP_WINDOWS = 5
 Arrays = dict[str, NDArray[Any]]
 
 
-def describe_store(store: Store) -> dict[str, Any]:
-    """Return the facts of a store that the report tells."""
+def describe_store(store: Store, task: Task) -> dict[str, Any]:
+    """Return the facts of a store, and of what is told of its windows, that the report needs."""
+    target = task.values(store)
     return {
+        "task": {**task.facts(), "groups": list(task.groups(target)[0])},
         "dataset": store.manifest["dataset"],
         "title": store.manifest.get("title", store.manifest["dataset"]),
         "description": store.manifest.get("description", ""),
@@ -36,12 +39,14 @@ def describe_store(store: Store) -> dict[str, Any]:
         "window_s": store.spec.window_s,
         "stride_s": store.spec.stride_s,
         "n_windows": len(store),
-        "n_labelled": int((store.label >= 0).sum()),
+        "n_labelled": int(task.known(target).sum()),
     }
 
 
-def example_windows(store: Store) -> tuple[list[dict[str, Any]], Arrays]:
-    """Pick one window per class, of the first subject who has it with everything recorded.
+def example_windows(store: Store, task: Task) -> tuple[list[dict[str, Any]], Arrays]:
+    """Pick one window per class, or other group that a task shows.
+
+    It is of the first subject who has one with everything recorded.
 
     Returns:
         Facts of each example, and its signals as `example/{i}/{modality}` (T, C).
@@ -49,8 +54,9 @@ def example_windows(store: Store) -> tuple[list[dict[str, Any]], Arrays]:
     told: list[dict[str, Any]] = []
     arrays: Arrays = {}
     richness = store.present.sum(axis=1)
-    for number in range(len(store.classes)):
-        rows = np.flatnonzero(store.label == number)
+    names, group = task.groups(task.values(store))
+    for number in range(len(names)):
+        rows = np.flatnonzero(group == number)
         if not len(rows):
             continue
         rows = rows[richness[rows] == richness[rows].max()]
@@ -64,11 +70,14 @@ def example_windows(store: Store) -> tuple[list[dict[str, Any]], Arrays]:
     return told, arrays
 
 
-def embedding_map(table: LatentTable, subjects: Sequence[str], *, seed: int) -> Arrays:
+def embedding_map(
+    table: LatentTable, group: NDArray[np.int64], subjects: Sequence[str], *, seed: int
+) -> Arrays:
     """Lay out embeddings of test windows in the plane by t-SNE, after PCA.
 
     Args:
         table: windows of test subjects.
+        group: (n,) which group each is shown in, such as its class; -1 unlabelled.
         subjects: `map_subject` holds indices into them.
         seed: of the draw of windows and the layout.
     """
@@ -85,7 +94,7 @@ def embedding_map(table: LatentTable, subjects: Sequence[str], *, seed: int) -> 
     index = {name: i for i, name in enumerate(subjects)}
     return {
         "map_xy": xy,
-        "map_label": table.label.astype(np.int64),
+        "map_label": group[rows].astype(np.int64),
         "map_subject": np.array([index[name] for name in table.subject.tolist()]),
     }
 
@@ -131,24 +140,25 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class _Compared:
-    """One comparison of two methods at a label fraction."""
+    """One comparison of two methods at a label fraction; `errors` are better where lower."""
 
     fraction: float
     ours: float
     theirs: float
     difference: Interval
+    errors: bool = False
 
     @property
     def verdict(self) -> str:
         d = self.difference
         if d.low is None or d.high is None:
             return "compared on one person only with"
-        level = d.low <= 0 <= d.high
+        level, better = d.low <= 0 <= d.high, (d.low > 0) != self.errors
         if d.n < LEAST_PEOPLE:
-            return "about level with" if level else "ahead of" if d.low > 0 else "behind"
+            return "about level with" if level else "ahead of" if better else "behind"
         if level:
             return "not significantly different from"
-        return "better than" if d.low > 0 else "worse than"
+        return "better than" if better else "worse than"
 
     @property
     def numbers(self) -> str:
@@ -188,7 +198,8 @@ def _against(
         if 1 < n < LEAST_PEOPLE:
             sentence += f" {n} people are too few for a significant difference."
         more = (
-            f" Macro-F1 {', '.join(one.numbers for one in known)}; differences are paired by "
+            f" {_capital(pairing.book.task.told())} "
+            f"{', '.join(one.numbers for one in known)}; differences are paired by "
             f"subject, {counted(n, 'person', 'people')}."
         )
         out.append(sentence + more * numbers)
@@ -227,7 +238,12 @@ def _compare(
         return None
     first, second = np.mean(scores, axis=0).tolist()
     means = np.array([np.mean(values) for values in by_subject.values()])
-    return _Compared(fraction, first, second, mean_interval(means))
+    errors = pairing.book.task.lower_is_better
+    return _Compared(fraction, first, second, mean_interval(means), errors)
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _percent(fraction: float) -> str:
@@ -253,6 +269,13 @@ def _without_devices(
             )
             continue
         (score, whole), kept = found.scores, found.kept
+        if pairing.book.task.lower_is_better:
+            out.append(
+                f"When the {device} is missing at test time, with nothing retrained, the "
+                f"{pairing.book.task.told()} is {score.value:.3f}, and {whole.value:.3f} for the "
+                f"same {_people(kept.n)} with all that they have."
+            )
+            continue
         interval = f" {_percents(kept)}" if kept.low is not None else ""
         out.append(
             f"When the {device} is missing at test time, with nothing retrained, {score.value:.3f} "
@@ -278,6 +301,12 @@ def _best_single(pairing: Pairing, main: Key) -> str | None:
     name = max(singles, key=lambda one: singles[one].kept.value)
     alone, every = singles[name].scores
     gain = every.value - alone.value
+    if pairing.book.task.lower_is_better:
+        return (
+            f"The best single modality, {name}, has a {pairing.book.task.told()} of "
+            f"{alone.value:.3f} alone with the same classifier, and all modalities "
+            f"{every.value:.3f} for the same {_people(alone.n)} ({gain:+.3f})."
+        )
     verdict = "adds" if gain > 0.01 else "costs" if gain < -0.01 else "changes next to nothing:"
     return (
         f"The best single modality, {name}, reaches {alone.value:.3f} alone with the same "

@@ -17,6 +17,7 @@ from crossl.contenders.contender import latent_table
 from crossl.data.store import Store
 from crossl.errors import FormatError
 from crossl.evaluate.paired import all_records
+from crossl.evaluate.pictures import counted_pictures, predicted_pictures
 from crossl.evaluate.results import Key, ResultBook, write_records
 from crossl.evaluate.summary import (
     describe_store,
@@ -26,8 +27,8 @@ from crossl.evaluate.summary import (
 )
 from crossl.experiment.fold import FoldTask, folds_of
 from crossl.files import write_whole, writing
-from crossl.run_folder import load_run, package_versions, read_begun
-from crossl.tasks import task_of
+from crossl.run_folder import load_probe, load_run, package_versions, read_begun
+from crossl.tasks import Task, task_of
 
 
 def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask]) -> None:
@@ -53,13 +54,15 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     main = Key(config.recipe, config.recipe, config.evaluation.heads[0],
                config.evaluation.main_fraction, book.modalities)  # fmt: skip
     write_records(all_records(book), out / "results.jsonl")
-    examples, arrays = example_windows(store)
-    model = load_run(tasks[0].folder).model
+    examples, arrays = example_windows(store, task)
     rows = folds_of(store, config)[tasks[0].fold].test
-    table = latent_table(model, store, rows, task)
-    facts = describe_store(store)
-    arrays |= embedding_map(table, facts["subjects"], seed=config.seed)
-    arrays["confusion"] = book.pooled(main)[1][0].sum(axis=0)
+    table = latent_table(load_run(tasks[0].folder).model, store, rows, task)
+    facts = describe_store(store, task)
+    group = task.groups(task.values(store))[1][rows]
+    arrays |= embedding_map(table, group, facts["subjects"], seed=config.seed)
+    arrays |= counted_pictures(task, book.pooled(main)[1][0].sum(axis=0))
+    if (tasks[0].folder / "probe.json").is_file():
+        arrays |= predicted_pictures(load_probe(tasks[0].folder)[0], table, store, rows)
     with writing(out / "figures.npz") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     summary = {**facts, **_experiment_facts(store, config, out, tasks), "examples": examples,
@@ -86,7 +89,7 @@ def _experiment_facts(
         "label_seeds": list(e.label_seeds),
         "folds_run": [t.fold for t in tasks],
         "n_folds": len(folds_of(store, config)),
-        "protocol": protocol_sentences(config, len(tasks)),
+        "protocol": protocol_sentences(config, len(tasks), task_of(config.task, store)),
         "command": head["command"],
         "versions": package_versions(),
         "seed": config.seed,
@@ -106,7 +109,7 @@ def _beginning(store: Store, out: Path) -> dict[str, Any]:
             "started": now.isoformat(timespec="seconds"), "began": now.timestamp()}  # fmt: skip
 
 
-def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
+def protocol_sentences(config: RunConfig, folds: int, task: Task) -> list[str]:
     """Say what makes the numbers count."""
     e, s = config.evaluation, config.schedule
     stopping = "" if s.patience is s.patience_share is None else " and stop training"
@@ -119,8 +122,8 @@ def protocol_sentences(config: RunConfig, folds: int) -> list[str]:
     return [
         f"{who} Test subjects serve the final score and nothing else: not pretraining, not "
         "standardisation, not any choice.",
-        "Label fractions are drawn from training subjects, stratified by class, at least one "
-        f"window of each class, with {len(e.label_seeds)} seeds (all labels: one).",
+        f"Label fractions are drawn from training subjects, {task.drawn_by}, "
+        f"with {len(e.label_seeds)} seeds (all labels: one).",
         f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "
         "labels at every fraction.",
         "Scores pool the test windows of all folds run; intervals are 95% bootstrap intervals "

@@ -19,6 +19,7 @@ from crossl.report.style import (
     Look,
     folded,
     percent,
+    pretty,
     quiet,
     short,
 )
@@ -55,7 +56,7 @@ def is_narrow(figure: Figure) -> bool:
     return figure.get_figwidth() * 72 < NARROW_PX
 
 
-def label_curves(lines: Sequence[Line], fractions: Sequence[float]) -> Draw:
+def label_curves(lines: Sequence[Line], fractions: Sequence[float], score: str) -> Draw:
     """Score against label fraction with its interval, the strong line on top."""
 
     def draw(figure: Figure) -> None:
@@ -66,7 +67,7 @@ def label_curves(lines: Sequence[Line], fractions: Sequence[float]) -> Draw:
         axes.set_xticks(fractions, [percent(f) for f in fractions])
         axes.minorticks_off()
         axes.set_xlabel("share of the training labels that is used (log scale)")
-        axes.set_ylabel("macro-F1 on test subjects")
+        axes.set_ylabel(f"{score} on test subjects")
         quiet(axes)
         axes.margins(x=0.05)
 
@@ -101,7 +102,7 @@ def _label_curve(axes: Axes, line: Line, order: int) -> None:
 
 
 def missing_chart(
-    subsets: Sequence[Subset], means: Sequence[tuple[Sequence[Missing], Look]]
+    subsets: Sequence[Subset], means: Sequence[tuple[Sequence[Missing], Look]], score: str
 ) -> Draw:
     """Every set of sensors as a dot over the number missing; the first of `means` is the main."""
 
@@ -124,7 +125,7 @@ def missing_chart(
         axes.set_xlabel("number of sensors missing at test; below it the mean over the sets")
         if is_narrow(figure):
             axes.set_xlabel("sensors missing at test; below: mean")
-        axes.set_ylabel("macro-F1 on test subjects")
+        axes.set_ylabel(f"{score} on test subjects")
         axes.grid(visible=False, axis="x")
 
     return draw
@@ -256,6 +257,42 @@ def confusion_chart(counts: Array, classes: Sequence[str]) -> Draw:
         axes.grid(visible=False)
         for spine in axes.spines.values():
             spine.set_visible(False)
+
+    return draw
+
+
+def number_chart(true: Array, said: Array, shade: Sequence[str], told: str) -> Draw:
+    """Predicted against true numbers, and the line where they are equal."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        both = np.concatenate([true, said])
+        ends = [float(both.min()), float(both.max())]
+        axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle="--", zorder=3)
+        order = np.random.default_rng(0).permutation(len(true))
+        size = float(np.clip(12000 / max(1, len(true)), 3.0, 22.0))
+        axes.scatter(true[order], said[order], s=size, c=[shade[i] for i in order], alpha=0.6,
+                     linewidths=0, rasterized=True, zorder=4)  # fmt: skip
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_xlabel(f"true {told}")
+        axes.set_ylabel(f"predicted {told}")
+
+    return draw
+
+
+def stretch_chart(hours: Array, true: Array, said: Array, classes: Sequence[str]) -> Draw:
+    """True and predicted classes of one recording over time, one above the other."""
+
+    def draw(figure: Figure) -> None:
+        rows = figure.subplots(2, 1, sharex=True)
+        places = np.arange(len(classes))
+        for axes, values, title in zip(rows, (true, said), ("true", "predicted"), strict=True):
+            shown = np.where(values < 0, np.nan, values)
+            axes.step(hours, shown, where="post", color=BLUES(0.85), linewidth=1.2)
+            axes.set_yticks(places, [short(pretty(name), 12) for name in classes])
+            axes.set_ylim(len(classes) - 0.5, -0.5)
+            axes.set_title(title, loc="left")
+        rows[-1].set_xlabel("hours from the recording's start")
 
     return draw
 

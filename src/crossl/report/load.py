@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossl.data.boundary import reading
 from crossl.errors import DataError, FormatError
+from crossl.report.task import TaskFacts, task_facts
 
 NEEDED = "does not exist, and a report needs it; run `crossl evaluate` first"
 
@@ -19,8 +20,8 @@ Row = dict[str, Any]
 Array = NDArray[Any]
 
 NUMBER = (int, float)
-WORDS: dict[type, str] = {int: "a number", float: "a number", str: "text", list: "a list",
-                          dict: "an object", type(None): "null"}  # fmt: skip
+WORDS: dict[type, str] = {int: "a number", bool: "true or false", float: "a number", str: "text",
+                          list: "a list", dict: "an object", type(None): "null"}  # fmt: skip
 SIGNAL_AXES = 2
 RESULT_KEYS: dict[str, tuple[type, ...]] = {
     "dataset": (str,),
@@ -77,6 +78,17 @@ MAIN_KEYS: dict[str, tuple[type, ...]] = {
     "head": (str, type(None)),
     "label_fraction": NUMBER,
 }
+TASK_KEYS: dict[str, tuple[type, ...]] = {
+    "kind": (str,),
+    "target": (str,),
+    "names": (list,),
+    "groups": (list,),
+    "units": (list,),
+    "metric": (str,),
+    "unit": (str,),
+    "lower_is_better": (bool,),
+    "metrics": (dict,),
+}
 EXAMPLE_KEYS: dict[str, tuple[type, ...]] = {
     "class": (int,),
     "subject": (str,),
@@ -93,6 +105,11 @@ class Inputs:
     rows: list[Row]
     arrays: dict[str, Array]
     epochs: list[list[Row]]
+
+    @property
+    def task(self) -> TaskFacts:
+        """What was told of each window."""
+        return task_facts(self.summary)
 
     @property
     def modalities(self) -> list[str]:
@@ -184,11 +201,14 @@ def load_summary(path: Path) -> dict[str, Any]:
     for key, keys in (("modalities", MODALITY_KEYS), ("examples", EXAMPLE_KEYS)):
         for i, entry in enumerate(summary[key]):
             _check_keys(f"{path}: {key}[{i}]", entry, keys)
-    for key in ("classes", "modalities", "label_fractions"):
+    if "task" in summary:
+        _check_keys(f"{path}: task", summary["task"], TASK_KEYS)
+    for key in ("classes",) * ("task" not in summary) + ("modalities", "label_fractions"):
         if not summary[key]:
             raise FormatError(f"{path}: {key!r} is empty, got []; at least one is needed")
+    groups = list(task_facts(summary).groups)
     for i, example in enumerate(summary["examples"]):
-        _check_index(f"{path}: examples[{i}].class", [example["class"]], 0, summary["classes"])
+        _check_index(f"{path}: examples[{i}].class", [example["class"]], 0, groups)
     return summary
 
 
@@ -203,6 +223,7 @@ def load_arrays(path: Path, summary: dict[str, Any]) -> dict[str, Array]:
         raise FormatError(f"{error}; an .npz is needed") from None
     _check_map(path, arrays, summary)
     _check_confusion(path, arrays, summary)
+    _check_predictions(path, arrays, summary)
     for key, array in arrays.items():
         if key.startswith("example/") and array.ndim != SIGNAL_AXES:
             raise FormatError(
@@ -313,17 +334,33 @@ def _check_map(path: Path, arrays: dict[str, Array], summary: dict[str, Any]) ->
         got = arrays[key].shape if key in arrays else "nothing"
         if got != shape:
             raise FormatError(f"{path}: {key!r} has the wrong shape, got {got}; {shape} is needed")
-    _check_index(f"{path}: map_label", arrays["map_label"], -1, summary["classes"])
+    _check_index(f"{path}: map_label", arrays["map_label"], -1, list(task_facts(summary).groups))
     _check_index(f"{path}: map_subject", arrays["map_subject"], 0, summary["subjects"])
 
 
 def _check_confusion(path: Path, arrays: dict[str, Array], summary: dict[str, Any]) -> None:
-    size = len(summary["classes"])
+    size = len(task_facts(summary).names)
     if "confusion" in arrays and arrays["confusion"].shape != (size, size):
         raise FormatError(
             f"{path}: 'confusion' has the wrong shape, got {arrays['confusion'].shape};"
             f" ({size}, {size}), one row and column a class, is needed"
         )
+
+
+def _check_predictions(path: Path, arrays: dict[str, Array], summary: dict[str, Any]) -> None:
+    """Refuse counts of labels, numbers and stretches that do not fit together."""
+    size = len(task_facts(summary).names)
+    n = len(arrays["number_true"]) if "number_true" in arrays else 0
+    m = len(arrays["stretch_hours"]) if "stretch_hours" in arrays else 0
+    wanted = {
+        "label_counts": (size, 2, 2), "number_true": (n, size), "number_said": (n, size),
+        "number_subject": (n,), "stretch_hours": (m,), "stretch_true": (m,), "stretch_said": (m,),
+    }  # fmt: skip
+    for key, shape in wanted.items():
+        if key in arrays and arrays[key].shape != shape:
+            raise FormatError(
+                f"{path}: {key!r} has the wrong shape, got {arrays[key].shape}; {shape} is needed"
+            )
 
 
 def _check_index(where: str, values: ArrayLike, lowest: int, names: list[str]) -> None:

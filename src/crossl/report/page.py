@@ -8,6 +8,7 @@ from crossl.files import working_in, write_whole
 from crossl.report import sections
 from crossl.report.blocks import Card, Section
 from crossl.report.load import Inputs, Row, load_inputs
+from crossl.report.predictions import predictions
 from crossl.report.rows import (
     Subset,
     all_series,
@@ -73,7 +74,7 @@ def all_sections(inputs: Inputs) -> list[Section]:
         sections.missing,
         sections.worth,
         sections.embedding,
-        sections.confusion,
+        predictions,
         sections.remake,
     )
     return [build(inputs) for build in builders]
@@ -93,7 +94,8 @@ def _score_card(inputs: Inputs, fraction: float) -> Card | None:
     rows = {row["label_fraction"]: row for row in curve(inputs, main_series(inputs))}
     if fraction not in rows:
         return None
-    label = "macro-F1 with all labels" if fraction == 1 else f"macro-F1 with {percent(fraction)}"
+    told = inputs.task.told
+    label = f"{told} with all labels" if fraction == 1 else f"{told} with {percent(fraction)}"
     label += "" if fraction == 1 else " of the labels"
     twin = point(inputs, "supervised", fraction)
     return Card(f"{rows[fraction]['value']:.3f}", label, _details(rows[fraction], twin))
@@ -116,10 +118,8 @@ def _device_card(inputs: Inputs, every: list[Subset]) -> Card | None:
     worst = min((s for s in every if s.present in gone), key=_share, default=None)
     if worst is None:
         return None
-    label = f"of the score is kept with {'any one' if len(sensors) > 1 else 'the'} device off"
-    return Card(
-        f"{100 * _share(worst):.0f}%", label, _worst(inputs, worst, f"{gone[worst.present]} off")
-    )
+    label = f"with {'any one' if len(sensors) > 1 else 'the'} device off"
+    return _kept_card(inputs, worst, label, f"{gone[worst.present]} off")
 
 
 def _single_card(inputs: Inputs, every: list[Subset]) -> Card | None:
@@ -128,10 +128,16 @@ def _single_card(inputs: Inputs, every: list[Subset]) -> Card | None:
     if not alone or len(inputs.modalities) == len(devices) == PAIR:
         return None
     worst = min(alone, key=_share)
-    label = "of the score is kept with only one sensor left"
-    return Card(
-        f"{100 * _share(worst):.0f}%", label, _worst(inputs, worst, f"{worst.present[0]} alone")
-    )
+    return _kept_card(inputs, worst, "with only one sensor left", f"{worst.present[0]} alone")
+
+
+def _kept_card(inputs: Inputs, worst: Subset, label: str, what: str) -> Card:
+    """Say which share of a score is kept at worst, or how many times as large an error becomes."""
+    share, details = _share(worst), _worst(inputs, worst, what)
+    if inputs.task.lower_is_better:
+        value = f"{1 / share:.2f}\u00d7" if share else "\u2013"
+        return Card(value, f"the error at worst {label}", details)
+    return Card(f"{100 * share:.0f}%", f"of the score is kept {label}", details)
 
 
 def _share(subset: Subset) -> float:
@@ -144,5 +150,8 @@ def _worst(inputs: Inputs, worst: Subset, what: str) -> list[str]:
     lines = [f"worst: {what}, {worst.row['value']:.3f}{of}"]
     twin = next((s for s in all_series(inputs) if s.method == "supervised"), None)
     kept = None if twin is None else shares(inputs, twin).get(worst.present)
-    lines += [] if kept is None else [f"supervised twin keeps {100 * kept:.0f}%"]
+    if kept and inputs.task.lower_is_better:
+        lines.append(f"supervised twin {1 / kept:.2f}\u00d7")
+    elif kept is not None:
+        lines.append(f"supervised twin keeps {100 * kept:.0f}%")
     return [*lines, f"{fraction} of labels, {people(worst.row['n'])}, nothing retrained"]

@@ -77,8 +77,9 @@ def quotient(row: Row, whole: Row) -> float:
     return float(row["value"] / whole["value"]) if whole["value"] > 0 else 0.0
 
 
-def all_series(inputs: Inputs, metric: str = "macro_f1") -> list[Series]:
-    """Every curve with all sensors present: the main one first, then in a fixed order."""
+def all_series(inputs: Inputs, metric: str = "") -> list[Series]:
+    """Every curve of a metric (the main one) with all sensors present: the main method first."""
+    metric = metric or inputs.task.metric
     rows = [row for row in inputs.rows if row["metric"] == metric and _is_full(inputs, row)]
     reference = reference_method(inputs)
     keys = {key_of(row) for row in rows if row["method"] != reference}
@@ -101,21 +102,23 @@ def main_series(inputs: Inputs) -> Series:
     if len(found) != 1:
         got = [(series.method, series.recipe, series.head) for series in every]
         raise FormatError(
-            f"{inputs.folder / 'results.jsonl'}: no macro_f1 row of the main method"
+            f"{inputs.folder / 'results.jsonl'}: no {inputs.task.metric} row of the main method"
             f" ({main['method']}, {inputs.summary['recipe']}, {main['head']}) with every sensor"
             f" present, got (method, recipe, head) {got}; one of these is allowed"
         )
     return found[0]
 
 
-def curve(inputs: Inputs, series: Series, metric: str = "macro_f1") -> list[Row]:
+def curve(inputs: Inputs, series: Series, metric: str = "") -> list[Row]:
     """The rows of one curve with every sensor present, by label fraction."""
-    rows = [row for row in _of(inputs, series, metric) if _is_full(inputs, row)]
+    rows = [
+        row for row in _of(inputs, series, metric or inputs.task.metric) if _is_full(inputs, row)
+    ]
     return sorted(rows, key=lambda row: float(row["label_fraction"]))
 
 
 def point(inputs: Inputs, method: str, fraction: float) -> Row | None:
-    """The macro-F1 of a method at one label fraction, when there is exactly one."""
+    """The main score of a method at one label fraction, when there is exactly one."""
     rows = [row for s in all_series(inputs) if s.method == method for row in curve(inputs, s)]
     rows = [row for row in rows if row["label_fraction"] == fraction]
     return rows[0] if len(rows) == 1 else None
@@ -130,15 +133,16 @@ def subsets(inputs: Inputs) -> list[Subset]:
     references, compared = _reference_rows(inputs), _compared(inputs, series, found)
     every = [Subset(present, row, references.get(present), *compared.get(present, (None, None)))
              for present, row in found.items()]  # fmt: skip
-    return sorted(every, key=lambda s: (-len(s.present), -s.row["value"], s.present))
+    sign = 1 if inputs.task.lower_is_better else -1
+    return sorted(every, key=lambda s: (-len(s.present), sign * s.row["value"], s.present))
 
 
 def subset_rows(
-    inputs: Inputs, series: Series, fraction: float | None = None, metric: str = "macro_f1"
+    inputs: Inputs, series: Series, fraction: float | None = None, metric: str = ""
 ) -> dict[tuple[str, ...], Row]:
     """The rows of one curve at a label fraction (the main one), by sensors present."""
     wanted = inputs.summary["main"]["label_fraction"] if fraction is None else fraction
-    rows = _of(inputs, series, metric)
+    rows = _of(inputs, series, metric or inputs.task.metric)
     return {row["present"]: row for row in rows if row["label_fraction"] == wanted}
 
 
@@ -147,8 +151,8 @@ def _compared(
 ) -> dict[tuple[str, ...], tuple[float, float]]:
     """For each subset the score of the same windows with all sensors, and the share left of it."""
     full = tuple(inputs.modalities)
-    whole = subset_rows(inputs, series, fraction, "macro_f1_with_all")
-    kept = subset_rows(inputs, series, fraction, "macro_f1_kept")
+    whole = subset_rows(inputs, series, fraction, f"{inputs.task.metric}_with_all")
+    kept = subset_rows(inputs, series, fraction, f"{inputs.task.metric}_kept")
     out = {p: (whole[p]["value"], kept[p]["value"]) for p in found if p in whole and p in kept}
     if full in found:
         out[full] = (found[full]["value"], 1.0)
@@ -177,7 +181,8 @@ def missing_means(inputs: Inputs, series: Series, fraction: float | None = None)
         wholes = [compared[present][0] for present in group if present in compared]
         whole = sum(wholes) / len(wholes) if len(wholes) == len(group) else None
         counts = [found[present]["n"] for present in group]
-        out.append(Missing(n_missing, len(group), sum(scores) / len(scores), min(scores), whole,
+        out.append(Missing(n_missing, len(group), sum(scores) / len(scores),
+                           inputs.task.worst(scores), whole,
                            (min(counts), max(counts))))  # fmt: skip
     return out
 
@@ -199,7 +204,7 @@ def shapley_rows(inputs: Inputs) -> list[Row]:
 
 def difference_series(inputs: Inputs) -> list[Series]:
     """The paired differences that were stored."""
-    return all_series(inputs, "macro_f1_difference")
+    return all_series(inputs, f"{inputs.task.metric}_difference")
 
 
 def reference_method(inputs: Inputs) -> str:
@@ -223,7 +228,8 @@ def _is_full(inputs: Inputs, row: Row) -> bool:
 
 def _reference_rows(inputs: Inputs) -> dict[tuple[str, ...], Row]:
     main, name = inputs.summary["main"], reference_method(inputs)
-    rows = [row for row in inputs.rows if row["method"] == name and row["metric"] == "macro_f1"]
+    metric = inputs.task.metric
+    rows = [row for row in inputs.rows if row["method"] == name and row["metric"] == metric]
     rows = [row for row in rows if row["label_fraction"] == main["label_fraction"]]
     exact = [row for row in rows if row["head"] == main["head"]]
     return {row["present"]: row for row in exact or rows}

@@ -7,7 +7,6 @@ from crossl.report.figures import (
     Bar,
     Line,
     bar_chart,
-    confusion_chart,
     embedding_map,
     has_other_people,
     label_curves,
@@ -38,6 +37,7 @@ from crossl.report.style import (
     look_of,
     percent,
     pretty,
+    unit_text,
 )
 from crossl.report.tables import (
     difference_table,
@@ -49,6 +49,10 @@ from crossl.report.tables import (
 )
 
 MAX_LEGEND = 40
+CLASSES = ("class", "classes")
+GROUPS = {"labels": ("combination", "combinations"), "numbers": ("part of the range", "parts")}
+"""What the groups of a task are, that examples show; else classes."""
+NAMED = {"labels": ("label", "labels"), "numbers": ("number", "numbers")}
 
 
 def recorded(inputs: Inputs) -> Section:
@@ -57,7 +61,7 @@ def recorded(inputs: Inputs) -> Section:
     examples: dict[int, int] = {}
     for i, example in enumerate(summary["examples"]):
         examples.setdefault(example["class"], i)
-    columns = [(summary["classes"][c], examples[c]) for c in sorted(examples)]
+    columns = [(inputs.task.groups[c], examples[c]) for c in sorted(examples)]
     n_rows, n_columns = len(summary["modalities"]), max(1, len(columns))
     drawn = []
     if columns and any(key.startswith("example/") for key in inputs.arrays):
@@ -66,8 +70,8 @@ def recorded(inputs: Inputs) -> Section:
             "Each column is one labelled window and each row one sensor; the panels of a row share"
             " their vertical axis, so amplitudes compare from left to right.",
             f"Recorded signals: {counted(n_rows, 'sensor')} by "
-            f"{counted(n_columns, 'class', 'classes')}",
-            title="One window of every class",
+            f"{counted(n_columns, *GROUPS.get(inputs.task.kind, CLASSES))}",
+            title=f"One window of every {GROUPS.get(inputs.task.kind, CLASSES)[0]}",
         )
         draw = signal_grid(summary["modalities"], columns, inputs.arrays)
         drawn.append(picture("signals", draw, sizes, words))
@@ -84,7 +88,11 @@ def recorded(inputs: Inputs) -> Section:
 
 def _recording_facts(inputs: Inputs) -> Facts:
     summary = inputs.summary
-    names = ", ".join(pretty(name) for name in summary["classes"])
+    task = inputs.task
+    names = ", ".join(pretty(name) for name in task.names)
+    if task.units:
+        told = zip(task.names, task.units, strict=True)
+        names = ", ".join(f"{pretty(name)} ({unit_text(unit)})" for name, unit in told)
     return Facts(
         "",
         [
@@ -92,7 +100,7 @@ def _recording_facts(inputs: Inputs) -> Facts:
             ("Subjects", str(len(summary["subjects"]))),
             ("Windows", f"{summary['n_windows']:,}, of which {summary['n_labelled']:,} labelled"),
             ("Window", f"{summary['window_s']:g} s, one every {summary['stride_s']:g} s"),
-            (counted(len(summary["classes"]), "class", "classes"), names),
+            (counted(len(task.names), *NAMED.get(task.kind, CLASSES)), names),
         ],
     )
 
@@ -153,12 +161,17 @@ def label_efficiency(inputs: Inputs) -> Section:
         for series, look in zip(every, styles, strict=True)
     ]
     words = Words(
-        "Higher is better, and the further left a curve stays high the fewer labels it needs;"
-        " bands are 95% bootstrap intervals over subjects.",
-        "Macro-F1 against the share of labels used, one curve a method",
+        (
+            "Lower is better, and the further left a curve stays low the fewer labels it needs;"
+            if inputs.task.lower_is_better
+            else "Higher is better, and the further left a curve stays high the fewer labels it"
+            " needs;"
+        )
+        + " bands are 95% bootstrap intervals over subjects.",
+        f"{inputs.task.capital} against the share of labels used, one curve a method",
         legend=[line_swatch(s.label, look) for s, look in zip(every, styles, strict=True)],
     )
-    draw = label_curves(lines, sorted(inputs.summary["label_fractions"]))
+    draw = label_curves(lines, sorted(inputs.summary["label_fractions"]), inputs.task.told)
     drawn = picture("labels", draw, Sizes((1016, 430), (358, 320)), words)
     return Section(
         anchor="labels",
@@ -187,13 +200,13 @@ def missing(inputs: Inputs) -> Section:
     words = Words(
         "Every dot is one set of sensors and the line their mean; where a hollow dot is drawn, it"
         " is a probe trained for exactly that set, which the method does without.",
-        "Macro-F1 against the number of missing sensors",
+        f"{inputs.task.capital} against the number of missing sensors",
         legend=legend,
     )
     means = [(missing_means(inputs, series), look) for series, look in drawn]
     if has_other_people(means[0][0]):
         legend.append(line_swatch(f"{main.label}, the same people with all they have", SAME_LOOK))
-    draw = missing_chart(found, means)
+    draw = missing_chart(found, means, inputs.task.told)
     fraction = percent(inputs.summary["main"]["label_fraction"])
     return Section(
         anchor="missing",
@@ -218,15 +231,16 @@ def worth(inputs: Inputs) -> Section:
     devices = list(dict.fromkeys(device_of.values()))
     palette = dict(zip(devices, colors(len(devices)), strict=True))
     bars = [Bar(row["present"][0], row, palette[device_of[row["present"][0]]]) for row in rows]
+    falls = ", by how much the error falls" if inputs.task.lower_is_better else ""
     words = Words(
-        "A bar is the average gain in macro-F1 from adding that sensor to the others (its Shapley"
-        " value), on windows that have every sensor, of "
+        f"A bar is the average gain in {inputs.task.told} from adding that sensor to the others"
+        f" (its Shapley value{falls}), on windows that have every sensor, of "
         f"{people(rows[0]['n'])}; the dark line is the 95% interval.",
         "Shapley value of every sensor",
         legend=[dot_swatch(device, palette[device]) for device in devices],
     )
     height = 66 + 44 * len(bars)
-    draw = bar_chart(bars, "Shapley value (macro-F1)")
+    draw = bar_chart(bars, f"Shapley value, {inputs.task.told}")
     drawn = picture("worth", draw, Sizes((820, height), (358, height)), words)
     return Section("worth", title, pictures=[drawn])
 
@@ -237,7 +251,7 @@ def embedding(inputs: Inputs) -> Section:
     if "map_xy" not in inputs.arrays:
         return Section("embedding", title, absent="No map of the embedding is stored.")
     n = len(inputs.arrays["map_xy"])
-    classes = [pretty(name) for name in inputs.summary["classes"]]
+    classes = [pretty(name) for name in inputs.task.groups]
     by_label = Words(
         "Coloured by label: classes that form separate islands need few labels to be recognised.",
         f"Map of {n} windows, coloured by label",
@@ -275,28 +289,6 @@ def _map(inputs: Inputs, kind: str, names: list[str], words: Words) -> Picture:
 
 def _has_absent(groups: Array) -> bool:
     return bool((groups < 0).any())
-
-
-def confusion(inputs: Inputs) -> Section:
-    """Section 7: which classes are taken for which."""
-    title, main = "Which classes are confused", main_series(inputs)
-    if "confusion" not in inputs.arrays:
-        return Section("confusion", title, absent="No confusion matrix is stored.")
-    classes = inputs.summary["classes"]
-    size = len(classes)
-    words = Words(
-        "A row holds the windows of one true class and sums to 100%; the diagonal is right and the"
-        " darker a cell the larger its share of the row.",
-        f"Confusion matrix of {size} classes",
-    )
-    wide = (min(1016, 260 + 104 * size), min(900, 130 + 66 * size))
-    drawn = picture(
-        "confusion", confusion_chart(inputs.arrays["confusion"], classes),
-        Sizes(wide, (358, 358), min_px=min(900, 358 + max(0, size - 7) * 40)), words,
-    )  # fmt: skip
-    fraction = percent(inputs.summary["main"]["label_fraction"])
-    text = f"{main.label} with {fraction} of the labels, on test subjects, all folds together."
-    return Section("confusion", title, text=[text], pictures=[drawn])
 
 
 def remake(inputs: Inputs) -> Section:

@@ -14,13 +14,14 @@ from crossl.report.rows import (
     all_series,
     curve,
     difference_series,
+    main_series,
     missing_means,
 )
-from crossl.report.style import percent, unit_text
+from crossl.report.style import percent, pretty, unit_text
+from crossl.report.task import TaskFacts, task_facts
 
 TALL_ROWS = 20
 NOTHING = "\u2013"
-METRICS = {"balanced_accuracy": "Balanced accuracy", "cohen_kappa": "Cohen's kappa"}
 
 
 def interval(row: Row, sign: str = "") -> str:
@@ -31,21 +32,28 @@ def interval(row: Row, sign: str = "") -> str:
 
 
 def label_table(inputs: Inputs) -> Table:
-    """Macro-F1 by method and label fraction."""
-    table = _metric_table(inputs, "macro_f1", all_series(inputs))
-    caption = "Macro-F1 on test subjects with its 95% interval, by share of labels; best in bold"
+    """The main metric by method and label fraction."""
+    table = _metric_table(inputs, inputs.task.metric, all_series(inputs))
+    caption = (
+        f"{inputs.task.capital} on test subjects with its 95% interval, by share of labels; best in"
+        " bold"
+    )
     return Table(caption, table.header, table.rows)
 
 
 def metric_tables(inputs: Inputs) -> list[Table]:
     """The other metrics that were stored, one table each."""
     tables = []
-    for metric, name in METRICS.items():
+    for metric, name in inputs.task.metrics.items():
+        if metric == inputs.task.metric:
+            continue
         every = all_series(inputs, metric)
         if every:
             table = _metric_table(inputs, metric, every)
             rows = [[Cell(cell.text, kind=cell.kind) for cell in row] for row in table.rows]
-            tables.append(Table(f"{name}, by share of labels", table.header, rows))
+            tables.append(
+                Table(f"{name[:1].upper()}{name[1:]}, by share of labels", table.header, rows)
+            )
     return tables
 
 
@@ -57,23 +65,24 @@ def difference_table(inputs: Inputs) -> list[Table]:
     fractions = inputs.summary["label_fractions"]
     rows = []
     for series in every:
-        found = {r["label_fraction"]: r for r in curve(inputs, series, "macro_f1_difference")}
-        rows.append([Cell(series.label), *(_difference(found.get(f)) for f in fractions)])
+        metric = f"{inputs.task.metric}_difference"
+        found = {r["label_fraction"]: r for r in curve(inputs, series, metric)}
+        cells = (_difference(found.get(f), inputs.task) for f in fractions)
+        rows.append([Cell(series.label), *cells])
+    where = "below or above" if inputs.task.lower_is_better else "above or below"
     caption = (
-        "Difference in macro-F1 paired by subject; green and red where the whole 95% interval lies"
-        " above or below zero"
+        f"Difference in {inputs.task.told} paired by subject; green and red where the whole 95%"
+        f" interval lies {where} zero"
     )
     return [Table(caption, _header("difference", fractions), rows)]
 
 
-def _difference(row: Row | None) -> Cell:
+def _difference(row: Row | None, task: TaskFacts) -> Cell:
     if row is None:
         return Cell(NOTHING, kind="num")
-    kind = "num"
-    if row["ci_low"] is not None and row["ci_low"] > 0:
-        kind = "num up"
-    if row["ci_high"] is not None and row["ci_high"] < 0:
-        kind = "num down"
+    kind, ends = "num", (row["ci_low"], row["ci_high"])
+    if None not in ends and (min(ends) > 0 or max(ends) < 0):
+        kind = "num up" if task.better(row["value"]) else "num down"
     return Cell(f"{row['value']:+.3f}", interval(row, "+"), kind)
 
 
@@ -84,7 +93,8 @@ def _header(first: str, fractions: Sequence[float]) -> list[Cell]:
 def _metric_table(inputs: Inputs, metric: str, every: Sequence[Series]) -> Table:
     fractions = inputs.summary["label_fractions"]
     found = [{r["label_fraction"]: r for r in curve(inputs, s, metric)} for s in every]
-    best = {f: max((rows[f]["value"] for rows in found if f in rows), default=0) for f in fractions}
+    by_fraction = {f: [rows[f]["value"] for rows in found if f in rows] for f in fractions}
+    best = {f: inputs.task.best(values) if values else 0 for f, values in by_fraction.items()}
     rows = [
         [Cell(series.label), *(_score(line.get(f), best[f]) for f in fractions)]
         for series, line in zip(every, found, strict=True)
@@ -104,8 +114,9 @@ def subset_table(inputs: Inputs, found: Sequence[Subset]) -> Table:
     names = inputs.modalities
     compared = any(subset.reference for subset in found)
     header = [Cell("missing", kind="num"), *(Cell(name, kind="turned") for name in names)]
-    header += [Cell("macro-F1", kind="num"), Cell("with all they have", kind="num"),
-               Cell("share kept", kind="bar"), Cell("people", kind="num")]  # fmt: skip
+    share = "error with all / error" if inputs.task.lower_is_better else "share kept"
+    header += [Cell(inputs.task.short, kind="num"), Cell("with all they have", kind="num"),
+               Cell(share, kind="bar"), Cell("people", kind="num")]  # fmt: skip
     if compared:
         header += [Cell("probe per subset", kind="num"), Cell("ratio to it", kind="num")]
     rows = [_subset_cells(subset, names, compared=compared) for subset in found]
@@ -155,8 +166,8 @@ def missing_table(inputs: Inputs, every: Sequence[Series]) -> list[Table]:
             cells[n] = Cell(f"{level.mean:.3f}", _level_text(level), "num")
         rows.append([Cell(series.label), *cells])
     caption = (
-        "Mean macro-F1 over the sets with as many sensors missing, and what the same people score"
-        " with all that they have"
+        f"Mean {inputs.task.told} over the sets with as many sensors missing, and what the same"
+        " people score with all that they have"
     )
     return [Table(caption, header, rows)]
 
@@ -191,9 +202,9 @@ def summary_table(folder: Path) -> list[list[str]]:
         folder: A finished run.
 
     Returns:
-        A header and rows of equal length: macro-F1 with its interval for each method and label
-        fraction, then for each number of missing sensors the mean over the sets, and what the same
-        people score with all that they have.
+        A header and rows of equal length: the main metric with its interval for each method and
+        label fraction, then for each number of missing sensors the mean over the sets, and what
+        the same people score with all that they have.
 
     Raises:
         FormatError: A file or key is missing or has the wrong shape.
@@ -203,6 +214,29 @@ def summary_table(folder: Path) -> list[list[str]]:
     header = [cell.text for cell in table.header]
     rows = [[f"{cell.text} {cell.sub}".strip() for cell in row] for row in table.rows]
     return [header, *rows, *_missing_lines(inputs, len(header))]
+
+
+def summary_title(folder: Path) -> str:
+    """Say what the numbers of `summary_table` are."""
+    told = task_facts(load_summary(folder / "summary.json")).capital
+    return f"{told} on people never seen, with 95% intervals, by share of labels"
+
+
+def label_counts_table(inputs: Inputs) -> list[Table]:
+    """Each label: how often it was there, said, and its F1 with its interval."""
+    if "label_counts" not in inputs.arrays:
+        return []
+    main, fraction = main_series(inputs), inputs.summary["main"]["label_fraction"]
+    rows = []
+    for name, counts in zip(inputs.task.names, inputs.arrays["label_counts"], strict=True):
+        found = [r for r in curve(inputs, main, f"f1:{name}") if r["label_fraction"] == fraction]
+        scores = [Cell(f"{r['value']:.3f}", interval(r), "num") for r in found]
+        cells = [Cell(f"{int(n):,}", kind="num") for n in
+                 (counts[1].sum(), counts[:, 1].sum(), counts[1, 1])]  # fmt: skip
+        rows.append([Cell(pretty(name)), *cells, *(scores or [Cell(NOTHING, kind="num")])])
+    header = [Cell("label"), *(Cell(h, kind="num") for h in
+              ("windows that have it", "said to have it", "both", "F1"))]  # fmt: skip
+    return [Table("Each label, on test subjects", header, rows)]
 
 
 def summary_notes(folder: Path) -> list[str]:

@@ -84,6 +84,11 @@ class Classes(Task):
         del subject
         return draw_labels(target, rows, fraction=fraction, seed=seed, classes=len(self.names))
 
+    @property
+    def drawn_by(self) -> str:
+        """Say how."""
+        return "stratified by class, at least one window of each class"
+
     def refuse_too_little(self, train: Array, *, where: str) -> None:
         """Refuse fewer than two classes."""
         classes = len(np.unique(train))

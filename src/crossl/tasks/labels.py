@@ -158,6 +158,14 @@ class Labels(Task):
                     chosen = np.append(chosen, generator.choice(have))
         return np.unique(chosen)
 
+    @property
+    def drawn_by(self) -> str:
+        """Say how."""
+        return (
+            "stratified by combination of labels, "
+            "every label there and not there at least once where it can be"
+        )
+
     def refuse_too_little(self, train: Array, *, where: str) -> None:
         """Refuse windows among which no label differs."""
         differs = (train == 1).any(axis=0) & (train == 0).any(axis=0)

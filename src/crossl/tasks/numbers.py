@@ -209,6 +209,11 @@ class Numbers(Task):
             drawn.append(mixed[_in_turn(subject[mixed])[:count]])
         return np.sort(np.concatenate(drawn))
 
+    @property
+    def drawn_by(self) -> str:
+        """Say how."""
+        return "stratified by fifths of the range, people in turn"
+
     def refuse_too_little(self, train: Array, *, where: str) -> None:
         """Refuse windows among which no number differs."""
         known = [np.unique(column[np.isfinite(column)]) for column in train.T]

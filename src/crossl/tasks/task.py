@@ -170,6 +170,11 @@ class Task(ABC):
             SplitError: too few windows to learn from.
         """
 
+    @property
+    @abstractmethod
+    def drawn_by(self) -> str:
+        """Say in words how labels are drawn, for the report."""
+
     @abstractmethod
     def refuse_too_little(self, train: Array, *, where: str) -> None:
         """Refuse training targets from which nothing can be learned.
