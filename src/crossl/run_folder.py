@@ -335,10 +335,13 @@ def begin(
 def known_by(config: RunConfig, *, without: set[str] | None = None) -> dict[str, Any]:
     """Return the settings that an experiment is known by.
 
-    The default task is left out, so that what was begun before there were others is resumed.
+    The default task is left out, so that what was begun before there were others is resumed, and
+    what is kept beside scores, which changes none.
     """
     same = {"task"} if config.task == RunConfig().task else set[str]()
-    return config.model_dump(mode="json", exclude=same | (without or set()))
+    found = config.model_dump(mode="json", exclude=same | (without or set()))
+    del found["evaluation"]["keep_probabilities"]
+    return found
 
 
 @contextmanager

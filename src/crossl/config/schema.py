@@ -24,7 +24,8 @@ class EvaluationConfig(Settings):
     """Who is tested, and what is scored.
 
     `split` is folds by subject, or `official`: one fold, whose test subjects the publishers named.
-    `finetuned_fractions` can spare fine-tuning, the slowest, some fractions.
+    `finetuned_fractions` can spare fine-tuning, the slowest, some fractions. `keep_probabilities`
+    keeps what every contender says of test windows, with probabilities, beside its scores.
     """
 
     split: Literal["subjects", "official"] = "subjects"
@@ -38,6 +39,7 @@ class EvaluationConfig(Settings):
     heads: tuple[Literal["aggregator", "encoders"], ...] = ("aggregator",)
     main_fraction: float = Field(0.1, gt=0, le=1)
     finetuned_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    keep_probabilities: bool = False
 
 
 class ContenderConfig(Settings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.evaluate.around import table_with_neighbours
 from crossl.evaluate.latents import LatentTable, Subset
-from crossl.evaluate.missing import predict_subsets
+from crossl.evaluate.missing import predict_subsets, probability_subsets
 from crossl.evaluate.probe import Classifier
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import settings_sha256
@@ -41,12 +41,17 @@ class Outcome:
             modality columns that is shown.
         fitted: all that was learned or chosen on the way, for the test that test subjects do not
             matter to it: arrays, scikit-learn estimators, state dicts.
+        probability: of each class or label, (n, R), by the same subsets; None where the context
+            does not ask, or the task has none.
+        outputs: (R,) which classes or labels of the task these columns stand for.
     """
 
     draw: Draw
     head: str | None
     predicted: Mapping[Subset, NDArray[Any]]
     fitted: tuple[Any, ...] = ()
+    probability: Mapping[Subset, NDArray[np.float32]] | None = None
+    outputs: NDArray[np.int64] | None = None
 
 
 @dataclass
@@ -63,6 +68,7 @@ class Context:
         tell: told what is being done, and which of how many.
         main: the experiment's own pretrained model.
         task: what is told of each window.
+        probabilities: whether outcomes have them, too.
     """
 
     store: Store
@@ -74,6 +80,7 @@ class Context:
     tell: Callable[[str, int, int], None]
     main: CrossModalModel
     task: Task
+    probabilities: bool = False
     _tables: dict[int, Tables] = field(default_factory=dict)
 
     def tables(self, model: CrossModalModel) -> Tables:
@@ -99,10 +106,16 @@ class Context:
         choices: Sequence[Subset] | None = None,
     ) -> Iterator[Outcome]:
         """Ask classifiers of one head, one for each draw, of test windows under every subset."""
-        found = predict_subsets(classifiers, test, choices or self.choices)
+        choices = choices or self.choices
+        found = predict_subsets(classifiers, test, choices)
+        asked = probability_subsets(classifiers, test, choices) if self.probabilities else ()
         below = dict(test.model.state_dict()) if isinstance(test.model, torch.nn.Module) else {}
-        for draw, classifier, labels in zip(draws, classifiers, found, strict=True):
-            yield Outcome(draw, classifier.head, labels, (classifier, below))
+        for i, (draw, classifier, labels) in enumerate(zip(draws, classifiers, found, strict=True)):
+            outcome = Outcome(draw, classifier.head, labels, (classifier, below))
+            if asked and asked[i] is not None:
+                outputs = getattr(classifier, "classes", None)
+                outcome = replace(outcome, probability=asked[i], outputs=outputs)
+            yield outcome
 
 
 class Contender(Protocol):

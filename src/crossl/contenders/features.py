@@ -138,7 +138,16 @@ class Forest:
                 choice: _said(best, _shown(tables["test"], choice), train.label)
                 for choice in context.choices
             }
-            yield Outcome(draw, None, predicted, (best, max(scores, key=task.gain)))
+            outcome = Outcome(draw, None, predicted, (best, max(scores, key=task.gain)))
+            if context.probabilities and hasattr(best, "predict_proba"):
+                probability = {
+                    choice: _probability(best, _shown(tables["test"], choice))
+                    for choice in context.choices
+                }
+                columns = probability[context.choices[0]].shape[1]
+                outputs = np.arange(columns) if train.label.ndim > 1 else best.classes_
+                outcome = replace(outcome, probability=probability, outputs=outputs)
+            yield outcome
 
     def _fit(self, task: Task, rows: ProbeRows, leaf: int, seed: int) -> Any:
         forest = task.forest(
@@ -168,6 +177,16 @@ def _shown(table: LatentTable, choice: Subset) -> NDArray[Any]:
 def _said(forest: Any, x: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
     """Let a forest predict, in the shape of the task's targets."""
     return np.asarray(forest.predict(x)).reshape(len(x), *target.shape[1:]).astype(target.dtype)
+
+
+def _probability(forest: Any, x: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what share of a forest's trees say each class, or that each label is there."""
+    found = forest.predict_proba(x)
+    if not isinstance(found, list):
+        return np.asarray(found, dtype=np.float32)
+    there = [one[:, list(classes).index(1)] if 1 in classes else np.zeros(len(x))
+             for one, classes in zip(found, forest.classes_, strict=True)]  # fmt: skip
+    return np.stack(there, axis=1).astype(np.float32)
 
 
 def _score(forest: Any, validation: LatentTable, context: Context) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.evaluate.latents import LatentTable, Subset
-from crossl.evaluate.probe import Classifier, decide_subsets
+from crossl.evaluate.probe import Classifier, decide_subsets, read_subsets
 
 
 def predict_subsets(
@@ -38,6 +38,29 @@ def predict_subsets(
             width = len(classifier.affine()[1])
             said = classifier.decide(np.empty((0, len(choices), width), np.float32))
         out.append(dict(zip(choices, np.moveaxis(said, 1, 0), strict=True)))
+    return out
+
+
+def probability_subsets(
+    classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
+) -> list[dict[Subset, NDArray[np.float32]] | None]:
+    """Return the probabilities behind `predict_subsets`, by the task of each classifier.
+
+    Those of ridge regression are a softmax of its outputs, which were not fitted for it.
+
+    Returns:
+        For each classifier {subset: (n, R) float32}, or None where its task has no probability.
+    """
+    parts = list(read_subsets(classifiers, table, choices))
+    out: list[dict[Subset, NDArray[np.float32]] | None] = []
+    for i, classifier in enumerate(classifiers):
+        task = getattr(classifier, "task", None)
+        found = [] if task is None else [task.probabilities(part[i]) for part in parts]
+        if not found or found[0] is None:
+            out.append(None)
+            continue
+        by_subset = np.moveaxis(np.concatenate(found).astype(np.float32), 1, 0)
+        out.append(dict(zip(choices, by_subset, strict=True)))
     return out
 
 

@@ -143,16 +143,26 @@ def decide_subsets(
     Yields:
         Each classifier's labels (b, S, ...) of some windows after the other, in order.
     """
+    for parts in read_subsets(classifiers, table, choices):
+        yield [c.decide(part) for c, part in zip(classifiers, parts, strict=True)]
+
+
+def read_subsets(
+    classifiers: Sequence[Classifier], table: LatentTable, choices: Sequence[Subset]
+) -> Iterator[list[Array]]:
+    """Read every window under every subset through the affine maps of classifiers.
+
+    Yields:
+        Each classifier's outputs (b, S, R) of some windows after the other, in order.
+    """
     affine = [classifier.affine() for classifier in classifiers]
     if len(getattr(classifiers[0], "offsets", (0,))) > 1:
-        readings = read_around(table, classifiers[0].head, choices, affine)
-        yield [c.decide(one) for c, one in zip(classifiers, readings, strict=True)]
+        yield read_around(table, classifiers[0].head, choices, affine)
         return
     weight, bias = (np.concatenate(parts) for parts in zip(*affine, strict=True))
     ends = np.cumsum([len(part) for _, part in affine])
     for reading in table.read(classifiers[0].head, choices, weight, bias):
-        parts = np.split(reading, ends[:-1], axis=-1)
-        yield [c.decide(part) for c, part in zip(classifiers, parts, strict=True)]
+        yield np.split(reading, ends[:-1], axis=-1)
 
 
 def fit_probe(

@@ -23,6 +23,7 @@ from crossl.data.store import Store
 from crossl.errors import ConfigError
 from crossl.evaluate.latents import Subset, comparable, subsets
 from crossl.evaluate.results import Key, ResultBook
+from crossl.experiment.probabilities import save_probabilities
 from crossl.nn.model import CrossModalModel
 from crossl.run_folder import load_run, run_facts, save_run, settings_sha256
 from crossl.tasks import Task, task_of
@@ -64,6 +65,15 @@ class FoldTask:
         """Name the file of a contender's scores: of others' settings it is another file."""
         return self.folder / f"scores-{self._known_as(name)}.npz"
 
+    def probabilities(self, name: str) -> Path:
+        """Name the file of what a contender says with which probability, if that is kept."""
+        return self.folder / f"probabilities-{self._known_as(name)}.npz"
+
+    def is_scored(self, name: str) -> bool:
+        """Whether a contender has its scores, and its probabilities if they are kept."""
+        kept = not self.config.evaluation.keep_probabilities or self.probabilities(name).is_file()
+        return kept and self.scores(name).is_file()
+
     def home(self, name: str) -> Path:
         """Name the folder where a contender keeps what it made; the main method has the fold's."""
         if name not in self.config.contenders:
@@ -87,7 +97,7 @@ class FoldTask:
     @property
     def done(self) -> bool:
         """Whether every contender has its scores."""
-        return all(self.scores(name).is_file() for name in self.names)
+        return all(self.is_scored(name) for name in self.names)
 
 
 class FoldRunner:
@@ -124,17 +134,21 @@ class FoldRunner:
         """Pretrain, then score every contender that has no scores yet."""
         model = self.pretrained()
         for name in self.task.names:
-            path = self.task.scores(name)
-            if not path.is_file():
-                self._score(name, model).save(path)
+            if not self.task.is_scored(name):
+                self._score(name, model).save(self.task.scores(name))
             self._scored += 1
         self.progress("done", 1.0)
 
     def _score(self, name: str, model: CrossModalModel) -> ResultBook:
         book = ResultBook.of(self.store.manifest["dataset"], self.learned, self.names)
         contender, key = self._contender(name)
+        kept: list[Outcome] = []
         for outcome in contender.outcomes(self._context(name, model)):
             self._add(book, key, outcome)
+            kept += [outcome] * self.config.evaluation.keep_probabilities
+        if self.config.evaluation.keep_probabilities:
+            save_probabilities(self.task.probabilities(name), kept, store=self.store,
+                               fold=self.fold, task=self.learned)  # fmt: skip
         return book
 
     def _contender(self, name: str) -> tuple[Contender, str]:
@@ -158,7 +172,7 @@ class FoldRunner:
             draws = list(self.label_draws())
             self._main = Context(
                 self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell,
-                model, self.learned,
+                model, self.learned, self.config.evaluation.keep_probabilities,
             )  # fmt: skip
         return replace(self._main, folder=self.task.home(name))
 
