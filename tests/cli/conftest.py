@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from crossl.cli.main import run as run_app
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.store import write_store
+from crossl.data.target_rules import TargetRule
 from crossl.data.windows import WindowSpec
 
 TINY = (
@@ -87,6 +88,7 @@ def make_store(
     prefix: str = "S",
     only: Sequence[str] = (),
     classes: tuple[str, str] = CLASSES,
+    targets: Sequence[TargetRule] = (),
 ) -> Path:
     """Write a store of noise that is louder while running; one subject may lack a modality."""
 
@@ -111,6 +113,7 @@ def make_store(
         classes=classes,
         spec=WindowSpec(window_s=window_s, stride_s=stride_s),
         about={"dataset": "tiny", "reader": "none", "title": "Tiny", "description": "made up"},
+        targets=targets,
     )
     return path
 

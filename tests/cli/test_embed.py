@@ -20,10 +20,12 @@ import pytest
 from crossl.commands.embed import embed_store
 from crossl.data.batch import collate
 from crossl.data.store import Store
+from crossl.data.target_rules import LabelsOfClasses, MergedClasses, NumberOfSignal, Numbers
+from crossl.data.targets import Target
 from crossl.errors import DataError
 from crossl.run_folder import load_probe, load_run
 
-from .conftest import without_progress
+from .conftest import ACC, without_progress
 
 Crossl = Callable[..., Any]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -83,6 +85,27 @@ def test_the_file_holds_what_the_model_says_of_every_window(
     for name in ("present", "subject", "session", "start_s"):
         np.testing.assert_array_equal(arrays[name], getattr(store, name))
     assert not arrays["present"].all()
+
+
+def test_targets_of_the_store_stand_beside_embeddings_and_blocks_make_no_difference(
+    stores: Callable[..., Path], trained: Path, tmp_path: Path
+) -> None:
+    of = (("run",), ("rest", "run"))
+    posture = LabelsOfClasses(Target("posture", "labels", ("loud", "any")), ("rest", "run"), of)
+    noise = Numbers(
+        Target("noise", "numbers", ("x",), ("m/s^2",)), (NumberOfSignal(ACC, 0, "max"),)
+    )
+    loud = MergedClasses(Target("loud", "classes", ("loud",)), {"run": "loud"})
+    store = Store.open(stores("told", subjects=3, targets=(posture, noise, loud)))
+    embed_store(trained, store.path, tmp_path / "z.npz", block_rows=16)
+    with np.load(tmp_path / "z.npz") as z:
+        arrays = dict(z)
+    for name in ("posture", "noise"):
+        np.testing.assert_array_equal(arrays[f"target_{name}"], store.target_values(name))
+    assert arrays["target_posture_names"].tolist() == ["loud", "any"]
+    assert arrays["target_noise_names"].tolist() == ["x"]
+    assert arrays["target_loud"].tolist() == ["loud" if one else "" for one in store.label]
+    assert len(store) == 60
 
 
 def test_the_file_has_the_bytes_that_numpy_would_write(whole: Path, tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def test_targets_are_told_of_recordings_that_come_later_too(tmp_path):
         np.testing.assert_array_equal(
             store.target_values(target.name), whole.target_values(target.name)
         )
+        across = store.target_values(target.name, 30, 45)  # from one segment into the next
+        np.testing.assert_array_equal(across, whole.target_values(target.name)[30:45])
     assert read_manifest(out)["target_sources"] == read_manifest(whole.path)["target_sources"]
 
 

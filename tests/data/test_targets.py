@@ -70,6 +70,16 @@ def test_targets_of_every_kind_are_read_back_in_the_order_of_the_rows(store):
     np.testing.assert_array_equal(again.target_values("label"), again.label)
 
 
+def test_a_stretch_of_values_is_read_alone(store, made):
+    view = fit_store(store, [made.acc], window_s=2.0).store
+    for one in (store, view):
+        for target in store.targets:
+            whole = store.target_values(target.name)
+            for begin, end in ((0, 0), (3, 11), (9, None), (0, 40), (18, 20)):
+                found = one.target_values(target.name, begin, end)
+                np.testing.assert_array_equal(found, whole[begin:end])
+
+
 def test_values_can_be_changed_without_changing_the_store(store):
     store.target_values("body")[:] = 0
     assert store.target_values("body")[1].tolist() == [31.0, 1.0]

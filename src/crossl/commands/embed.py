@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crossl.cluster import Cluster
 from crossl.data.store import Store
+from crossl.data.targets import LABEL, STORED_AS, Target
 from crossl.embedding.archive import Streamed, write_npz
 from crossl.embedding.encode import BLOCK_ROWS, RowEncoder, describe
 from crossl.embedding.kept_blocks import Parts
@@ -128,12 +129,32 @@ def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
         known = np.array([*store.classes, ""], dtype=np.str_)  # the last one is what -1 finds
         yield Streamed("label", known.dtype, (n,),
                        _column(parts, store, "label", lambda label: known[label]))  # fmt: skip
+    for target in store.targets:
+        if target.name != LABEL:
+            yield from _target_arrays(parts, store, target)
     if len(classes):
         shape = (n, len(classes))
         yield Streamed("probability", float32, shape, lambda: (b[:, dim:] for b in _blocks(parts)))
         yield Streamed("classes", classes.dtype, classes.shape, lambda: [classes])
         yield Streamed("predicted", classes.dtype, (n,), lambda: (
             _best(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
+
+
+def _target_arrays(parts: Parts, store: Store, target: Target) -> Iterator[Streamed]:
+    """Describe a target: names of classes, empty where unknown; else a column a name."""
+    names, name = np.array([*target.names, ""], dtype=np.str_), f"target_{target.name}"
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        for number in range(parts.count):
+            begin = number * parts.size
+            values = store.target_values(target.name, begin, begin + parts.rows(number))
+            yield names[values] if target.kind == "classes" else values
+            store.let_go()
+
+    dtype = names.dtype if target.kind == "classes" else STORED_AS[target.kind]
+    yield Streamed(name, dtype, target.shape(parts.windows), pieces)
+    if target.kind != "classes":
+        yield Streamed(f"{name}_names", names.dtype, (len(names) - 1,), lambda: [names[:-1]])
 
 
 def _best(probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]) -> NDArray[np.str_]:

@@ -77,11 +77,13 @@ class StoreView(Store):
         """(W,) label; -1 unlabelled, and where nothing that is seen was recorded."""
         return np.where(self.present.any(axis=1), self._base.label, UNLABELLED)
 
-    def target_values(self, name: str) -> NDArray[Any]:
+    def target_values(self, name: str, begin: int = 0, end: int | None = None) -> NDArray[Any]:
         """Read the values of one target; unknown where nothing that is seen was recorded."""
-        values = self._base.target_values(name)
+        values = self._base.target_values(name, begin, end)
         target = find_target(self.targets, name, where=str(self.path))
-        empty = ~self.present.any(axis=1)
+        whole = begin == 0 and end is None
+        present = self.present if whole else self.stretch(begin, begin + len(values))["present"]
+        empty = ~present.any(axis=1)
         if empty.any():
             values = values.copy()
             values[empty] = target.unknown(1)[0]

@@ -122,9 +122,9 @@ class SegmentReader:
                 self._refuse(target_file(target), flaw, np.array(bool(flaw)))
         self.let_go()
 
-    def target_values(self, target: Target) -> NDArray[Any]:
-        """Read the values of a target, in the order of the rows."""
-        return np.asarray(self._targets[target.name]).astype(GIVEN_AS[target.kind])
+    def target_values(self, target: Target, begin: int, end: int) -> NDArray[Any]:
+        """Read the values of a target of a stretch of rows, which may reach beyond the last."""
+        return np.asarray(self._targets[target.name][begin:end]).astype(GIVEN_AS[target.kind])
 
     def _refuse(self, name: str, what: str, bad: NDArray[np.bool_]) -> None:
         if bad.any():

@@ -142,8 +142,13 @@ class Store:
         """(W,) label; -1 unlabelled."""
         return np.concatenate([s.rows["label"] for s in self._segments]).astype(np.int64)
 
-    def target_values(self, name: str) -> NDArray[Any]:
+    def target_values(self, name: str, begin: int = 0, end: int | None = None) -> NDArray[Any]:
         """Read the values of one target; `label` is a target like any other.
+
+        Args:
+            name: of the target.
+            begin: first row.
+            end: the row behind the last; None for all that follow.
 
         Returns:
             Of classes (W,) int64 and of labels (W, L) int8, -1 where unknown; of numbers (W, Q)
@@ -154,8 +159,12 @@ class Store:
         """
         target = find_target(self.targets, name, where=str(self.path))
         if target.name == LABEL:
-            return self.label
-        return np.concatenate([segment.target_values(target) for segment in self._segments])
+            return self.label[begin:end]
+        end = len(self) if end is None else end
+        return np.concatenate([
+            segment.target_values(target, max(0, begin - int(base)), max(0, end - int(base)))
+            for segment, base in zip(self._segments, self._first_row[:-1], strict=True)
+        ])  # fmt: skip
 
     @cached_property
     def start_s(self) -> NDArray[np.float64]:
