@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from crossl.errors import FormatError
-from crossl.report import build_report, format_table, summary_table
+from crossl.report import build_report, summary_table
 
 
 def test_summary_has_a_row_a_method_and_a_row_for_each_number_of_missing_sensors(
@@ -40,20 +37,6 @@ def test_fraction_without_a_row_is_left_blank(
 
     edit_results(drop)
     assert summary_table(folder)[2][2] == "\u2013"
-
-
-def test_text_is_aligned_without_trailing_blanks() -> None:
-    text = format_table([["a", "bb"], ["ccc", ""], ["d", "e"]], gap=1)
-    assert text.split("\n") == ["a   bb", "--- --", "ccc", "d   e"]
-
-
-def test_empty_table_is_empty_text() -> None:
-    assert format_table([]) == ""
-
-
-def test_ragged_rows_are_refused() -> None:
-    with pytest.raises(FormatError, match="row 1 is ragged, got 1 cells; 2 as in the header"):
-        format_table([["a", "b"], ["c"]])
 
 
 def lacking(rows: list[dict]) -> list[dict]:

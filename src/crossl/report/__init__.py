@@ -2,11 +2,10 @@
 
 from crossl.report.load import load_results
 from crossl.report.page import build_report
-from crossl.report.tables import format_table, summary_notes, summary_table, summary_title
+from crossl.report.tables import summary_notes, summary_table, summary_title
 
 __all__ = [
     "build_report",
-    "format_table",
     "load_results",
     "summary_notes",
     "summary_table",

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossl.errors import FormatError
 from crossl.report.blocks import Cell, Table
 from crossl.report.load import Inputs, Row, load_inputs, load_summary
 from crossl.report.rows import (
@@ -275,40 +274,3 @@ def _missing_lines(inputs: Inputs, width: int) -> list[list[str]]:
 def _count(level: Missing) -> str:
     low, high = level.people
     return str(low) if low == high else f"{low}-{high}"
-
-
-def format_table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:
-    """Lay a table out as plain text.
-
-    Args:
-        rows: The header first; every row as long as it.
-        gap: Spaces between columns.
-
-    Returns:
-        Lines of aligned text, without a newline at the end.
-
-    Raises:
-        FormatError: A row is longer or shorter than the header.
-
-    Example:
-        >>> print(format_table([["method", "1%"], ["crossl", "0.838"]]))
-        method  1%
-        ------  -----
-        crossl  0.838
-    """
-    for i, row in enumerate(rows):
-        if len(row) != len(rows[0]):
-            raise FormatError(
-                f"format_table: row {i} is ragged, got {len(row)} cells; {len(rows[0])} as in the"
-                " header are needed"
-            )
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    if not rows:
-        return ""
-    ruled = [*rows[:1], ["-" * width for width in widths], *rows[1:]]
-    space = " " * gap
-    lines = [
-        space.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in ruled
-    ]
-    return "\n".join(line.rstrip() for line in lines)
