@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crossl.data.arrays import Windows
     from crossl.data.recording import LabelInterval, Modality, Recording, Signal
     from crossl.data.store import Store, write_store
+    from crossl.data.windower import Windower
     from crossl.data.windows import WindowSpec
     from crossl.errors import CrosslError
     from crossl.estimator import CroSSL
@@ -33,6 +34,7 @@ _HOME = {
     "Signal": "crossl.data.recording",
     "Store": "crossl.data.store",
     "WindowSpec": "crossl.data.windows",
+    "Windower": "crossl.data.windower",
     "Windows": "crossl.data.arrays",
     "as_frame": "crossl.api.frames",
     "build_model": "crossl.api.training",
@@ -54,6 +56,7 @@ __all__ = [
     "Signal",
     "Store",
     "WindowSpec",
+    "Windower",
     "Windows",
     "as_frame",
     "build_model",

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
+from crossl.data.contract import window_rules
 from crossl.data.recording import Modality
 from crossl.data.splits import Fold
 from crossl.data.store import Store
@@ -400,6 +401,7 @@ def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
         "dataset": store.manifest["dataset"],
         "classes": list(store.classes),
         "store_sha256": store.hash,
+        **window_rules(store),
         "statistics": "channel mean and standard deviation of the training subjects",
         "fold": fold.index,
         "subjects": {name: np.unique(store.subject[r]).tolist() for name, r in parts.items()},

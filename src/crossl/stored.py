@@ -89,6 +89,13 @@ class StoredTarget(_Stored):
         return self
 
 
+class StoredResampling(_Stored):
+    """How the rate of a modality was changed; `from_hz` is null where each file tells its own."""
+
+    from_hz: Annotated[float, Field(gt=0, le=FASTEST_HZ, allow_inf_nan=False)] | None
+    filter: str
+
+
 class StoredRecording(_Stored):
     """One recording of a store."""
 
@@ -121,6 +128,7 @@ class StoredManifest(_Stored):
     classes: list[Name]
     window: StoredWindow
     dtype: Literal["float32", "float16", "int16"]
+    resampled: dict[Name, StoredResampling] = {}
     segments: Annotated[dict[SegmentName, _Segment], Field(min_length=1)]
     recordings: list[StoredRecording]
     interpolated: dict[str, Count] = {}
@@ -162,6 +170,9 @@ class StoredRun(_Stored):
     window_s: Duration
     latent_dim: Annotated[int, Field(gt=0)]
     files: _RunFiles
+    window: StoredWindow | None = None
+    resampled: dict[Name, StoredResampling] = {}
+    dtype: Literal["float32", "float16", "int16"] | None = None
     store_sha256: Sha256 | None = None
     fold: Count | None = None
     subjects: _Subjects | None = None
@@ -175,6 +186,8 @@ class StoredRun(_Stored):
         _fits_window(self.modalities, self.window_s)
         if self.store_sha256 is not None and (self.fold is None or self.subjects is None):
             raise ValueError("store_sha256 is there, but fold or subjects is missing")
+        if self.window is not None and self.window.window_s != self.window_s:
+            raise ValueError(f"window.window_s is {self.window.window_s}, not {self.window_s}")
         return self
 
 

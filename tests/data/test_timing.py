@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossl.data.rate_change import change_rate, ratio_of_rates
 from crossl.data.recording import Modality, Recording, Signal
-from crossl.data.timing import change_rate, estimate_rate, put_in_order, ratio_of_rates
+from crossl.data.timing import estimate_rate, put_in_order
 from crossl.errors import DataError
 
 

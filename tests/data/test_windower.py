@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crossl.data.cutting import cut_recording
 from crossl.data.recording import Modality, Recording, Signal
-from crossl.data.windower import Windower, stack_windows
+from crossl.data.windower import Windower
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError
 
@@ -314,11 +314,10 @@ def test_the_memory_of_a_chunk_may_be_used_again():
 
 
 def test_windows_stack_to_what_a_model_takes():
-    spec = WindowSpec(2.0, 2.0)
-    windower = Windower([ACC, TEMP], spec)
+    windower = Windower([ACC, TEMP], WindowSpec(2.0, 2.0))
     windows = windower.feed({"acc": steady(ACC, 0, 4, 1.0), "temp": steady(TEMP, 0, 2, 3.0)})
     windows += windower.flush()
-    arrays = stack_windows(windows, windower.modalities, spec)
+    arrays = windower.arrays(windows)
     assert arrays["acc"].shape == (2, 100, 3)
     np.testing.assert_array_equal(arrays["temp"][0], np.full((8, 1), 3.0))
     assert np.isnan(arrays["temp"][1]).all()

@@ -18,6 +18,7 @@ from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
 from crossl.data.recording import Float32, Modality
 from crossl.data.targets import LABEL
+from crossl.data.windower import Windower
 from crossl.errors import FormatError
 from crossl.evaluate.probe import Probe
 from crossl.files import read_json, working_in
@@ -98,6 +99,20 @@ class Run:
         Classes; of other tasks labels or numbers.
         """
         return self.classifier.classes if self.classifier is not None else ()
+
+    def windower(self, *, max_delay_s: float = 2.0, start_s: float | None = None) -> Windower:
+        """Make what cuts such windows from chunks of signals as those that were learned from.
+
+        Args:
+            max_delay_s: how far behind the newest sample a chunk may begin, seconds.
+            start_s: start of the first window; None for the earliest sample.
+
+        Raises:
+            ContractError: the run does not say how its windows were cut, as runs of older versions
+                and those learned from arrays.
+        """
+        contract = {**self.contract, "modalities": [m.as_dict() for m in self.modalities]}
+        return Windower.from_contract(contract, max_delay_s=max_delay_s, start_s=start_s)
 
     def embed(self, x: Data) -> Float32:
         """Embed windows.

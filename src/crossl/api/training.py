@@ -19,6 +19,7 @@ from crossl.api.run import Classifier, Run
 from crossl.config import build_method, config_from
 from crossl.config import build_model as build_network
 from crossl.contenders.contender import latent_table as of_store
+from crossl.data.contract import window_rules
 from crossl.data.splits import Fold
 from crossl.data.targets import LABEL
 from crossl.errors import ConfigError, DataError, SplitError, counted, nearest
@@ -208,7 +209,9 @@ def _facts_of(
     whose = given.whose
     learned, chose = (np.unique(whose[rows]).tolist() for rows in (train, validation))
     test = sorted(set(whose.tolist()) - {*learned, *chose})
-    facts = {} if given.store is None else {"dataset": given.store.manifest["dataset"]}
+    facts: dict[str, Any] = {}
+    if given.store is not None:
+        facts = {"dataset": given.store.manifest["dataset"], **window_rules(given.store)}
     return {
         **facts,
         "classes": [c for t in given.source.targets if t.name == LABEL for c in t.names],

@@ -50,6 +50,23 @@ def check_window(found_s: float, wanted_s: float) -> None:
         raise ContractError(f"windows: last {found_s:g} s; the model was made for {wanted_s:g} s")
 
 
+def window_rules(store: Store) -> dict[str, Any]:
+    """Return all that a window of a store is made of, apart from its modalities.
+
+    `Windower.from_contract` cuts such windows from other recordings.
+
+    Returns:
+        JSON values: `window` (see `WindowSpec`), `resampled` (whose rate was changed, from which
+        and how; `from_hz` is None where each file told its own) and `dtype` (samples kept in 16
+        bits were rounded).
+    """
+    return {
+        "window": store.spec.as_dict(),
+        "resampled": store.manifest.get("resampled", {}),
+        "dtype": store.dtype,
+    }
+
+
 class StoreView(Store):
     """A store as one with other modalities: those it lacks are absent, those not named are hidden.
 

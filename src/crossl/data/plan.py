@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from crossl.data.classes import choose_classes
+from crossl.data.rate_change import RATE_FILTER
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset
 from crossl.data.recording import Modality
@@ -32,6 +33,7 @@ class Plan:
         about: JSON values for the manifest.
         chosen: the class of each label of the recordings; empty where labels are the classes.
         targets: what is told of windows beside their label.
+        any_rate: modalities that files may hold at whatever rate they tell.
     """
 
     modalities: tuple[Modality, ...]
@@ -42,6 +44,7 @@ class Plan:
     about: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
     targets: TargetPlan = field(default_factory=TargetPlan)
+    any_rate: tuple[str, ...] = ()
 
     def choosing(self, texts: Sequence[str]) -> Plan:
         """Keep some classes, or make one of several; see `choose_classes`."""
@@ -106,10 +109,21 @@ class Plan:
         """What a segment of the store holds."""
         return SegmentSpec(self.stored, self.dtype, self.targets.targets)
 
+    @property
+    def resampled(self) -> dict[str, dict[str, Any]]:
+        """Whose rate is changed, from which rate (None: whatever files tell), and how."""
+        from_hz: dict[str, float | None] = {
+            m.name: None if m.name in self.any_rate else m.rate_hz
+            for m in self.modalities
+            if m.name in self.any_rate or m.name in self.resample
+        }
+        return {name: {"from_hz": hz, "filter": RATE_FILTER} for name, hz in from_hz.items()}
+
     def settings(self) -> dict[str, Any]:
         """Return what the manifest says of it."""
         return {
             **self.about,
+            **({"resampled": self.resampled} if self.resampled else {}),
             **({"chosen": dict(self.chosen)} if self.chosen else {}),
             "window": self.spec.as_dict(),
             "dtype": self.dtype,
@@ -162,5 +176,6 @@ def plan_for(
         **({"notes": list(dataset.notes)} if dataset.notes else {}),
         "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
     }
-    plan = Plan(kept, card.classes, spec or card.spec, dtype, dict(resample or {}), about)
+    plan = Plan(kept, card.classes, spec or card.spec, dtype, dict(resample or {}), about,
+                any_rate=dataset.any_rate)  # fmt: skip
     return plan.telling(dataset.targets, card, named=only) if dataset.targets else plan

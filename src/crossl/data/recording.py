@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.rate_change import change_rate, ratio_of_rates
 from crossl.data.timing import (
     RATE_TOLERANCE,
     Float32,
     Timing,
-    change_rate,
     put_in_order,
-    ratio_of_rates,
     refuse_rate,
     resample_to_rate,
 )

@@ -1,14 +1,12 @@
 """Timing: what timestamps say about a clock, and how samples come to lie on a regular grid.
 
-Arrays in, arrays out. Two methods, each used once and only where timestamps or the user ask:
-linear interpolation between neighbours onto a grid at the recorded rate, and, to change the rate,
-a polyphase filter that removes what the new rate cannot carry.
+Arrays in, arrays out. Linear interpolation between neighbours onto a grid at the recorded rate; to
+change the rate there is `rate_change`.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -44,9 +42,6 @@ BLOCK_STEPS = 50
 
 MAX_EMPTY = 50
 """Grid points per sample, of long signals; more means a damaged timestamp, not a gap."""
-
-MAX_RATIO = 1000
-"""Largest number in the fraction that a change of rate is made by."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +295,7 @@ def resample_to_rate(
     """Put irregular samples on a regular grid by linear interpolation between neighbours.
 
     No anti-alias filter: meant for grids at about the recorded rate (a clock of 102.5 Hz
-    read at 100 Hz), not for downsampling; `change_rate` does that.
+    read at 100 Hz), not for downsampling; `rate_change` does that.
 
     Args:
         timestamps_s: time of each sample, seconds, increasing.
@@ -332,72 +327,3 @@ def resample_to_rate(
     outside = (grid < timestamps_s[0] - 1e-9) | (grid > timestamps_s[-1] + 1e-9)
     out[(between & (right - left > max_gap_s)) | outside] = np.nan
     return out.astype(np.float32)
-
-
-def ratio_of_rates(from_hz: float, to_hz: float) -> Fraction:
-    """Return `to_hz / from_hz` as a fraction of small numbers, exact to a millionth or so.
-
-    Raises:
-        DataError: the rates differ by more than a factor of 1000, or are not positive.
-
-    Examples:
-        >>> ratio_of_rates(200.0, 64.0)
-        Fraction(8, 25)
-    """
-    if not (from_hz > 0 and to_hz > 0 and 1 / MAX_RATIO <= to_hz / from_hz <= MAX_RATIO):
-        raise DataError(
-            f"resample: from {from_hz:g} Hz to {to_hz:g} Hz; allowed are positive rates that "
-            f"differ at most {MAX_RATIO} times"
-        )
-    return Fraction(to_hz / from_hz).limit_denominator(MAX_RATIO)
-
-
-def change_rate(values: Float32, ratio: Fraction) -> Float32:
-    """Change the rate of a regular signal, filtering out what the new rate cannot carry.
-
-    `scipy.signal.resample_poly`: a linear-phase FIR low-pass (Kaiser window) at the lower of the
-    two Nyquist frequencies. Missing samples are bridged for the filter; a new sample is missing
-    again if it lies beside one, or, where the rate falls, if half of what it stands for is missing.
-
-    Args:
-        values: (time, channel), NaN where missing.
-        ratio: new rate over old rate.
-
-    Returns:
-        (new time, channel) float32; the first sample keeps its time.
-    """
-    if ratio == 1 or not len(values):
-        return values
-    from scipy.signal import resample_poly  # slow to import, seldom needed
-
-    missing = np.isnan(values)
-    bridged = values.astype(np.float64)
-    index = np.arange(len(values))
-    for channel in np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0)):
-        gap = missing[:, channel]
-        bridged[gap, channel] = np.interp(index[gap], index[~gap], values[~gap, channel])
-    bridged[:, missing.all(axis=0)] = 0.0
-    # the filter's branches differ a little in gain: gravity or 300 K would ripple
-    level = bridged.mean(axis=0)
-    up, down = ratio.numerator, ratio.denominator
-    out = resample_poly(bridged - level, up, down, axis=0, padtype="edge") + level
-    out[_lost(missing, np.arange(len(out)) * (down / up), max(1.0, down / up))] = np.nan
-    return np.asarray(out, dtype=np.float32)
-
-
-def _lost(
-    missing: NDArray[np.bool_], position: NDArray[np.floating[Any]], width: float
-) -> NDArray[np.bool_]:
-    """Tell where a new sample has too little below it.
-
-    Beside a missing sample where the rate rises; where it falls, when half or more of the old
-    samples nearest to the new one are missing.
-    """
-    if width <= 1.0:
-        before = np.clip(np.floor(position + 1e-9), 0, len(missing) - 1).astype(np.int64)
-        after = np.clip(np.ceil(position - 1e-9), 0, len(missing) - 1).astype(np.int64)
-        return np.asarray(missing[before] | missing[after])
-    begin = np.clip(np.ceil(position - width / 2), 0, len(missing) - 1).astype(np.int64)
-    end = np.clip(np.floor(position + width / 2) + 1, 1, len(missing)).astype(np.int64)
-    count = np.concatenate([np.zeros((1, missing.shape[1])), np.cumsum(missing, axis=0)])
-    return np.asarray(count[end] - count[begin] >= 0.5 * (end - begin)[:, None])

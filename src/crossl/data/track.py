@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.arrivals import Arrivals
+from crossl.data.rate_change import RateChange, ratio_of_rates
 from crossl.data.recording import Modality
 from crossl.data.signal_buffer import SignalBuffer
+from crossl.data.timing import RATE_TOLERANCE
 from crossl.data.windows import WindowSpec, first_samples
 
 
@@ -17,11 +21,11 @@ class Track:
     """What the windower knows of one modality.
 
     Args:
-        modality: what it is.
+        modality: as windows hold it.
         spec: how windows are cut.
 
     Attributes:
-        modality: what it is.
+        modality: as windows hold it.
         samples: of a window.
         arrivals: its chunks.
         buffer: its samples in order; None before the first.
@@ -36,6 +40,42 @@ class Track:
         self.arrivals = Arrivals(modality.name)
         self.ended = False
         self.buffer: SignalBuffer | None = None
+        self._change: RateChange | None = None
+        self._ratio: Fraction | None = None
+        self._changing = False
+        self._recorded_hz: float | None = modality.rate_hz
+
+    def let_change(self, rate_hz: float | None) -> None:
+        """Let chunks have another rate, which is changed to that of windows.
+
+        Args:
+            rate_hz: of chunks; None for whatever they tell.
+
+        Raises:
+            DataError: the rates differ more than 1000 times.
+        """
+        self._changing, self._recorded_hz = True, rate_hz
+        if rate_hz is not None:
+            ratio_of_rates(rate_hz, self.modality.rate_hz)
+
+    def expected(self, rate_hz: float) -> Modality:
+        """Return the modality as chunks must hold it; `rate_hz` is what one tells."""
+        if self._recorded_hz is None:
+            ratio_of_rates(rate_hz, self.modality.rate_hz)
+        known_hz = rate_hz if self._recorded_hz is None else self._recorded_hz
+        return replace(self.modality, rate_hz=known_hz)
+
+    @property
+    def ratio(self) -> Fraction:
+        """New rate over the rate of chunks; 1 where the rate stays, or no chunk came yet."""
+        if self._ratio is None:
+            came_hz, wanted_hz = self.arrivals.rate_hz, self.modality.rate_hz
+            if not (self._changing and came_hz):
+                return Fraction(1)
+            near = abs(came_hz - wanted_hz) <= RATE_TOLERANCE * wanted_hz
+            stays = self._recorded_hz is None and near  # as in a mapping
+            self._ratio = Fraction(1) if stays else ratio_of_rates(came_hz, wanted_hz)
+        return self._ratio
 
     @property
     def start_s(self) -> float | None:
@@ -45,12 +85,13 @@ class Track:
     @property
     def rate_hz(self) -> float:
         """Samples per second of the buffer."""
-        return self.arrivals.rate_hz or self.modality.rate_hz
+        return float((self.arrivals.rate_hz or self.modality.rate_hz) * self.ratio)
 
     @property
     def held(self) -> int:
         """How many samples are held."""
-        return self.arrivals.waiting + (self.buffer.held if self.buffer is not None else 0)
+        parts = [part.held for part in (self.buffer, self._change) if part is not None]
+        return self.arrivals.waiting + sum(parts)
 
     @property
     def end_s(self) -> float:
@@ -62,15 +103,21 @@ class Track:
     def release(self, settled_s: float) -> None:
         """Take what is in order now."""
         pieces = self.arrivals.release(inf if self.ended else settled_s)
-        if self.buffer is None and self.start_s is not None:
-            self.buffer = SignalBuffer(
-                len(self.modality.channels), self.samples, self.gap_s * self.rate_hz, self.coverage
-            )
-        if self.buffer is not None:
-            for first, values in pieces:
-                self.buffer.append(first, values)
-            self.buffer.settled = max(self.buffer.settled, self.arrivals.upto)
-            self.buffer.ended = self.ended
+        if self.start_s is None:
+            return
+        if self.buffer is None:
+            channels, gap = len(self.modality.channels), self.gap_s * self.rate_hz
+            self.buffer = SignalBuffer(channels, self.samples, gap, self.coverage)
+            if self.ratio != 1:
+                gap = self.gap_s * self.arrivals.rate_hz
+                self._change = RateChange(self.ratio, channels, gap)
+        settled = self.arrivals.upto
+        if self._change is not None:
+            pieces, settled = self._change.push(pieces, settled, ended=self.ended)
+        for first, values in pieces:
+            self.buffer.append(first, values)
+        self.buffer.settled = max(self.buffer.settled, settled)
+        self.buffer.ended = self.ended
 
     def last_decided(self, origin_s: float, settled_s: float, spec: WindowSpec) -> float:
         """Return the number of the last window that is decided here, in order."""

@@ -7,13 +7,16 @@ chunks is what it yields of the recording that they make up, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.arrays import Windows
+from crossl.data.cut_windows import CutSignals, Window
+from crossl.data.rate_change import RATE_FILTER
 from crossl.data.recording import Float32, Modality, Signal, check_samples
 from crossl.data.track import Track
 from crossl.data.windows import (
@@ -26,43 +29,9 @@ from crossl.data.windows import (
     numbers_touched,
     starts_of,
 )
-from crossl.errors import DataError, nearest
+from crossl.errors import ContractError, DataError, nearest
 
 WHERE = "windower"
-
-
-@dataclass(frozen=True)
-class Window:
-    """One window.
-
-    Attributes:
-        number: how many strides it starts behind the first window.
-        start_s: start, seconds on the clock of the chunks.
-        signals: (time, channel) float32 by modality, of those that are present; read-only.
-    """
-
-    number: int
-    start_s: float
-    signals: Mapping[str, Float32]
-
-
-@dataclass(frozen=True)
-class CutSignals:
-    """Signals and where windows begin in them.
-
-    Attributes:
-        signals: (time, channel) float32 without NaN, by modality; long gaps hold zeros.
-        number: (W,) of each window.
-        start_s: (W,) start of each window, seconds.
-        offsets: (W, M) first sample of each window in its signal; -1 where not present.
-        interpolated: samples filled across short gaps, by modality.
-    """
-
-    signals: dict[str, Float32]
-    number: NDArray[np.int64]
-    start_s: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    interpolated: dict[str, int]
 
 
 class Windower:
@@ -90,10 +59,14 @@ class Windower:
         max_delay_s: how far behind the newest sample a chunk may begin, seconds: at least the
             length of a chunk and what its transport takes. Infinite to wait for everything.
         start_s: start of the first window; None for the earliest sample.
+        recorded_hz: rate of chunks, by name of the modalities whose rate is to be changed to that
+            of windows, through an anti-alias filter; None for whatever rate they tell. See
+            `RateChange` for how close that is to the rate change of a whole recording. Such a
+            modality comes 10 samples of the slower rate later.
 
     Raises:
-        DataError: a window holds no sample of a modality, a name is duplicate, or `max_delay_s` is
-            negative.
+        DataError: a window holds no sample of a modality, a name is duplicate or unknown, rates are
+            out of reach of each other, or `max_delay_s` is negative.
 
     Examples:
         >>> acc = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0)
@@ -115,6 +88,7 @@ class Windower:
         *,
         max_delay_s: float = 2.0,
         start_s: float | None = None,
+        recorded_hz: Mapping[str, float | None] | None = None,
     ) -> None:
         if not max_delay_s >= 0:
             raise DataError(f"{WHERE}: max_delay_s is {max_delay_s}; allowed is 0 or more")
@@ -124,11 +98,74 @@ class Windower:
         self._tracks = {m.name: Track(m, spec) for m in modalities}
         if len(self._tracks) < len(self.modalities):
             raise DataError(f"{WHERE}: a modality occurs twice; each may occur once")
+        for name, rate_hz in (recorded_hz or {}).items():
+            self._track(name).let_change(rate_hz)
         self._origin_s = start_s
         self._newest_s = -inf
         self._told_s = -inf
         self._next = 0.0
         self._over = False
+
+    @classmethod
+    def from_contract(
+        cls,
+        contract: Mapping[str, Any],
+        *,
+        max_delay_s: float = 2.0,
+        start_s: float | None = None,
+    ) -> Windower:
+        """Make the windower that cuts as the windows of a run, or of a store, were cut.
+
+        Args:
+            contract: of a loaded run (`load_run(path).contract`), or a store's manifest.
+            max_delay_s: see `Windower`.
+            start_s: see `Windower`.
+
+        Raises:
+            ContractError: the contract does not say how windows are cut, as those of older runs
+                and of models fitted on arrays; or this version cannot change rates as it says.
+        """
+        if contract.get("window") is None:
+            raise ContractError(
+                f"{WHERE}: the contract does not say how windows are cut (the run is of an older "
+                "crossl, or was fitted on arrays); train it again from a store, or give the rules: "
+                "Windower(modalities, WindowSpec(...))"
+            )
+        modalities = [Modality.from_dict(m) for m in contract["modalities"]]
+        resampled = contract.get("resampled", {})
+        for name, how in resampled.items():
+            if how["filter"] != RATE_FILTER:
+                raise ContractError(
+                    f"{WHERE}: the rate of '{name}' was changed by '{how['filter']}'; this version "
+                    f"of crossl has '{RATE_FILTER}'"
+                )
+        return cls(
+            modalities,
+            WindowSpec(**contract["window"]),
+            max_delay_s=max_delay_s,
+            start_s=start_s,
+            recorded_hz={
+                m.name: resampled[m.name]["from_hz"] for m in modalities if m.name in resampled
+            },
+        )
+
+    def arrays(self, windows: Sequence[Window]) -> Windows:
+        """Stack windows of this windower, as `CroSSL` and a loaded run take them.
+
+        Args:
+            windows: at least one.
+
+        Returns:
+            {modality: (n, time, channel) float32}, NaN where a modality was not present.
+        """
+        arrays: dict[str, Float32] = {}
+        for name, track in self._tracks.items():
+            shape = (len(windows), track.samples, len(track.modality.channels))
+            arrays[name] = np.full(shape, np.nan, dtype=np.float32)
+            for row, window in enumerate(windows):
+                if name in window.signals:
+                    arrays[name][row] = window.signals[name]
+        return Windows(arrays)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -157,7 +194,7 @@ class Windower:
         self._check_open()
         for name, chunk in chunks.items():
             track = self._track(name)
-            check_samples(f"{WHERE}: a chunk of '{name}'", track.modality, chunk)
+            check_samples(f"{WHERE}: a chunk of '{name}'", track.expected(chunk.rate_hz), chunk)
             if track.ended:
                 raise DataError(f"{WHERE}: '{name}' has ended; no more of it can come")
         # whoever records may use their memory again
@@ -328,26 +365,3 @@ class Windower:
         for track in self._tracks.values():
             if track.buffer is not None and isfinite(float(start_s[0])):
                 track.buffer.forget(int(track.first(start_s)[0]))
-
-
-def stack_windows(
-    windows: Sequence[Window], modalities: Sequence[Modality], spec: WindowSpec
-) -> Windows:
-    """Stack windows into arrays as `CroSSL` and a loaded run take them.
-
-    Args:
-        windows: of one windower, at least one.
-        modalities: what the arrays are to hold.
-        spec: how the windows were cut.
-
-    Returns:
-        {modality: (n, time, channel) float32}, NaN where a modality was not present.
-    """
-    arrays: dict[str, Float32] = {}
-    for modality in modalities:
-        shape = (len(windows), spec.samples(modality), len(modality.channels))
-        arrays[modality.name] = np.full(shape, np.nan, dtype=np.float32)
-        for row, window in enumerate(windows):
-            if modality.name in window.signals:
-                arrays[modality.name][row] = window.signals[modality.name]
-    return Windows(arrays)

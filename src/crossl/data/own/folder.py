@@ -93,7 +93,8 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
     # the mapping is a file of every part: where it changed, nothing is resumed
     parts = tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans)
     notes = (*mapped.notes, *(f"not read: {why}" for why in unread(mapped.root)))
-    return Dataset(card, parts, notes, mapped.targets)
+    any_rate = tuple(name for name, entry in mapping.modalities.items() if entry.resample)
+    return Dataset(card, parts, notes, mapped.targets, any_rate)
 
 
 def plan_part(plan: RecordingPlan, rules: Rules, *more: Path) -> Part:

@@ -38,12 +38,14 @@ class Dataset:
         parts: in the order of the store: sorted by subject, then session.
         notes: what holds for all of it, such as a modality that no file has.
         targets: what is to be told of windows beside their label, where somebody wrote it down.
+        any_rate: modalities that files may hold at another rate, which is changed to the card's.
     """
 
     card: Card
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
     targets: TargetBlock | None = None
+    any_rate: tuple[str, ...] = ()
 
     def read(self) -> Iterator[Recording]:
         """Yield every recording, part after part."""
