@@ -18,7 +18,16 @@ from crossl.api.encoding import embedding_of, encode_windows
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.run import Run, load_run
 from crossl.api.training import split_rows
-from crossl.config import RunConfig, build_method, build_model, config_from, differences, plain
+from crossl.config import (
+    RunConfig,
+    build_method,
+    build_model,
+    config_from,
+    differences,
+    plain,
+    with_modules,
+)
+from crossl.config.encoders import Modules
 from crossl.data.arrays import Windows, subject_names
 from crossl.data.recording import Float32
 from crossl.data.store import Store
@@ -45,6 +54,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         settings: any other setting of a run file by dotted name, such as
             `{"encoder.width": 32}`; values are Python's.
         seed: of weights, masks, augmentations and batches.
+        encoders: modules of your own by modality; see `crossl.build_model`.
 
     Attributes:
         model_: the trained network.
@@ -61,7 +71,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         (2, 256)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is set of an estimator are its arguments
         self,
         *,
         window_s: float = 1.0,
@@ -72,6 +82,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         keep_rate: float | None = None,
         settings: Mapping[str, Any] | None = None,
         seed: int = 0,
+        encoders: Modules | None = None,
     ) -> None:
         self.window_s = window_s
         self.recipe = recipe
@@ -81,6 +92,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         self.keep_rate = keep_rate
         self.settings = settings
         self.seed = seed
+        self.encoders = encoders
 
     def fit(
         self,
@@ -113,7 +125,10 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         people = given.subject if groups is None else subject_names("groups", groups)
         train, validation = split_rows(len(given), people)
         source = given.source
-        model = build_model(config, source.modalities, window_s=source.window_s, seed=config.seed)
+        model = build_model(
+            config, source.modalities, window_s=source.window_s, seed=config.seed,
+            encoders=self.encoders,
+        )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="crossl-") as scratch:
             model = pretrain(
                 build_method(config, model, seed=config.seed),
@@ -164,7 +179,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             asked["schedule.epochs"] = None
         given = {} if self.settings is None else self.settings
         asked = {**asked, **given, "seed": self.seed} if isinstance(given, Mapping) else given
-        return config_from(asked, base=self.recipe, where="CroSSL")
+        return with_modules(config_from(asked, base=self.recipe, where="CroSSL"), self.encoders)
 
     def transform(self, X: Data) -> Float32:
         """Embed windows; modalities may be None, left out, or NaN.
@@ -230,22 +245,28 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """Write a run folder: weights, settings, what input must look like, and the classifier."""
         if not hasattr(self, "model_"):
             raise NotFittedError("CroSSL: is not fitted; there is nothing to save")
-        asked = {k: plain(v) for k, v in self.get_params(deep=False).items()}
+        asked = {k: plain(v) for k, v in self.get_params(deep=False).items()
+                 if k != "encoders"}  # fmt: skip
         run = self.run_
         replace(run, contract={**run.contract, "estimator": asked}).save(path)
 
     @classmethod
-    def load(cls, path: Path | str) -> CroSSL:
+    def load(cls, path: Path | str, *, encoders: Modules | None = None) -> CroSSL:
         """Load what `save` or the command line wrote.
 
         With the classifier of `crossl probe`, if the run has one: then there are `predict`,
         `predict_proba` and `classes_`.
 
+        Args:
+            path: the folder.
+            encoders: of an estimator that had some, such modules again.
+
         Raises:
+            ConfigError: such a module is missing, or not wanted.
             FormatError: no such folder, of another version, truncated or altered.
         """
-        run = load_run(path)
-        estimator = cls(**(run.contract.get("estimator") or _parameters(run)))
+        run = load_run(path, encoders=encoders)
+        estimator = cls(**(run.contract.get("estimator") or _parameters(run)), encoders=encoders)
         estimator._keep(run)
         return estimator
 

@@ -10,7 +10,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from crossl.config import RunConfig, build_model, dump_config, validate
+from crossl.config.encoders import Modules, check_modules
+from crossl.config.weights import Shape, check_weights
 from crossl.data.contract import window_rules
 from crossl.data.recording import Modality
 from crossl.data.splits import Fold
@@ -49,6 +51,7 @@ from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
 VERSION = 1
+CAME_LATER = ("task", "encoders", "shared_encoders", "frozen_encoders", "own_encoders")
 PACKAGES = ("crossl", "torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -85,7 +88,8 @@ def save_run(
         FormatError: a weight is not finite.
     """
     weights = _contiguous(model)
-    _check_weights(weights, config, model.modalities, model.window_s, out)
+    own = {name: model.encoders.of(name) for name in config.own_encoders}
+    check_weights(weights, config, Shape(model.modalities, model.window_s), own, out)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "weights.safetensors", safetensors.torch.save(weights))
     write_whole(out / "config.yaml", dump_config(config).encode())
@@ -107,10 +111,16 @@ def _contiguous(model: CrossModalModel) -> dict[str, torch.Tensor]:
     return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
 
 
-def load_run(path: Path | str) -> Run:
+def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
     """Load a run folder.
 
+    Args:
+        path: the folder.
+        encoders: of a run whose encoders were handed over in Python: modules as those, by
+            modality; copies of them get the run's weights.
+
     Raises:
+        ConfigError: such a module is missing, or not wanted.
         FormatError: not a run, of another version, truncated or altered.
         ContractError: weights and config do not fit together.
     """
@@ -128,15 +138,19 @@ def load_run(path: Path | str) -> Run:
                 f"{path / name}: was altered, its hash is not the one in model.json; train again"
             )
     config = validate(read_yaml(path / "config.yaml", FormatError), where=str(path / "config.yaml"))
+    check_modules(config, encoders or {}, where=str(path))
     modalities = [Modality.from_dict(m) for m in contract["modalities"]]
+    shape = Shape(modalities, contract["window_s"])
     try:
         weights = safetensors.torch.load_file(path / "weights.safetensors")
     except SafetensorError as error:
         raise FormatError(
             f"{path / 'weights.safetensors'}: cannot be read ({error}); train again"
         ) from error
-    _check_weights(weights, config, modalities, contract["window_s"], path)
-    model = build_model(config, modalities, window_s=contract["window_s"], seed=0)
+    check_weights(weights, config, shape, encoders or {}, path)
+    model = build_model(
+        config, modalities, window_s=contract["window_s"], seed=0, encoders=encoders
+    )
     if model.latent_dim != contract["latent_dim"]:
         raise ContractError(
             f"{path / 'model.json'}: latent_dim is {contract['latent_dim']}; the network of "
@@ -144,44 +158,6 @@ def load_run(path: Path | str) -> Run:
         )
     model.load_state_dict(weights, strict=True)
     return Run(path, model.eval(), config, contract)
-
-
-def _check_weights(
-    weights: Mapping[str, torch.Tensor],
-    config: RunConfig,
-    modalities: Sequence[Modality],
-    window_s: float,
-    out: Path,
-) -> None:
-    """Refuse weights that the network of a config cannot have, before any memory is taken for it.
-
-    Raises:
-        ContractError: a tensor has another shape or type than the network needs.
-        FormatError: no such network can be built, or a number is not finite.
-    """
-    path = out / "weights.safetensors"
-    try:
-        with torch.device("meta"):
-            network = build_model(config, modalities, window_s=window_s, seed=0)
-    except (RuntimeError, MemoryError, ArithmeticError, TypeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FormatError(
-            f"{out / 'config.yaml'}: no network can be built of it ({why:.150}); train again"
-        ) from error
-    wanted = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
-    for name in sorted(set(wanted) | set(weights)):
-        got = (tuple(weights[name].shape), weights[name].dtype) if name in weights else (None, None)
-        needs = wanted.get(name, (None, None))
-        if got != needs:
-            what, place = ("shape", 0) if got[0] != needs[0] else ("type", 1)
-            raise ContractError(
-                f"{path}: tensor '{name}' has {what} {got[place]}; the network of config.yaml "
-                f"needs {needs[place]}"
-            )
-        if not torch.isfinite(weights[name]).all():
-            raise FormatError(f"{path}: tensor '{name}' is not finite; train again")
-        if name.startswith("standardiser.std_") and not (weights[name] > 0).all():
-            raise FormatError(f"{path}: tensor '{name}' is not positive; train again")
 
 
 PROBE_FORMAT = "crossl-probe"
@@ -336,10 +312,11 @@ def begin(
 def known_by(config: RunConfig, *, without: set[str] | None = None) -> dict[str, Any]:
     """Return the settings that an experiment is known by.
 
-    The default task is left out, so that what was begun before there were others is resumed, and
-    what is kept beside scores, which changes none.
+    Settings that came later are left out where they are the default, so that what was begun before
+    there were such is resumed, and what is kept beside scores, which changes none.
     """
-    same = {"task"} if config.task == RunConfig().task else set[str]()
+    usual = RunConfig()
+    same = {name for name in CAME_LATER if getattr(config, name) == getattr(usual, name)}
     found = config.model_dump(mode="json", exclude=same | (without or set()))
     del found["evaluation"]["keep_probabilities"]
     return found

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import crossl
 from crossl.commands.embed import embed_store
@@ -253,3 +255,41 @@ def test_neighbours_of_a_sequence_are_read_as_in_an_evaluation(
         ConfigError, match=r"fit_probe: task=.*unknown task 'sequenze'; did you mean"
     ):
         crossl.fit_probe(built, targets, **who, task={"kind": "sequenze"})
+
+
+# --- encoders of one's own
+
+
+def lead_net() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
+
+
+def test_a_module_of_ones_own_is_pretrained_saved_and_loaded(
+    store: Store, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    net, frozen = lead_net(), {**settings, "frozen_encoders": ["ecg"]}
+    built = crossl.build_model(store, settings=frozen, encoders={"ecg": net})
+    run = crossl.pretrain(built, store, out=tmp_path / "run")
+    kept = run.model.encoders.of("ecg")
+    assert torch.equal(kept[1].weight, net[1].weight)
+    trained = crossl.pretrain(
+        crossl.build_model(store, settings=settings, encoders={"ecg": net}), store
+    )
+    assert not torch.equal(trained.model.encoders.of("ecg")[1].weight, net[1].weight)
+    with pytest.raises(ConfigError, match="'ecg' is encoded by a module"):
+        crossl.load_run(tmp_path / "run")
+    again = crossl.load_run(tmp_path / "run", encoders={"ecg": lead_net()})
+    np.testing.assert_array_equal(again.embed(store), run.embed(store))
+
+
+def test_the_estimator_takes_modules_too(settings: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = {"acc": rng.normal(size=(24, 40, 3)), "ecg": rng.normal(size=(24, 64, 1))}
+    own = {k: v for k, v in settings.items() if not k.startswith("evaluation")}
+    estimator = crossl.CroSSL(settings=own, encoders={"ecg": lead_net()}).fit(x)
+    estimator.save(tmp_path)
+    again = crossl.CroSSL.load(tmp_path, encoders={"ecg": lead_net()})
+    np.testing.assert_array_equal(again.transform(x), estimator.transform(x))
+    with pytest.raises(ConfigError, match="hand it over in Python"):
+        crossl.CroSSL.load(tmp_path)

@@ -16,6 +16,7 @@ from crossl.api.inputs import Data, Given, take_given
 from crossl.commands.embed import dates
 from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
+from crossl.config.encoders import Modules
 from crossl.data.recording import Float32, Modality
 from crossl.data.targets import LABEL
 from crossl.data.windower import Windower
@@ -257,12 +258,18 @@ class Run:
         return take_given(x, self.modalities, window_s=self.window_s).source
 
 
-def load_run(path: Path | str) -> Run:
+def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
     """Load a run folder, with its classifier if it has one.
 
     The command line (`crossl pretrain`, `crossl probe`), `Run.save` and `CroSSL.save` write them.
 
+    Args:
+        path: the folder.
+        encoders: of a run that was built with modules of your own, such modules by modality;
+            copies of them get the run's weights.
+
     Raises:
+        ConfigError: such a module is missing, or not wanted.
         FormatError: not a run, of another version, truncated or altered.
         ContractError: weights and settings do not fit together.
 
@@ -276,7 +283,7 @@ def load_run(path: Path | str) -> Run:
         >>> run.embed(x).shape
         (24, 192)
     """
-    found = run_folder.load_run(path)
+    found = run_folder.load_run(path, encoders=encoders)
     classifier = None
     if (found.path / "probe.json").is_file():
         probe, _ = run_folder.load_probe(found.path)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.run import Classifier, Run
-from crossl.config import build_method, config_from
+from crossl.config import build_method, config_from, with_modules
 from crossl.config import build_model as build_network
+from crossl.config.encoders import Modules
 from crossl.contenders.contender import latent_table as of_store
 from crossl.data.contract import window_rules
 from crossl.data.splits import Fold
@@ -44,6 +45,7 @@ def build_model(
     window_s: float | None = None,
     recipe: str = "crossl",
     settings: Mapping[str, Any] | None = None,
+    encoders: Modules | None = None,
 ) -> Run:
     """Build a model with random weights for the sensors of some windows.
 
@@ -53,12 +55,15 @@ def build_model(
         recipe: `crossl`, or `paper` for the published method.
         settings: any setting of a run file by dotted name, such as `{"encoder.width": 32}`; values
             are Python's. `seed` decides the weights.
+        encoders: {modality: module}, modules of your own that encode windows (B, T, C) to (B, K),
+            K being the setting `encoder.dim`; copies are used. The setting `frozen_encoders` names
+            those that are not trained.
 
     Returns:
         A run that was not trained. It standardises nothing until `pretrain`.
 
     Raises:
-        ConfigError: a setting that is not allowed.
+        ConfigError: a setting that is not allowed, or a module that does not fit.
         DataError: arrays that cannot be used.
 
     Examples:
@@ -68,10 +73,11 @@ def build_model(
         >>> [m.rate_hz for m in run.modalities], run.classes
         ([50.0, 100.0], ())
     """
-    config = config_from(settings or {}, base=recipe, where="build_model")
-    given = take_given(data, window_s=window_s)
-    source = given.source
-    model = build_network(config, source.modalities, window_s=source.window_s, seed=config.seed)
+    config = with_modules(config_from(settings or {}, base=recipe, where="build_model"), encoders)
+    source = take_given(data, window_s=window_s).source
+    model = build_network(
+        config, source.modalities, window_s=source.window_s, seed=config.seed, encoders=encoders
+    )
     return Run(model.eval(), config)
 
 

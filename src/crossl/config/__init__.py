@@ -4,6 +4,7 @@ Defaults are those of the `crossl` recipe; `recipe("paper")` gives the published
 """
 
 from crossl.config.build import build_method, build_model, recipe
+from crossl.config.encoders import with_modules
 from crossl.config.files import (
     config_from,
     differences,
@@ -27,5 +28,6 @@ __all__ = [
     "plain",
     "recipe",
     "validate",
+    "with_modules",
     "with_overrides",
 ]

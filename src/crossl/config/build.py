@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from crossl.config.encoders import Modules, check_encoders, encoder_maker
 from crossl.config.schema import EvaluationConfig, RunConfig
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError, nearest
@@ -50,31 +51,47 @@ def recipe(name: str) -> RunConfig:
 
 
 def build_model(
-    config: RunConfig, modalities: Sequence[Modality], *, window_s: float, seed: int
+    config: RunConfig,
+    modalities: Sequence[Modality],
+    *,
+    window_s: float,
+    seed: int,
+    encoders: Modules | None = None,
 ) -> CrossModalModel:
     """Make a model with random weights.
 
+    Args:
+        config: of the run.
+        modalities: the M streams, in order.
+        window_s: length of a window, seconds.
+        seed: of the weights.
+        encoders: modules that encode the modalities in `config.own_encoders`; copies are used.
+
     Raises:
-        ConfigError: encoder, aggregator and method do not fit together.
+        ConfigError: encoders, aggregator and method do not fit together, or not the modalities.
     """
     check_parts(config, where="run file")
+    make = encoder_maker(config, modalities, encoders or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CrossModalModel(
             modalities,
             window_s=window_s,
-            encoder=config.encoder.build,
+            encoder=make,
             aggregator=config.aggregator.build(len(modalities), config.encoder.dim),
             latent_dim=config.encoder.dim,
+            shared_encoders=config.shared_encoders,
+            frozen_encoders=config.frozen_encoders,
         )
 
 
 def check_parts(config: RunConfig, *, where: str) -> None:
-    """Refuse an aggregator that the method cannot use.
+    """Refuse an aggregator that the method cannot use, and encoders that contradict each other.
 
     Raises:
         ConfigError: they do not fit together.
     """
+    check_encoders(config, where=where)
     needed = config.method.refuses(config.aggregator)
     if needed:
         method, got = kind_of(config.method), kind_of(config.aggregator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import yaml
@@ -19,7 +19,7 @@ from crossl.config.build import (
 )
 from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
-from crossl.registry import CONTENDERS, SORTS, Registry, kind_of, load_packages
+from crossl.registry import SORTS, Registry, kind_of, load_packages
 from crossl.settings import OneOf
 from crossl.yaml_text import NEEDED, YamlError, parse_yaml, read_yaml, shown
 
@@ -209,7 +209,8 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown key; {_known(path[-1], block)}"
-    registry = CONTENDERS if path[0] == "contenders" else _choice(block, path[-1])
+    named = len(path) > 1 and _is_by_name(block, path[-2])
+    registry = _choice(block, path[-2] if named else path[-1])
     if first["type"] == "string_pattern_mismatch" and path[0] == "contenders":
         return (
             f"{key}: is no name for a contender; allowed are up to 40 letters, digits and . _ -, "
@@ -235,8 +236,8 @@ def _locate(loc: Sequence[str]) -> tuple[list[str], type[BaseModel]]:
         path.append(part)
         last = block or last
         registry = _choice(last, part) if block else None
-        if registry is CONTENDERS:
-            path.append(next(parts, "?"))  # the name that the run file gives it
+        if block and _is_by_name(last, part):
+            path += [name for name in (next(parts, None),) if name]  # as the run file names it
         block = _inner(last, part) if block else None
         if registry is not None:
             kind = next(parts, "")
@@ -249,6 +250,12 @@ def _choice(block: type[BaseModel], key: str) -> Registry | None:
     field = block.model_fields.get(key)
     found = list(_marks(field.annotation, field.metadata)) if field else []
     return found[0].registry if found else None
+
+
+def _is_by_name(block: type[BaseModel], key: str) -> bool:
+    """Tell whether a key of a block holds settings by name."""
+    field = block.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is dict
 
 
 def _marks(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[OneOf]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer, model_validator
 
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
@@ -71,12 +71,24 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
 Contenders = dict[Name, Annotated[ContenderConfig, OneOf(CONTENDERS, "pretrained")]]
 
 
+Encoders = dict[str, Annotated[EncoderConfig, OneOf(ENCODERS, "strided")]]
+
+
 class RunConfig(Settings):
-    """Everything that decides a run, but the data."""
+    """Everything that decides a run, but the data.
+
+    `encoder` is that of every modality that `encoders` does not name; all have its `dim`. Each
+    group of `shared_encoders` has one encoder, that of its first modality; `frozen_encoders` are
+    not trained. `own_encoders` are modules that Python hands over.
+    """
 
     recipe: Literal["crossl", "paper"] = "crossl"
     seed: int = Field(0, ge=0)
     encoder: Annotated[EncoderConfig, OneOf(ENCODERS, "strided")] = StridedConfig()
+    encoders: Encoders = Field(default_factory=dict)
+    shared_encoders: tuple[tuple[str, ...], ...] = ()
+    frozen_encoders: tuple[str, ...] = ()
+    own_encoders: tuple[str, ...] = ()
     aggregator: Annotated[AggregatorConfig, OneOf(AGGREGATORS, "predictive")] = PredictiveConfig()
     method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] = CrosslMethodConfig()
     schedule: Schedule = Schedule()
@@ -84,6 +96,31 @@ class RunConfig(Settings):
     task: Annotated[TaskConfig, OneOf(TASKS, "classes")] = ClassesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     contenders: Contenders = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_dim(cls, values: Any) -> Any:
+        """Give encoders of single modalities the dim of the others where they name none."""
+        encoders = values.get("encoders") if isinstance(values, dict) else None
+        dim = _dim(values.get("encoder", StridedConfig())) if isinstance(encoders, dict) else None
+        if not isinstance(encoders, dict) or dim is None:
+            return values
+        filled = {name: {"dim": dim, **one} if isinstance(one, dict) else one
+                  for name, one in encoders.items()}  # fmt: skip
+        return {**values, "encoders": filled}
+
+    @field_serializer("encoders")
+    def _without_dim(self, encoders: Encoders) -> dict[str, Any]:
+        return {name: one.model_dump(exclude={"dim"}) for name, one in encoders.items()}
+
+
+def _dim(encoder: Any) -> Any:
+    """Return the dim of an encoder's settings, checked or not yet; None if they are wrong."""
+    if isinstance(encoder, dict):
+        kind = encoder.get("kind", "strided")
+        known = ENCODERS[kind].model_fields["dim"].default if kind in ENCODERS else None
+        return encoder.get("dim", known)
+    return getattr(encoder, "dim", None)
 
 
 def _admit_new_parts() -> None:

@@ -127,7 +127,7 @@ class PretrainedConfig(ContenderConfig):
 
     Attributes:
         method: what pretraining minimises.
-        encoder: of each modality.
+        encoder: of each modality; none is shared or frozen then.
         aggregator: of the model.
         schedule: how long and how fast.
         head: which embedding the probe reads.
@@ -149,6 +149,9 @@ class PretrainedConfig(ContenderConfig):
         asked = {name: getattr(self, name) for name in
                  ("method", "encoder", "aggregator", "schedule")}  # fmt: skip
         given = {name: block for name, block in asked.items() if block is not None}
+        if self.encoder is not None:
+            given |= {"encoders": {}, "shared_encoders": (), "frozen_encoders": (),
+                      "own_encoders": ()}  # fmt: skip
         return config.model_copy(update={**given, "contenders": {}})
 
     def check(self, config: RunConfig, *, where: str) -> None:

@@ -105,7 +105,8 @@ class PaperMethod(Steps):
 
     def _squares(self, like: Tensor) -> Tensor:
         encoders = [e for e in self.model.encoders.values() if isinstance(e, TcnEncoder)]
-        squares = [kernel.square().sum() for e in encoders for kernel in e.kernels()]
+        kernels = [kernel for e in encoders for kernel in e.kernels()]
+        squares = [kernel.square().sum() for kernel in kernels if kernel.requires_grad]
         return torch.stack(squares).sum() if squares else like.new_zeros(())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError
 from crossl.nn.attachment import replaceable
-from crossl.nn.layers import pad_same, pool_time
+from crossl.nn.layers import pad_same, pool_stretches, pool_time
 from crossl.registry import register
 from crossl.settings import Settings
 
 Window = Float[Tensor, "batch time channel"]
 Latent = Float[Tensor, "batch dim"]
+Tokens = Float[Tensor, "batch place dim"]
 
 
 class Encoder(Protocol):
@@ -25,6 +26,14 @@ class Encoder(Protocol):
 
     def __call__(self, x: Window) -> Latent:
         """Encode windows of one modality."""
+
+
+@runtime_checkable
+class GivesTokens(Protocol):
+    """An encoder that can keep time, for methods that ask for tokens."""
+
+    def tokens(self, x: Window) -> Tokens:
+        """Encode windows to P tokens in time each, of K numbers."""
 
 
 class EncoderConfig(Settings):
@@ -94,13 +103,17 @@ class TcnEncoder(nn.Module):
     @replaceable
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
+        return self.tokens(x).mean(dim=1)  # (B, T, K) -> (B, K)
+
+    def tokens(self, x: Window) -> Tokens:
+        """Encode windows to a token for each sample, whose mean is the latent."""
         x = x.transpose(1, 2)  # (B, T, C) -> (B, C, T)
         blocks = zip(self.convolutions, self.norms, self.activations, strict=True)
         for kernel, (convolution, norm, activation) in zip(self.KERNELS, blocks, strict=True):
             x = convolution(pad_same(x, kernel))
             x = norm(x.transpose(1, 2)).transpose(1, 2)
             x = self.dropout(activation(x))
-        return x.mean(dim=2)  # (B, K, T) -> (B, K)
+        return x.transpose(1, 2)  # (B, K, T) -> (B, T, K)
 
     def kernels(self) -> list[nn.Parameter]:
         """Return the convolution kernels, which the `paper` recipe decays."""
@@ -147,7 +160,7 @@ class StridedEncoder(nn.Module):
 
     def __init__(self, channels: int, *, dim: int = 64, width: int = 48) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.width = dim, width
         self.convolutions = nn.ModuleList()
         self.norms = nn.ModuleList()
         for level, (kernel, stride) in enumerate(zip(self.KERNELS, self.STRIDES, strict=True)):
@@ -163,16 +176,37 @@ class StridedEncoder(nn.Module):
     @replaceable
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
-        y, pooled = signed_logarithm(x), []
+        pooled = [scale_moments(*pool_time(y)) for y in self._levels(x)]  # 3 of (B, 3 * width)
+        return self.read_out(pooled, raw_statistics(x))
+
+    def _levels(self, x: Window) -> list[Tensor]:
+        """Return the activations of each level, (B, T', width)."""
+        y, levels = signed_logarithm(x), []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             y = convolution(y.transpose(1, 2)).transpose(1, 2)  # (B, T, C) -> (B, T', width)
             y = nn.functional.gelu(norm(y))
-            pooled.append(scale_moments(*pool_time(y)))  # (B, 3 * width)
-        return self.read_out(pooled, raw_statistics(x))
+            levels.append(y)
+        return levels
 
-    def read_out(self, pooled: list[Tensor], raw: Tensor) -> Latent:
+    def tokens(self, x: Window, count: int | None = None) -> Tokens:
+        """Encode windows to tokens in time: the read-out of one stretch after another.
+
+        Every level, and the raw window, is pooled over each stretch instead of the whole; a single
+        stretch gives the latent.
+
+        Args:
+            x: windows.
+            count: P, stretches of a window; None for as many as the last level has samples, one
+                for about 16 of the window.
+        """
+        levels = self._levels(x)
+        count = count or levels[-1].shape[1]
+        pooled = [scale_moments(*pool_stretches(y, count)) for y in levels]
+        return self.read_out(pooled, raw_statistics_of_stretches(x, count))
+
+    def read_out(self, pooled: list[Tensor], raw: Tensor) -> Tensor:
         """Join what was pooled at each level with the statistics of the raw window."""
-        latent = self.from_pooled(torch.cat(pooled, dim=1)) + self.from_raw(raw)
+        latent = self.from_pooled(torch.cat(pooled, dim=-1)) + self.from_raw(raw)
         out: Tensor = self.norm(latent)
         return out
 
@@ -217,11 +251,28 @@ def raw_statistics(x: Float[Tensor, "batch time channel"]) -> Float[Tensor, "bat
     count = max(1, x.shape[2] - 1)
     drift = (x[:, :, -1] - x[:, :, 0]) / count  # the mean of all steps
     rough = (steps.square().sum(dim=2) / count - drift.square()).clamp(min=0)
+    return _side_by_side(mean, variance, rough, x.amax(dim=2), x.amin(dim=2))
+
+
+def raw_statistics_of_stretches(
+    x: Float[Tensor, "batch time channel"], count: int
+) -> Float[Tensor, "batch place statistic"]:
+    """Compute the same of each of some stretches of a window; of a single one the same numbers."""
+    mean, variance, largest = pool_stretches(x, count)
+    steps = x[:, 1:] - x[:, :-1] if x.shape[1] > 1 else torch.zeros_like(x)
+    _, rough, _ = pool_stretches(steps, count)
+    smallest = -pool_stretches(-x, count)[2]
+    return _side_by_side(mean, variance, rough, largest, smallest)
+
+
+def _side_by_side(
+    mean: Tensor, variance: Tensor, rough: Tensor, largest: Tensor, smallest: Tensor
+) -> Tensor:
     parts = [
         mean,
         0.5 * (variance + 1e-3).log(),
         0.5 * (rough + 1e-4).log(),
-        x.amax(dim=2) - mean,
-        mean - x.amin(dim=2),
+        largest - mean,
+        mean - smallest,
     ]
-    return torch.cat(parts, dim=1).clamp(-5, 5)
+    return torch.cat(parts, dim=-1).clamp(-5, 5)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from crossl.nn.attachment import replaceable
 
 Statistic = Float[Tensor, "batch channel"]
+Places = Float[Tensor, "batch place channel"]
 
 
 def pad_same(x: Tensor, kernel: int) -> Tensor:
@@ -32,6 +33,25 @@ def pool_time(
     """
     mean = x.mean(dim=1)
     return mean, (x - mean[:, None]).square().mean(dim=1), x.max(dim=1).values
+
+
+def pool_stretches(
+    x: Float[Tensor, "batch time channel"], count: int
+) -> tuple[Places, Places, Places]:
+    """Mean, population variance and maximum over each of some stretches of time, which may overlap.
+
+    Examples:
+        >>> [s[0, :, 0].tolist() for s in pool_stretches(torch.tensor([[[1.0], [3.0], [4.0]]]), 3)]
+        [[1.0, 3.0, 4.0], [0.0, 0.0, 0.0], [1.0, 3.0, 4.0]]
+    """
+    x = x.transpose(1, 2)  # (B, C, T)
+    centre = x.mean(dim=2, keepdim=True)  # squares about it keep their digits
+    level = nn.functional.adaptive_avg_pool1d(x - centre, count)
+    squares = nn.functional.adaptive_avg_pool1d((x - centre).square(), count)
+    variance = (squares - level.square()).clamp(min=0)
+    largest = nn.functional.adaptive_max_pool1d(x, count)
+    mean, variance, largest = (part.transpose(1, 2) for part in (level + centre, variance, largest))
+    return mean, variance, largest
 
 
 @replaceable

@@ -6,7 +6,8 @@ and what those zeros hold changes neither an embedding nor a gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +19,27 @@ from crossl.data.batch import Batch, in_batches
 from crossl.data.contract import check_modality, check_window
 from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
-from crossl.errors import ContractError
+from crossl.errors import ConfigError, ContractError
 from crossl.nn.aggregators import Aggregator
 from crossl.nn.attachment import replaceable
+from crossl.nn.encoders import GivesTokens
+from crossl.nn.modality_encoders import ModalityEncoders
 from crossl.nn.standardise import Standardiser
 
 Latent = Float[Tensor, "batch modality dim"]
 Present = Bool[Tensor, "batch modality"]
+
+
+class Tokens(NamedTuple):
+    """Tokens in time of all modalities, P of them: as many as the modality with most has.
+
+    Attributes:
+        values: (B, M, P, K), zeros where nothing is.
+        present: (B, M, P) bool: the modality is present and has that many.
+    """
+
+    values: Float[Tensor, "batch modality place dim"]
+    present: Bool[Tensor, "batch modality place"]
 
 
 class CrossModalModel(nn.Module):
@@ -36,6 +51,11 @@ class CrossModalModel(nn.Module):
         encoder: makes the encoder of a modality from it and the samples of its windows.
         aggregator: joins latents; knows M and K.
         latent_dim: K.
+        shared_encoders: groups of modalities of a kind that have one encoder.
+        frozen_encoders: modalities whose encoder is not trained.
+
+    Raises:
+        ConfigError: modalities that are not there, or cannot share; see `ModalityEncoders`.
     """
 
     def __init__(
@@ -46,15 +66,16 @@ class CrossModalModel(nn.Module):
         encoder: Callable[[Modality, int], nn.Module],
         aggregator: nn.Module,
         latent_dim: int,
+        shared_encoders: Sequence[Sequence[str]] = (),
+        frozen_encoders: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         self.window_s = window_s
         self.latent_dim = latent_dim
         self.standardiser = Standardiser(modalities)
-        self.encoders = nn.ModuleDict(
-            # a prefix, because torch refuses names such as `type` or `values`
-            {f"encode_{m.name}": encoder(m, round(window_s * m.rate_hz)) for m in modalities}
+        self.encoders = ModalityEncoders(
+            modalities, encoder, window_s=window_s, shared=shared_encoders, frozen=frozen_encoders
         )
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
 
@@ -81,9 +102,38 @@ class CrossModalModel(nn.Module):
     @replaceable
     def encode(self, signals: Mapping[str, Tensor], present: Present) -> Latent:
         """Encode standardised signals; the rows of absent modalities are zeros."""
-        encoded = [self.encoders[f"encode_{m.name}"](signals[m.name]) for m in self.modalities]
+        encoded = [self.encoders.of(m.name)(signals[m.name]) for m in self.modalities]
         latent = torch.stack(encoded, dim=1)  # M times (B, K) -> (B, M, K)
         return torch.where(present[:, :, None], latent, 0.0)
+
+    def encode_tokens(self, signals: Mapping[str, Tensor], present: Present) -> Tokens:
+        """Encode standardised signals to tokens in time, for methods that ask for them.
+
+        Raises:
+            ConfigError: an encoder gives none.
+        """
+        found = []
+        for m in self.modalities:
+            encoder = self.encoders.of(m.name)
+            if not isinstance(encoder, GivesTokens):
+                raise ConfigError(
+                    f"encoder of '{m.name}': {type(encoder).__name__} gives no tokens in time; "
+                    "choose one that has `tokens`, such as 'strided' or 'tcn'"
+                )
+            found.append(encoder.tokens(signals[m.name]))
+        most = max(one.shape[1] for one in found)
+        padded = [nn.functional.pad(one, (0, 0, 0, most - one.shape[1])) for one in found]
+        places = torch.arange(most, device=present.device)
+        count = torch.tensor([one.shape[1] for one in found], device=present.device)
+        there = present[:, :, None] & (places < count[:, None])  # (B, M, P)
+        values = torch.stack(padded, dim=1)
+        return Tokens(torch.where(there[..., None], values, 0.0), there)
+
+    def requires_grad_(self, requires_grad: bool = True) -> CrossModalModel:  # noqa: FBT001, FBT002 - torch's own
+        """Say whether it is trained; frozen encoders never are."""
+        super().requires_grad_(requires_grad)
+        self.encoders.keep_frozen()
+        return self
 
     @replaceable
     def prepare_for_few_windows(self) -> bool:

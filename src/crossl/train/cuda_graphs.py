@@ -132,8 +132,7 @@ class Recorded:
             return tuple(found.values())
 
         halves = _Half(encode), _Half(compare)
-        parameters = list(cast("nn.Module", method).parameters())
-        parameters = [p for p in parameters if p.requires_grad]
+        parameters = _trained(method)
         with computing_in(precision, step.present.device, cache=False), _undisturbed():
             first = (step.present, *step.signals.values())
             encoded = halves[0].use(parameters, first)
@@ -174,6 +173,9 @@ def record(method: Method, step: Given, *, precision: str) -> Recorded | None:
     if _has_dropout(method):
         logger.info("CUDA graphs are not used: the networks have dropout")
         return None
+    if not any(p.requires_grad for p in method.model.encoders.parameters()):
+        logger.info("CUDA graphs are not used: no encoder is trained")
+        return None
     made: Recorded | None = None
     try:
         with warnings.catch_warnings():
@@ -195,6 +197,11 @@ def record(method: Method, step: Given, *, precision: str) -> Recorded | None:
     return None
 
 
+def _trained(method: Method) -> list[nn.Parameter]:
+    """Return the parameters that have gradients: those of frozen encoders have none."""
+    return [p for p in cast("nn.Module", method).parameters() if p.requires_grad]
+
+
 def _has_dropout(method: Method) -> bool:
     layers = cast("nn.Module", method).modules()
     return any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in layers)
@@ -203,7 +210,7 @@ def _has_dropout(method: Method) -> bool:
 def agree(method: Method, fast: Halves, step: Given) -> bool:
     """Tell whether a step has the loss, and gradients of the size, that the method's own has."""
     found = []
-    parameters = [p for p in cast("nn.Module", method).parameters() if p.requires_grad]
+    parameters = _trained(method)
     for halves in cast("tuple[Halves, Halves]", (method, fast)):
         encoded = widened(halves.encode(step.signals, step.present))
         terms = halves.compare(encoded, step.present, step.drawn, step.targets)

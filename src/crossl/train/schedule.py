@@ -84,18 +84,18 @@ def build_optimizer(
 
     Args:
         schedule: names the optimiser.
-        module: is trained.
+        module: is trained, but for parameters that want no gradient.
         total_steps: over which the rate decays.
     """
-    s = schedule
+    s, parameters = schedule, [p for p in module.parameters() if p.requires_grad]
     if s.optimizer == "keras_adam":
-        return KerasAdam(module.parameters(), lr=s.lr), None
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    rest = [p for p in module.parameters() if p.ndim <= 1]
+        return KerasAdam(parameters, lr=s.lr), None
+    matrices = [p for p in parameters if p.ndim > 1]
+    rest = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": s.weight_decay},
               {"params": rest, "weight_decay": 0.0}]  # fmt: skip
     # one kernel instead of a dozen, where torch has it
-    fused = all(p.device.type in ("cpu", "cuda") for p in module.parameters())
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     optimizer = AdamW(groups, lr=s.lr, fused=fused)
     warmup = max(1.0, s.warmup_share * total_steps)
 

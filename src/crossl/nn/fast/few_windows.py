@@ -31,8 +31,9 @@ def prepare(model: CrossModalModel) -> bool:
     Weights are copied; once they change, the copies are used no more.
     """
     shapes = {(len(m.channels), m.rate_hz) for m in model.modalities}
-    encoders = list(model.encoders.values())
-    if len(shapes) > 1 or not all(type(e) is StridedEncoder for e in encoders):
+    encoders = [model.encoders.of(m.name) for m in model.modalities]
+    made_as = {(type(e), getattr(e, "width", None)) for e in encoders}
+    if len(shapes) > 1 or len(made_as) > 1 or type(encoders[0]) is not StridedEncoder:
         return False
     stacked = StackedEncoder(cast("list[StridedEncoder]", encoders))
     _prepared[model] = Unchanged(model.encoders), stacked
