@@ -102,8 +102,8 @@ def test_targets_of_the_store_stand_beside_embeddings_and_blocks_make_no_differe
         arrays = dict(z)
     for name in ("posture", "noise"):
         np.testing.assert_array_equal(arrays[f"target_{name}"], store.target_values(name))
-    assert arrays["target_posture_names"].tolist() == ["loud", "any"]
-    assert arrays["target_noise_names"].tolist() == ["x"]
+    assert arrays["names_of_posture"].tolist() == ["loud", "any"]
+    assert arrays["names_of_noise"].tolist() == ["x"]
     assert arrays["target_loud"].tolist() == ["loud" if one else "" for one in store.label]
     assert len(store) == 60
 

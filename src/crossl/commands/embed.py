@@ -154,7 +154,9 @@ def _target_arrays(parts: Parts, store: Store, target: Target) -> Iterator[Strea
     dtype = names.dtype if target.kind == "classes" else STORED_AS[target.kind]
     yield Streamed(name, dtype, target.shape(parts.windows), pieces)
     if target.kind != "classes":
-        yield Streamed(f"{name}_names", names.dtype, (len(names) - 1,), lambda: [names[:-1]])
+        yield Streamed(
+            f"names_of_{target.name}", names.dtype, (len(names) - 1,), lambda: [names[:-1]]
+        )
 
 
 def _best(probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]) -> NDArray[np.str_]:
