@@ -101,19 +101,24 @@ class Run:
         """
         return self.classifier.classes if self.classifier is not None else ()
 
-    def windower(self, *, max_delay_s: float = 2.0, start_s: float | None = None) -> Windower:
+    def windower(
+        self, *, max_delay_s: float = 2.0, start_s: float | None = None, in_order: bool = False
+    ) -> Windower:
         """Make what cuts such windows from chunks of signals as those that were learned from.
 
         Args:
             max_delay_s: how far behind the newest sample a chunk may begin, seconds.
             start_s: start of the first window; None for the earliest sample.
+            in_order: chunks of one sensor never change places.
 
         Raises:
             ContractError: the run does not say how its windows were cut, as runs of older versions
                 and those learned from arrays.
         """
         contract = {**self.contract, "modalities": [m.as_dict() for m in self.modalities]}
-        return Windower.from_contract(contract, max_delay_s=max_delay_s, start_s=start_s)
+        return Windower.from_contract(
+            contract, max_delay_s=max_delay_s, start_s=start_s, in_order=in_order
+        )
 
     def embed(self, x: Data) -> Float32:
         """Embed windows.

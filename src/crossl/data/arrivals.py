@@ -14,10 +14,12 @@ class Arrivals:
     """Places chunks on the grid of one signal, whose sample 0 is the earliest that came in time.
 
     A chunk is placed at the sample of the grid that is nearest to its start. A place at which
-    nothing came stays open until nothing that early can come any more.
+    nothing came stays open until nothing that early can come any more; where chunks come in order,
+    until the next one.
 
     Args:
         name: of the signal, for messages.
+        in_order: no chunk comes behind a later one.
 
     Attributes:
         start_s: time of sample 0; None until it cannot change any more.
@@ -26,12 +28,13 @@ class Arrivals:
         dropped: samples that came twice, or for a time that was settled.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_order: bool = False) -> None:
         self.start_s: float | None = None
         self.rate_hz = 0.0
         self.upto = 0
         self.dropped = 0
         self._name = name
+        self._in_order = in_order
         self._early: list[Signal] = []
         self._queue: list[tuple[int, Float32]] = []
 
@@ -92,7 +95,7 @@ class Arrivals:
             Sample number and (time, channel) values of each piece, in order, none overlapping.
         """
         if self.start_s is None:
-            if not self._early or self.earliest_s > settled_s:
+            if not self._early or (self.earliest_s > settled_s and not self._in_order):
                 return []
             self.start_s = self.earliest_s
             self._queue = [(self._number(chunk.start_s), chunk.values) for chunk in self._early]
@@ -102,7 +105,7 @@ class Arrivals:
         pieces = []
         waiting = []
         for first, values in self._queue:
-            if first > self.upto and first > settled:
+            if first > self.upto and first > settled and not self._in_order:
                 waiting.append((first, values))
                 continue
             known = min(max(0, self.upto - first), len(values))

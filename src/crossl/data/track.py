@@ -23,6 +23,7 @@ class Track:
     Args:
         modality: as windows hold it.
         spec: how windows are cut.
+        in_order: no chunk comes behind a later one.
 
     Attributes:
         modality: as windows hold it.
@@ -32,12 +33,12 @@ class Track:
         ended: no chunk comes any more.
     """
 
-    def __init__(self, modality: Modality, spec: WindowSpec) -> None:
+    def __init__(self, modality: Modality, spec: WindowSpec, *, in_order: bool = False) -> None:
         self.modality = modality
         self.samples = spec.samples(modality)
         self.gap_s = spec.gap_s(modality.name)
         self.coverage = spec.min_coverage
-        self.arrivals = Arrivals(modality.name)
+        self.arrivals = Arrivals(modality.name, in_order=in_order)
         self.ended = False
         self.buffer: SignalBuffer | None = None
         self._change: RateChange | None = None

@@ -49,7 +49,7 @@ class Windower:
     - **Gaps**: as everywhere, one of up to `max_gap_s` is interpolated, in a longer one the
       modality is absent. To know it, a window waits up to `max_gap_s` more.
     - **The first sample** is known to be the first `max_delay_s` later: so long the first windows
-      wait.
+      wait; where chunks come in order, until every modality has begun.
     - **A sensor that begins late** is absent before. One that `end` closes may lack up to
       `max_gap_s` in its last window; one that falls silent without is taken to have a gap there.
 
@@ -63,6 +63,8 @@ class Windower:
             of windows, through an anti-alias filter; None for whatever rate they tell. See
             `RateChange` for how close that is to the rate change of a whole recording. Such a
             modality comes 10 samples of the slower rate later.
+        in_order: chunks of one modality never change places, as over TCP, Bluetooth and LSL. Then a
+            hole between two chunks is a gap at once, and nobody waits for what could fill it.
 
     Raises:
         DataError: a window holds no sample of a modality, a name is duplicate or unknown, rates are
@@ -89,13 +91,14 @@ class Windower:
         max_delay_s: float = 2.0,
         start_s: float | None = None,
         recorded_hz: Mapping[str, float | None] | None = None,
+        in_order: bool = False,
     ) -> None:
         if not max_delay_s >= 0:
             raise DataError(f"{WHERE}: max_delay_s is {max_delay_s}; allowed is 0 or more")
         self.modalities = tuple(modalities)
         self.spec = spec
         self.max_delay_s = max_delay_s
-        self._tracks = {m.name: Track(m, spec) for m in modalities}
+        self._tracks = {m.name: Track(m, spec, in_order=in_order) for m in modalities}
         if len(self._tracks) < len(self.modalities):
             raise DataError(f"{WHERE}: a modality occurs twice; each may occur once")
         for name, rate_hz in (recorded_hz or {}).items():
@@ -113,6 +116,7 @@ class Windower:
         *,
         max_delay_s: float = 2.0,
         start_s: float | None = None,
+        in_order: bool = False,
     ) -> Windower:
         """Make the windower that cuts as the windows of a run, or of a store, were cut.
 
@@ -120,6 +124,7 @@ class Windower:
             contract: of a loaded run (`load_run(path).contract`), or a store's manifest.
             max_delay_s: see `Windower`.
             start_s: see `Windower`.
+            in_order: see `Windower`.
 
         Raises:
             ContractError: the contract does not say how windows are cut, as those of older runs
@@ -144,6 +149,7 @@ class Windower:
             WindowSpec(**contract["window"]),
             max_delay_s=max_delay_s,
             start_s=start_s,
+            in_order=in_order,
             recorded_hz={
                 m.name: resampled[m.name]["from_hz"] for m in modalities if m.name in resampled
             },
@@ -290,8 +296,8 @@ class Windower:
         """Return when window 0 starts, once nothing earlier can come."""
         if self._origin_s is None:
             earliest_s = min(track.arrivals.earliest_s for track in self._tracks.values())
-            over = all(track.ended for track in self._tracks.values())
-            if earliest_s < inf and (over or earliest_s <= self._settled_s):
+            begun = all(t.ended or t.start_s is not None for t in self._tracks.values())
+            if earliest_s < inf and (begun or earliest_s <= self._settled_s):
                 self._origin_s = earliest_s
         return self._origin_s
 
