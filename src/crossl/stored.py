@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from crossl.errors import FormatError
 from crossl.names import flaw_of_name
+from crossl.yaml_text import NEEDED, shown
 
 LONGEST_S = 1e9
 """About thirty years: no window, recording or clock has more seconds."""
@@ -43,11 +44,13 @@ SegmentName = Annotated[str, Field(pattern=r"^segments/[0-9]{5,}$")]
 FileName = Annotated[str, Field(pattern=r"^segments/[0-9]{5,}/([^./\\][^/\\]*/)?[^./\\][^/\\]*$")]
 
 
-class _Stored(BaseModel):
+class Stored(BaseModel):
+    """What a file of ours must hold: of the right types, not converted; other keys are let be."""
+
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
-class StoredModality(_Stored):
+class StoredModality(Stored):
     """A modality, in a store or a run."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -58,7 +61,7 @@ class StoredModality(_Stored):
     device: MaybeName = ""
 
 
-class StoredWindow(_Stored):
+class StoredWindow(Stored):
     """How windows were cut."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -70,7 +73,7 @@ class StoredWindow(_Stored):
     max_gap_of: dict[str, Seconds] = {}
 
 
-class StoredTarget(_Stored):
+class StoredTarget(Stored):
     """What a store tells of its windows beside their label."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -89,14 +92,14 @@ class StoredTarget(_Stored):
         return self
 
 
-class StoredResampling(_Stored):
+class StoredResampling(Stored):
     """How the rate of a modality was changed; `from_hz` is null where each file tells its own."""
 
     from_hz: Annotated[float, Field(gt=0, le=FASTEST_HZ, allow_inf_nan=False)] | None
     filter: str
 
 
-class StoredRecording(_Stored):
+class StoredRecording(Stored):
     """One recording of a store."""
 
     subject: Name
@@ -111,16 +114,16 @@ class StoredRecording(_Stored):
     split: MaybeName = ""
 
 
-class _Segment(_Stored):
+class _Segment(Stored):
     recordings: Count
 
 
-class _File(_Stored):
+class _File(Stored):
     bytes: Count
     sha256: Sha256
 
 
-class StoredManifest(_Stored):
+class StoredManifest(Stored):
     """`manifest.json` of a store."""
 
     dataset: str
@@ -150,20 +153,20 @@ class StoredManifest(_Stored):
         return self
 
 
-class _RunFiles(_Stored):
+class _RunFiles(Stored):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     weights: Sha256 = Field(alias="weights.safetensors")
     config: Sha256 = Field(alias="config.yaml")
 
 
-class _Subjects(_Stored):
+class _Subjects(Stored):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     train: list[Name]
     validation: list[Name]
     test: list[Name]
 
 
-class StoredRun(_Stored):
+class StoredRun(Stored):
     """`model.json` of a run; what is about a store is there where one was learned from."""
 
     modalities: Annotated[list[StoredModality], Field(min_length=1)]
@@ -191,7 +194,7 @@ class StoredRun(_Stored):
         return self
 
 
-class StoredProbe(_Stored):
+class StoredProbe(Stored):
     """`probe.json` of a run."""
 
     head: Literal["aggregator", "encoders"]
@@ -216,7 +219,7 @@ class StoredProbe(_Stored):
         return self
 
 
-class StoredBeginning(_Stored):
+class StoredBeginning(Stored):
     """`experiment.json`, written when an experiment or a run is begun."""
 
     sha256: Sha256
@@ -225,7 +228,7 @@ class StoredBeginning(_Stored):
     began: Annotated[float, Field(allow_inf_nan=False)]
 
 
-class StoredTrial(_Stored):
+class StoredTrial(Stored):
     """`trial.json` of a sweep."""
 
     trial: str
@@ -247,16 +250,18 @@ def _fits_window(modalities: list[StoredModality], window_s: float) -> None:
             raise ValueError(f"a window of {window_s:g} s holds {count} numbers of '{m.name}'")
 
 
-Schema = TypeVar("Schema", bound=_Stored)
+Schema = TypeVar("Schema", bound=Stored)
 
 
-def check_stored(values: Any, schema: type[Schema], path: Path, *, cure: str) -> Mapping[str, Any]:
+def check_stored(
+    values: Any, schema: type[Schema], path: Path | str, *, cure: str
+) -> Mapping[str, Any]:
     """Check that what stands in a file of ours is what must stand there.
 
     Args:
         values: as read.
         schema: what they must be.
-        path: the file, to be named.
+        path: the file, or a place in it, to be named.
         cure: what to do where it is not so, as the end of a sentence.
 
     Returns:
@@ -270,7 +275,9 @@ def check_stored(values: Any, schema: type[Schema], path: Path, *, cure: str) ->
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part)[:60] for part in first["loc"])
-        told = first["msg"].removeprefix("Value error, ")
+        told = NEEDED.get(first["type"], first["msg"].removeprefix("Value error, "))
         told = f"{where}: {told}" if where else told
+        if first["type"] not in ("missing", "value_error"):
+            told += f", got {shown(first['input']):.60}"
         raise FormatError(f"{path}: does not fit together, {told!s:.300}; {cure}") from error
     return dict(values)

@@ -100,6 +100,7 @@ NEEDED = dict.fromkeys(
     ("model_type", "model_attributes_type", "dict_type", "mapping_type"),
     "keys and values are needed",
 ) | dict.fromkeys(("tuple_type", "list_type"), "a list is needed") | {
+    "missing": "is missing",
     "string_type": "text is needed",
     "float_type": "a number is needed",
     "int_type": "a whole number is needed",

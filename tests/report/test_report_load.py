@@ -29,17 +29,17 @@ def test_missing_summary_key_is_refused(
     folder: Path, edit_summary: Callable[..., None], key: str
 ) -> None:
     edit_summary(**{key: None})
-    with pytest.raises(FormatError, match=rf"summary\.json: key '{key}' is missing, got .*needed"):
+    with pytest.raises(FormatError, match=rf"summary\.json: .*, {key}: is missing; run `crossl ev"):
         build_report(folder)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"notes": "one"}, r"'notes' has the wrong type, got 'one'; a list is allowed"),
-        ({"classes": []}, r"'classes' is empty, got \[\]; at least one"),
-        ({"main": {"method": "crossl"}}, r"main: key 'head' is missing"),
-        ({"modalities": ["phone"]}, r"modalities\[0\]: not an object, got 'phone'"),
+        ({"notes": "one"}, r"summary\.json: .*notes: a list is needed, got 'one'"),
+        ({"classes": []}, r"summary\.json: .*classes is empty; at least one is needed"),
+        ({"main": {"method": "crossl"}}, r"main\.head: is missing"),
+        ({"modalities": ["phone"]}, r"modalities\.0: keys and values are needed, got 'phone'"),
         (
             {"examples": [{"class": 5, "subject": "S01", "start_s": 0}]},
             r"examples\[0\]\.class: index out of range, got 5; 0 to 4 is allowed",
@@ -64,11 +64,11 @@ def test_misshapen_summary_is_refused(
     [
         (
             {"value": "high"},
-            r"results\.jsonl:1: 'value' has the wrong type, got 'high'; a ",
+            r"results\.jsonl:1: .*value: a number is needed, got 'high'; run ",
         ),
-        ({"value": float("nan")}, r"results\.jsonl:1: 'value' is no number, got nan"),
-        ({"ci_low": float("inf")}, r"'ci_low' is no number, got inf"),
-        ({"label_fraction": 0.0}, r"'label_fraction' is out of range, got 0\.0; more than 0"),
+        ({"value": float("nan")}, r"results\.jsonl:1: .*value: .*finite number, got nan"),
+        ({"ci_low": float("inf")}, r"ci_low: .*finite number, got inf"),
+        ({"label_fraction": 0.0}, r"label_fraction: .*greater than 0, got 0\.0"),
         ({"present": ["nose"]}, r"'present' names no known modality, got \['nose'\]; known are"),
         ({"present": []}, r"'present' names no known modality, got \[\]"),
     ],
@@ -86,7 +86,7 @@ def test_missing_result_key_is_refused(
     folder: Path, edit_results: Callable[..., None], key: str
 ) -> None:
     edit_results(lambda rows: [*rows[:3], {k: v for k, v in rows[3].items() if k != key}])
-    with pytest.raises(FormatError, match=rf"results\.jsonl:4: key '{key}' is missing"):
+    with pytest.raises(FormatError, match=rf"results\.jsonl:4: .*, {key}: is missing"):
         load_results(folder / "results.jsonl")
 
 
@@ -144,5 +144,5 @@ def test_arrays_that_are_no_archive_are_refused(folder: Path) -> None:
 def test_epoch_without_its_number_is_refused(folder: Path) -> None:
     path = folder / "fold-1" / "metrics.jsonl"
     path.write_text('{"train/loss": 1.0}\n', encoding="utf-8")
-    with pytest.raises(FormatError, match=r"metrics\.jsonl:1: key 'epoch' is missing"):
+    with pytest.raises(FormatError, match=r"metrics\.jsonl:1: .*epoch: is missing; train again"):
         build_report(folder)

@@ -252,6 +252,6 @@ def test_two_recipes_of_one_method_are_told_apart(
 def test_refusal_leaves_the_old_page_alone(folder: Path, edit_summary: Callable[..., None]) -> None:
     (folder / "report.html").write_bytes(b"old")
     edit_summary(notes=None)
-    with pytest.raises(FormatError, match="key 'notes' is missing"):
+    with pytest.raises(FormatError, match="notes: is missing"):
         build_report(folder)
     assert (folder / "report.html").read_bytes() == b"old"

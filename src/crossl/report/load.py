@@ -1,8 +1,7 @@
 """Read a finished folder and refuse what cannot be drawn; nothing is repaired."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,89 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossl.data.boundary import reading
-from crossl.errors import DataError, FormatError
+from crossl.errors import DataError, FormatError, kind_of_value
+from crossl.report.stored import StoredEpoch, StoredResult, StoredSummary
 from crossl.report.task import TaskFacts, task_facts
+from crossl.stored import check_stored
 
 NEEDED = "does not exist, and a report needs it; run `crossl evaluate` first"
 
 Row = dict[str, Any]
 Array = NDArray[Any]
 
-NUMBER = (int, float)
-WORDS: dict[type, str] = {int: "a number", bool: "true or false", float: "a number", str: "text",
-                          list: "a list", dict: "an object", type(None): "null"}  # fmt: skip
 SIGNAL_AXES = 2
-RESULT_KEYS: dict[str, tuple[type, ...]] = {
-    "dataset": (str,),
-    "method": (str,),
-    "recipe": (str, type(None)),
-    "head": (str, type(None)),
-    "label_fraction": NUMBER,
-    "present": (list,),
-    "fold": (int, type(None)),
-    "seed": (int, type(None)),
-    "subject": (str, type(None)),
-    "metric": (str,),
-    "value": NUMBER,
-    "ci_low": (*NUMBER, type(None)),
-    "ci_high": (*NUMBER, type(None)),
-    "n": (int,),
-}
-SUMMARY_KEYS: dict[str, tuple[type, ...]] = {
-    "title": (str,),
-    "dataset": (str,),
-    "description": (str,),
-    "classes": (list,),
-    "subjects": (list,),
-    "modalities": (list,),
-    "window_s": NUMBER,
-    "stride_s": NUMBER,
-    "n_windows": (int,),
-    "n_labelled": (int,),
-    "recipe": (str, type(None)),
-    "label_fractions": (list,),
-    "label_seeds": (list,),
-    "folds_run": (list,),
-    "n_folds": (int,),
-    "main": (dict,),
-    "notes": (list,),
-    "protocol": (list,),
-    "command": (str,),
-    "versions": (dict,),
-    "seed": (int,),
-    "hashes": (dict,),
-    "wall_s": NUMBER,
-    "examples": (list,),
-    "started": (str,),
-}
-MODALITY_KEYS: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "device": (str,),
-    "channels": (list,),
-    "unit": (str,),
-    "rate_hz": NUMBER,
-}
-MAIN_KEYS: dict[str, tuple[type, ...]] = {
-    "method": (str,),
-    "head": (str, type(None)),
-    "label_fraction": NUMBER,
-}
-TASK_KEYS: dict[str, tuple[type, ...]] = {
-    "kind": (str,),
-    "target": (str,),
-    "names": (list,),
-    "groups": (list,),
-    "units": (list,),
-    "metric": (str,),
-    "unit": (str,),
-    "lower_is_better": (bool,),
-    "metrics": (dict,),
-}
-EXAMPLE_KEYS: dict[str, tuple[type, ...]] = {
-    "class": (int,),
-    "subject": (str,),
-    "start_s": NUMBER,
-}
+CURE = "run `crossl evaluate` again"
 
 
 @dataclass(frozen=True)
@@ -153,9 +81,7 @@ def load_results(path: Path) -> list[Row]:
     """
     rows = []
     for where, row in _lines(path):
-        _check_keys(where, row, RESULT_KEYS)
-        _check_finite(where, row)
-        rows.append(row)
+        rows.append(dict(check_stored(row, StoredResult, where, cure=CURE)))
     return rows
 
 
@@ -196,16 +122,7 @@ def load_summary(path: Path) -> dict[str, Any]:
             f"{path.parent}: holds scores on another store, which have no page; `crossl evaluate "
             "RUN --store OTHER` prints their table, results.jsonl holds every number"
         )
-    _check_keys(str(path), summary, SUMMARY_KEYS)
-    _check_keys(f"{path}: main", summary["main"], MAIN_KEYS)
-    for key, keys in (("modalities", MODALITY_KEYS), ("examples", EXAMPLE_KEYS)):
-        for i, entry in enumerate(summary[key]):
-            _check_keys(f"{path}: {key}[{i}]", entry, keys)
-    if "task" in summary:
-        _check_keys(f"{path}: task", summary["task"], TASK_KEYS)
-    for key in ("classes",) * ("task" not in summary) + ("modalities", "label_fractions"):
-        if not summary[key]:
-            raise FormatError(f"{path}: {key!r} is empty, got []; at least one is needed")
+    check_stored(summary, StoredSummary, path, cure=CURE)
     groups = list(task_facts(summary).groups)
     for i, example in enumerate(summary["examples"]):
         _check_index(f"{path}: examples[{i}].class", [example["class"]], 0, groups)
@@ -246,9 +163,11 @@ def _fold_number(folder: Path) -> tuple[int, str]:
 
 
 def _epoch(where: str, row: Row) -> Row:
-    _check_keys(where, row, {"epoch": (int,)})
+    check_stored(row, StoredEpoch, where, cure="train again")
     terms = {key: row[key] for key in row if key.startswith(("train/", "val/"))}
-    _check_keys(where, terms, dict.fromkeys(terms, (*NUMBER, type(None))))
+    for key, value in terms.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise FormatError(f"{where}: '{key}' is {kind_of_value(value)}; a number is needed")
     return {"epoch": row["epoch"], **terms}
 
 
@@ -278,32 +197,6 @@ def _lines(path: Path) -> Iterator[tuple[str, Row]]:
         if line.strip():
             where = f"{path}:{number}"
             yield where, _parse(where, line)
-
-
-def _check_keys(where: str, entry: object, keys: Mapping[str, tuple[type, ...]]) -> None:
-    if not isinstance(entry, dict):
-        raise FormatError(f"{where}: not an object, got {entry!r}; it needs {', '.join(keys)}")
-    for key, kinds in keys.items():
-        if key not in entry:
-            raise FormatError(
-                f"{where}: key {key!r} is missing, got {sorted(entry)}; needed are {sorted(keys)}"
-            )
-        if not isinstance(entry[key], kinds):
-            allowed = " or ".join(dict.fromkeys(WORDS[kind] for kind in kinds))
-            raise FormatError(
-                f"{where}: {key!r} has the wrong type, got {entry[key]!r}; {allowed} is allowed"
-            )
-
-
-def _check_finite(where: str, row: Row) -> None:
-    for key in ("value", "ci_low", "ci_high"):
-        if row[key] is not None and not math.isfinite(row[key]):
-            raise FormatError(f"{where}: {key!r} is no number, got {row[key]}; a finite one is")
-    if not 0 < row["label_fraction"] <= 1:
-        raise FormatError(
-            f"{where}: 'label_fraction' is out of range, got {row['label_fraction']};"
-            " more than 0 and at most 1 is allowed"
-        )
 
 
 def _ordered(path: Path, present: list[str], names: list[str]) -> tuple[str, ...]:
