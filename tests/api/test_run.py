@@ -19,6 +19,7 @@ from crossl.commands.evaluate import evaluate_run
 from crossl.config import config_from, differences, load_config
 from crossl.data.store import Store
 from crossl.errors import ContractError, DataError, FormatError
+from crossl.nn.fast import few_windows
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +259,15 @@ def test_settings_in_python_and_on_the_command_line_are_the_same(
     config = config_from(settings)
     assert config == load_config(overrides=[f"{k}={v}" for k, v in settings.items()])
     assert config_from(differences(config)) == config
+
+
+def test_few_windows_are_embedded_by_stacked_encoders_to_the_same_numbers() -> None:
+    rng = np.random.default_rng(0)
+    x = {name: rng.normal(size=(30, 50, 3)) for name in ("left", "right")}
+    run = crossl.build_model(x, window_s=1.0)
+    wanted = run.embed(x)
+    assert run.model not in few_windows._prepared
+    some = run.embed({name: array[:3] for name, array in x.items()})
+    assert run.model in few_windows._prepared
+    np.testing.assert_allclose(some, wanted[:3], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(run.embed(x), wanted)  # many go as before

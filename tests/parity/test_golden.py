@@ -8,14 +8,14 @@ import torch
 
 from crossl.nn.aggregators import MlpAggregator
 from crossl.nn.encoders import TcnEncoder
-from crossl.nn.keras_weights import (
+from crossl.objectives import cocoa, dcl, hard_dcl, info_nce, vicreg
+from crossl.train.adam import KerasAdam
+from tests.parity.keras_weights import (
     aggregator_parameters,
     encoder_parameters,
     load_keras_aggregator,
     load_keras_encoder,
 )
-from crossl.objectives import cocoa, dcl, hard_dcl, info_nce, vicreg
-from crossl.train.adam import KerasAdam
 
 # float32 sums in another order than the original's: relative to the largest entry of an array
 FORWARD, GRADIENT = 1e-5, 1e-4

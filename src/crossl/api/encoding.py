@@ -18,7 +18,7 @@ from crossl.data.store import Store
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe
 from crossl.nn.finite import check_finite, check_reach
-from crossl.nn.model import CrossModalModel
+from crossl.nn.model import FEW_WINDOWS, CrossModalModel
 
 Read: TypeAlias = Callable[[Tensor, Tensor], NDArray[np.floating[Any]]]
 """From latents (B, M, K) and present (B, M) to an array with a row for each window."""
@@ -42,6 +42,8 @@ def encode_windows(
         DataError: numbers so far from those of training that nothing finite comes out.
     """
     device = next(model.parameters()).device
+    if len(source) <= FEW_WINDOWS and device.type == "cpu":
+        model.prepare_for_few_windows()
     parts = [[_no_rows(model, read)] for read in reads]
     with torch.inference_mode():
         for batch in in_batches(source, np.arange(len(source))):

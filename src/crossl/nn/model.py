@@ -26,6 +26,9 @@ from crossl.nn.encoders import GivesTokens
 from crossl.nn.modality_encoders import ModalityEncoders
 from crossl.nn.standardise import Standardiser
 
+FEW_WINDOWS = 8
+"""So many windows at a time are worth `CrossModalModel.prepare_for_few_windows`; more are not."""
+
 Latent = Float[Tensor, "batch modality dim"]
 Present = Bool[Tensor, "batch modality"]
 
@@ -139,7 +142,7 @@ class CrossModalModel(nn.Module):
     def prepare_for_few_windows(self) -> bool:
         """Get ready to embed a window at a time, where a faster way to do so is attached.
 
-        Numbers stay the same, to rounding.
+        Numbers stay the same, to rounding. A second call costs next to nothing.
 
         Returns:
             Whether there is such a way for this model.

@@ -14,11 +14,7 @@ from crossl.nn.encoders import StridedEncoder
 from crossl.nn.fast.side_by_side import keep_stacked
 from crossl.nn.fast.stacked import StackedEncoder
 from crossl.nn.fast.unchanged import Unchanged
-from crossl.nn.model import CrossModalModel
-
-FEW_WINDOWS = 8
-"""Batches up to this size go through stacked encoders; larger ones through one after another, which
-is faster there."""
+from crossl.nn.model import FEW_WINDOWS, CrossModalModel
 
 _prepared: WeakKeyDictionary[CrossModalModel, tuple[Unchanged, StackedEncoder]] = (
     WeakKeyDictionary()
@@ -30,6 +26,8 @@ def prepare(model: CrossModalModel) -> bool:
 
     Weights are copied; once they change, the copies are used no more.
     """
+    if model in _prepared and _prepared[model][0].holds():
+        return True
     shapes = {(len(m.channels), m.rate_hz) for m in model.modalities}
     encoders = [model.encoders.of(m.name) for m in model.modalities]
     made_as = {(type(e), getattr(e, "width", None)) for e in encoders}
@@ -44,12 +42,12 @@ def prepare(model: CrossModalModel) -> bool:
 
 
 def is_ready(model: CrossModalModel, signals: Mapping[str, Tensor], present: Tensor) -> bool:
-    """Tell whether a model was prepared for these windows, and has not changed since."""
+    """Tell whether a model was prepared for so few windows, and has not changed since."""
     del signals
     if model not in _prepared or len(present) > FEW_WINDOWS or torch.is_grad_enabled():
         return False
     if not _prepared[model][0].holds():
-        del _prepared[model]
+        _prepared.pop(model, None)
         return False
     return True
 

@@ -87,5 +87,5 @@ def apply_each(networks: nn.ModuleList, x: Rows) -> Rows:
         unchanged, both = _kept[networks]
         if unchanged.holds():
             return both(x)
-        del _kept[networks]
+        _kept.pop(networks, None)
     return TwoLayers.of(networks)(x)

@@ -9,7 +9,7 @@ import torch
 from crossl.errors import ContractError
 from crossl.nn.aggregators import MlpAggregator
 from crossl.nn.encoders import TcnEncoder
-from crossl.nn.keras_weights import (
+from tests.parity.keras_weights import (
     aggregator_parameters,
     encoder_parameters,
     load_keras_aggregator,
