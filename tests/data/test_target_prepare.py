@@ -271,10 +271,6 @@ def test_a_mapping_with_a_wrong_block_is_refused_by_name(tmp_path):
     root = tmp_path / "study"
     make_study(root)
     (root / "recordings.yaml").write_text(MAPPING + "\ntargets: {a: {kind: numbers, from: x.y}}\n")
-    with (
-        open_dataset("folder", root) as data,
-        pytest.raises(
-            DataError, match=r"recordings.yaml: targets.a.from: my_study has no modality"
-        ),
-    ):
-        plan_for(data, "folder")
+    told = r"recordings.yaml: targets.a.from: my_study has no modality"
+    with pytest.raises(DataError, match=told), open_dataset("folder", root):
+        pass

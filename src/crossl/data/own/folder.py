@@ -19,6 +19,7 @@ from crossl.data.own.mapping.signals import Rules
 from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Recording
+from crossl.data.target_plan import plan_targets
 from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, counted
 
@@ -90,6 +91,8 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
         spec=mapping.spec(),
         subjects=len(subjects),
     )  # fmt: skip
+    if mapped.targets is not None:  # the doctor tells what is wrong with them, too
+        plan_targets(mapped.targets, card)
     # the mapping is a file of every part: where it changed, nothing is resumed
     parts = tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans)
     notes = (*mapped.notes, *(f"not read: {why}" for why in unread(mapped.root)))
