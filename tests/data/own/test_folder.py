@@ -227,7 +227,7 @@ CLOCKED = {"pattern": "{subject}.csv", "clock": "t", "signals": {"acc": ["x", "y
 def test_a_declared_rate_that_timestamps_contradict_is_refused_with_both(tmp_path):
     table(tmp_path, 60)
     with pytest.raises(DataError, match=r"S1.csv: signal 'acc': declares 50 Hz but its timestamps "
-                       "tell 60 Hz"):  # fmt: skip
+                       "give 60 Hz"):  # fmt: skip
         one(tmp_path, simple(CLOCKED))
 
 
