@@ -29,9 +29,17 @@ from crossl.config import (
 from crossl.data.recording import Modality
 from crossl.data.splits import subject_folds
 from crossl.errors import ConfigError
-from crossl.methods import CrosslMethodConfig, PaperMethodConfig, SimclrConfig
+from crossl.methods import (
+    CmcConfig,
+    CocoaConfig,
+    CrosslMethodConfig,
+    FocalConfig,
+    JointEmbeddingConfig,
+    PaperMethodConfig,
+    SimclrConfig,
+)
 from crossl.methods.augment import Augmentation
-from crossl.nn.aggregators import MlpConfig, PredictiveConfig
+from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
 from crossl.objectives.barlow_twins import BarlowTwinsConfig
 from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfig
@@ -318,6 +326,11 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     PaperMethodConfig: lambda c: c.build(model_of(recipe("paper"))),
     CrosslMethodConfig: lambda c: c.build(model_of(recipe("crossl"))),
     SimclrConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    JointEmbeddingConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    CmcConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    CocoaConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    FocalConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    ConcatConfig: lambda c: c.build(2, 8),
 }
 """What is read of the other blocks is seen in tests/train/test_fold_latents.py."""
 

@@ -4,14 +4,26 @@
 latents are masked twice, one aggregator joins each view, VICReg makes the two agree.
 """
 
+from crossl.methods.cmc import CmcConfig, CmcMethod
+from crossl.methods.cocoa import CocoaConfig, CocoaMethod
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
+from crossl.methods.focal import FocalConfig, FocalMethod
+from crossl.methods.joint_embedding import JointEmbeddingConfig, JointEmbeddingMethod
 from crossl.methods.method import Method, MethodConfig
 from crossl.methods.paper import PaperMethod, PaperMethodConfig
 from crossl.methods.simclr import SimclrConfig, SimclrMethod
 
 __all__ = [
+    "CmcConfig",
+    "CmcMethod",
+    "CocoaConfig",
+    "CocoaMethod",
     "CrosslMethod",
     "CrosslMethodConfig",
+    "FocalConfig",
+    "FocalMethod",
+    "JointEmbeddingConfig",
+    "JointEmbeddingMethod",
     "Method",
     "MethodConfig",
     "PaperMethod",

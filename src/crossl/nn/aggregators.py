@@ -111,6 +111,34 @@ class MlpConfig(AggregatorConfig):
 register("aggregator", MlpConfig)
 
 
+class ConcatAggregator(nn.Module):
+    """All latents side by side, with nothing to learn: for methods that train encoders only."""
+
+    def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
+        """Join what is kept; zeros stand for what is not."""
+        return torch.where(keep, latent, 0.0).flatten(1)  # (B, M, K) -> (B, M*K)
+
+    def read_subsets(
+        self, latent: LatentStack, present: Present, choices: Choices, weight: Weight, bias: Bias
+    ) -> Readings:
+        """Read the embedding under each subset; what subsets have in common is computed once."""
+        return read_side_by_side(latent, present[:, None] & choices, weight, bias)
+
+
+class ConcatConfig(AggregatorConfig):
+    """All latents side by side."""
+
+    kind: Literal["concat"] = "concat"
+
+    def build(self, modalities: int, latent_dim: int) -> nn.Module:
+        """Make the aggregator of a model."""
+        del modalities, latent_dim
+        return ConcatAggregator()
+
+
+register("aggregator", ConcatConfig)
+
+
 class PredictiveAggregator(nn.Module):
     """The default aggregator: what sensors share, and each sensor's latent, predicted if missing.
 
