@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from crossl.api.encoding import embedding_of, encode_windows
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.run import Run, load_run
-from crossl.api.training import split_rows
+from crossl.api.training import facts_of, split_rows
 from crossl.config import (
     RunConfig,
     build_method,
@@ -139,7 +139,8 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                 seed=config.seed,
                 out=Path(scratch),
             )
-        self._keep(Run(model, config))
+        known = given.subject is not None and groups is None
+        self._keep(Run(model, config, facts_of(given, train, validation) if known else {}))
         return self
 
     def _keep(self, run: Run) -> None:

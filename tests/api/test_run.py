@@ -237,8 +237,15 @@ def test_an_estimator_fitted_on_a_store_is_a_run_of_the_command_line(
     estimator = crossl.CroSSL(settings=settings).fit(store)
     estimator.save(tmp_path / "run")
     assert estimator.modalities_ == store.modalities
+    assert set(estimator.contract_["subjects"]["validation"]) == {"S5"}
     run = crossl.load_run(tmp_path / "run")
     np.testing.assert_array_equal(run.embed(store), estimator.transform(store))
+    assert run.windower(max_delay_s=1.0) is not None
+    scored = crossl.evaluate_subsets(
+        crossl.fit_probe(run, store, train=["S0", "S1"], validation=["S5"]), store,
+        same_names=True, test=["S2"],
+    )  # fmt: skip
+    assert scored["people"].max() == 1
     embed_store(tmp_path / "run", store.path, tmp_path / "x.npz")
     with np.load(tmp_path / "x.npz") as file:
         np.testing.assert_allclose(file["embedding"], estimator.transform(store), atol=1e-5)

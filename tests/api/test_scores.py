@@ -62,6 +62,20 @@ def test_another_split_is_tested_on_everybody_else(run: crossl.Run, store: Store
         crossl.evaluate_subsets(run, only)
 
 
+def test_whom_the_classifier_learned_from_is_not_tested(run: crossl.Run, store: Store) -> None:
+    who = run.contract["subjects"]
+    taken = who["test"][0]
+    other = crossl.fit_probe(run, store, train=[taken], validation=who["validation"])
+    with pytest.raises(SplitError, match=f"test: subject '{taken}' was learned from"):
+        crossl.evaluate_subsets(other, store, test=[taken])
+    if len(who["test"]) == 1:
+        with pytest.raises(SplitError, match="everybody was learned from"):
+            crossl.evaluate_subsets(other, store)
+    else:
+        scores = crossl.evaluate_subsets(other, store)
+        assert scores["people"].max() == len(who["test"]) - 1
+
+
 def test_scores_that_cannot_be_are_refused(run: crossl.Run, store: Store) -> None:
     x = store.arrays()
     others = crossl.Windows(dict(x), label=["sit"] * len(x), subject=["N"] * len(x))

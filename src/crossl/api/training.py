@@ -28,6 +28,7 @@ from crossl.evaluate import probe as probes
 from crossl.evaluate.latents import HEADS, Head, LatentTable
 from crossl.experiment.fold import folds_of
 from crossl.files import working_in
+from crossl.names import check_name
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import run_facts
 from crossl.tasks import Task, task_of
@@ -175,14 +176,14 @@ def _parts(
     """Return the rows of both parts, and what the run must remember of its data."""
     if train is not None and validation is not None:
         rows = _named_parts(given, train, validation)
-        return rows, _facts_of(given, *rows)
+        return rows, facts_of(given, *rows)
     if train is not None or validation is not None:
         raise SplitError("pretrain: one of train and validation is missing; give both or neither")
     if given.store is not None:
         chosen = _fold(given, run, fold)
         return (chosen.train, chosen.validation), run_facts(given.store, chosen)
     rows = split_rows(len(given), given.subject)
-    return rows, {} if given.subject is None else _facts_of(given, *rows)
+    return rows, {} if given.subject is None else facts_of(given, *rows)
 
 
 def _fold(given: Given, run: Run, number: int) -> Fold:
@@ -208,13 +209,19 @@ def _named_parts(
     return rows[0][some[rows[0]]], rows[1][some[rows[1]]]
 
 
-def _facts_of(
+def facts_of(
     given: Given, train: NDArray[np.int64], validation: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Say who was learned from; everybody else may be tested."""
+    """Say who was learned from, and how windows were cut; everybody else may be tested.
+
+    Raises:
+        DataError: a subject has no name that a file could hold.
+    """
     whose = given.whose
     learned, chose = (np.unique(whose[rows]).tolist() for rows in (train, validation))
     test = sorted(set(whose.tolist()) - {*learned, *chose})
+    for name in (*learned, *chose, *test):
+        check_name("subject", name)
     facts: dict[str, Any] = {}
     if given.store is not None:
         facts = {"dataset": given.store.manifest["dataset"], **window_rules(given.store)}
@@ -301,10 +308,11 @@ def fit_probe(
         "label_fraction": label_fraction, "seed": seed, "windows": len(rows)
     }  # fmt: skip
     known = given.store.hash if given.store is not None else None
-    if known is None or known != run.contract.get("store_sha256"):
-        about |= _facts_of(given, rows, chose)
+    own = known is not None and known == run.contract.get("store_sha256")
+    if not own or (train, validation) != (None, None):
+        facts = facts_of(given, rows, chose)
+        about |= {name: facts[name] for name in ("dataset", "subjects") if name in facts}
         about |= {} if known is None else {"store_sha256": known, "fold": 0}
-        del about["classes"], about["statistics"]
     return replace(run, classifier=Classifier(fitted, about), path=None)
 
 
