@@ -259,10 +259,10 @@ class Numbers(Task):
         ]
 
     def forest(self, **settings: Any) -> Any:
-        """Make a forest that averages its trees."""
+        """Make a forest that averages its trees, each of which sees features as those of classes."""
         from sklearn.ensemble import RandomForestRegressor
 
-        return RandomForestRegressor(**settings)
+        return RandomForestRegressor(max_features="sqrt", **settings)
 
     def decide(self, reading: Array, numbers: NDArray[np.int64]) -> Array:
         """Return outputs as they are, (..., Q), in the target's units."""
