@@ -19,6 +19,7 @@ from crossl.embedding.archive import Streamed, write_npz
 from crossl.embedding.encode import BLOCK_ROWS, RowEncoder, describe
 from crossl.embedding.kept_blocks import Parts
 from crossl.embedding.on_cluster import spread_blocks
+from crossl.embedding.said import said_arrays
 from crossl.errors import DataError
 from crossl.files import naming, sync
 
@@ -115,8 +116,7 @@ def _check_room(out: Path, parts: Parts, arrays: Sequence[Streamed]) -> None:
 
 def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
     """Describe what the file holds, in order."""
-    dim, classes = parts.facts["dim"], np.array(parts.facts["classes"], dtype=np.str_)
-    n, float32 = parts.windows, np.dtype("<f4")
+    dim, n, float32 = parts.facts["dim"], parts.windows, np.dtype("<f4")
     yield Streamed("embedding", float32, (n, dim), lambda: (b[:, :dim] for b in _blocks(parts)))
     head = store.stretch(0, 1)
     for name in ("present", "subject", "session", "start_s", "start_unix_s", "zone"):
@@ -132,12 +132,7 @@ def file_arrays(parts: Parts, store: Store) -> Iterator[Streamed]:
     for target in store.targets:
         if target.name != LABEL:
             yield from _target_arrays(parts, store, target)
-    if len(classes):
-        shape = (n, len(classes))
-        yield Streamed("probability", float32, shape, lambda: (b[:, dim:] for b in _blocks(parts)))
-        yield Streamed("classes", classes.dtype, classes.shape, lambda: [classes])
-        yield Streamed("predicted", classes.dtype, (n,), lambda: (
-            _best(b[:, dim:], classes) for b in _blocks(parts)))  # fmt: skip
+    yield from said_arrays(parts, store)
 
 
 def _target_arrays(parts: Parts, store: Store, target: Target) -> Iterator[Streamed]:
@@ -157,12 +152,6 @@ def _target_arrays(parts: Parts, store: Store, target: Target) -> Iterator[Strea
         yield Streamed(
             f"names_of_{target.name}", names.dtype, (len(names) - 1,), lambda: [names[:-1]]
         )
-
-
-def _best(probability: NDArray[np.floating[Any]], classes: NDArray[np.str_]) -> NDArray[np.str_]:
-    """Name the most probable class; nothing where there is no probability."""
-    best = classes[probability.argmax(axis=1)]
-    return np.where(np.isnan(probability).any(axis=1), "", best)
 
 
 def dates(unix_s: NDArray[np.float64]) -> NDArray[np.datetime64]:

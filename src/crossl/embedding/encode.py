@@ -60,18 +60,24 @@ class RowEncoder:
             probe, classes = load_probe(run_path)
             if probe.head == "aggregator":
                 self.probe, self.classes = probe, classes
-        self.dim = self.encode(collate(self.store, np.arange(1))).shape[1] - len(self.classes)
+        self.outputs = 0 if self.probe is None else len(self.probe.bias)
+        self.dim = self.encode(collate(self.store, np.arange(1))).shape[1] - self.outputs
 
     def encode(self, batch: Batch) -> Float32:
-        """Encode windows: (B, D + classes), embedding and probabilities side by side.
+        """Encode windows: (B, D + R), embedding and what the classifier says side by side.
 
-        A window in which nothing that the model knows was recorded is NaN.
+        That is probabilities, or numbers; of a task that reads neighbours what the window adds to
+        the outputs of each. A window in which nothing that the model knows was recorded is NaN.
         """
         with torch.inference_mode():
             embedding = self.model(batch.to(self.device)).cpu().numpy()
         check_finite(str(self.store.path), embedding, batch.signals)
         if self.probe is not None:
-            embedding = np.concatenate([embedding, self.probe.scores(embedding)], axis=1)
+            said = self.probe.scores(embedding)
+            if len(self.probe.offsets) > 1:
+                weight, bias = self.probe.affine()
+                said = embedding @ weight.T + bias
+            embedding = np.concatenate([embedding, said], axis=1)
         some = batch.present.any(dim=1).numpy()[:, None]
         return np.where(some, embedding, np.nan).astype(np.float32)
 
@@ -143,6 +149,14 @@ def ahead(
         yield running.popleft().result()
 
 
+def _of_task(encoder: RowEncoder) -> dict[str, Any]:
+    """Return what the meaning of outputs depends on, unless they are probabilities of classes."""
+    probe = encoder.probe
+    if probe is None or (probe.task.target.kind == "classes" and len(probe.offsets) == 1):
+        return {}
+    return {"task": probe.task.as_dict(), "outputs": encoder.outputs}
+
+
 def describe(encoder: RowEncoder, *, block_rows: int) -> dict[str, Any]:
     """Return everything that the bytes of a block depend on."""
     probe = encoder.run.path / "probe.safetensors"
@@ -151,6 +165,7 @@ def describe(encoder: RowEncoder, *, block_rows: int) -> dict[str, Any]:
         "config": encoder.run.contract["files"]["config.yaml"],
         "probe": file_sha256(probe) if encoder.probe is not None else None,
         "classes": encoder.classes,
+        **_of_task(encoder),
         "store": encoder.store.hash,
         "windows": len(encoder.store),
         "dim": encoder.dim,

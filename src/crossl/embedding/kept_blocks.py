@@ -45,7 +45,7 @@ class Parts:
         self.out = out
         self.work = out.parent / f".{out.name}.partial"
         self.folder = self.work / self.hash[:16]
-        self.width = facts["dim"] + len(facts["classes"])
+        self.width = facts["dim"] + facts.get("outputs", len(facts["classes"]))
         self.size: int = facts["block_rows"]
         self.windows: int = facts["windows"]
         self.count: int = -(-self.windows // self.size)

@@ -252,10 +252,17 @@ def embedding(inputs: Inputs) -> Section:
         return Section("embedding", title, absent="No map of the embedding is stored.")
     n = len(inputs.arrays["map_xy"])
     classes = [pretty(name) for name in inputs.task.groups]
+    what = pretty(inputs.task.target)
+    good = (
+        "colours that lie in order need few labels to be predicted."
+        if inputs.task.units
+        else f"{'combinations' if inputs.task.kind == 'labels' else 'classes'} that form separate"
+        " islands need few labels to be recognised."
+    )
     by_label = Words(
-        "Coloured by label: classes that form separate islands need few labels to be recognised.",
-        f"Map of {n} windows, coloured by label",
-        title="By label",
+        f"Coloured by {what}: {good}",
+        f"Map of {n} windows, coloured by {what}",
+        title=f"By {what}",
     )
     by_subject = Words(
         "Coloured by subject: mixed colours mean that the embedding shows what was done rather"

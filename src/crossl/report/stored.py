@@ -65,6 +65,7 @@ class _Task(Stored):
     metric: str
     unit: str
     lower_is_better: bool
+    errors: list[str] = Field(default_factory=list)
     metrics: dict[str, str]
 
 

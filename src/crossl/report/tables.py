@@ -93,7 +93,9 @@ def _metric_table(inputs: Inputs, metric: str, every: Sequence[Series]) -> Table
     fractions = inputs.summary["label_fractions"]
     found = [{r["label_fraction"]: r for r in curve(inputs, s, metric)} for s in every]
     by_fraction = {f: [rows[f]["value"] for rows in found if f in rows] for f in fractions}
-    best = {f: inputs.task.best(values) if values else 0 for f, values in by_fraction.items()}
+    best = {
+        f: inputs.task.best(values, metric) if values else 0 for f, values in by_fraction.items()
+    }
     rows = [
         [Cell(series.label), *(_score(line.get(f), best[f]) for f in fractions)]
         for series, line in zip(every, found, strict=True)
@@ -165,8 +167,8 @@ def missing_table(inputs: Inputs, every: Sequence[Series]) -> list[Table]:
             cells[n] = Cell(f"{level.mean:.3f}", _level_text(level), "num")
         rows.append([Cell(series.label), *cells])
     caption = (
-        f"Mean {inputs.task.told} over the sets with as many sensors missing, and what the same"
-        " people score with all that they have"
+        f"{inputs.task.capital}, averaged over the sets with as many sensors missing, and what the"
+        " same people score with all that they have"
     )
     return [Table(caption, header, rows)]
 

@@ -26,6 +26,7 @@ class TaskFacts:
         lower_is_better: it is an error.
         metrics: every metric in words.
         units: of numbers.
+        errors: metrics that are better where lower.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class TaskFacts:
     lower_is_better: bool = False
     metrics: Mapping[str, str] = field(default_factory=lambda: OLDER_METRICS)
     units: Sequence[str] = ()
+    errors: Sequence[str] = ()
 
     @property
     def label(self) -> str:
@@ -58,12 +60,12 @@ class TaskFacts:
         """The main metric at the beginning of a sentence."""
         return self.told[:1].upper() + self.told[1:]
 
-    def best(self, values: Sequence[float]) -> float:
-        """Return the best of some scores."""
-        return min(values) if self.lower_is_better else max(values)
+    def best(self, values: Sequence[float], metric: str) -> float:
+        """Return the best of some scores of a metric."""
+        return min(values) if metric in self.errors else max(values)
 
     def worst(self, values: Sequence[float]) -> float:
-        """Return the worst of some scores."""
+        """Return the worst of some scores of the main metric."""
         return max(values) if self.lower_is_better else min(values)
 
     def better(self, difference: float) -> bool:
@@ -77,7 +79,8 @@ def task_facts(summary: Mapping[str, Any]) -> TaskFacts:
     told = summary.get("task")
     if told is None:
         return TaskFacts("classes", "label", classes, classes)
+    errors = [told["metric"]] if told["lower_is_better"] else []
     return TaskFacts(
         told["kind"], told["target"], told["names"], told["groups"], told["metric"], told["unit"],
-        told["lower_is_better"], told["metrics"], told["units"],
+        told["lower_is_better"], told["metrics"], told["units"], told.get("errors", errors),
     )  # fmt: skip

@@ -151,6 +151,10 @@ class Numbers(Task):
         """Errors are."""
         return self.single
 
+    def is_error(self, metric: str) -> bool:
+        """Errors in the target's unit are."""
+        return metric.split(":")[0] in ("mae", "rmse")
+
     @property
     def unit(self) -> str:
         """Unit of the error of one number."""
@@ -259,7 +263,7 @@ class Numbers(Task):
         ]
 
     def forest(self, **settings: Any) -> Any:
-        """Make a forest that averages its trees, each of which sees features as those of classes."""
+        """Make a forest that averages trees; features are drawn as in those of classes."""
         from sklearn.ensemble import RandomForestRegressor
 
         return RandomForestRegressor(max_features="sqrt", **settings)

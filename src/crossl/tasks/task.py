@@ -266,6 +266,10 @@ class Task(ABC):
         """The main metric."""
         return self.metrics[self.main]
 
+    def is_error(self, metric: str) -> bool:
+        """Whether less of a metric is better."""
+        return metric == self.main and self.lower_is_better
+
     def gain(self, score: Any) -> Any:
         """Return a score of the main metric so that more is better."""
         return -score if self.lower_is_better else score
@@ -287,6 +291,7 @@ class Task(ABC):
             "lower_is_better": self.lower_is_better,
             "unit": self.unit,
             "metrics": {name: self.label(name) for name in self.metrics},
+            "errors": [name for name in self.metrics if self.is_error(name)],
         }
 
     def told(self) -> str:
