@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,14 @@ def test_every_public_name_has_docs_and_an_example_that_is_executed():
         assert docs, name
         assert ">>>" in docs or f"crossl.{name}(" in shown, name
     assert set(crossl._HOME) == set(crossl.__all__)
+
+
+def test_the_page_of_what_is_public_names_all_that_a_run_can():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| `Run` |")]
+    told = set(re.findall(r"`(\w+)`", row)) - {"Run"}
+    names = {field.name for field in fields(crossl.Run)} | set(vars(crossl.Run))
+    assert told == {name for name in names if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("name", crossl.__all__)
