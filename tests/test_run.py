@@ -20,7 +20,7 @@ from crossl.errors import ContractError, DataError, FormatError
 from crossl.evaluate.probe import Probe
 from crossl.files import file_sha256, json_sha256, write_whole
 from crossl.nn.model import CrossModalModel
-from crossl.run_folder import load_probe, load_run, save_probe, save_run
+from crossl.run_folder import known_by, load_probe, load_run, save_probe, save_run
 
 MODALITIES = (
     Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist"),
@@ -272,3 +272,11 @@ def test_a_folder_in_which_nothing_was_done_may_be_begun_anew(tmp_path: Path) ->
     with pytest.raises(DataError, match="no"), run_folder.forgotten_if_refused(out):
         raise DataError("no")
     assert (out / "experiment.json").exists()
+
+
+def test_settings_younger_than_a_folder_do_not_make_it_another_experiment() -> None:
+    plain = load_config()
+    assert "precision" not in known_by(plain)["finetuning"]
+    other = load_config(overrides=["finetuning.precision=bfloat16"])
+    assert known_by(other)["finetuning"]["precision"] == "bfloat16"
+    assert "precision" in known_by(plain)["schedule"]

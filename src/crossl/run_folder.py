@@ -319,6 +319,8 @@ def known_by(config: RunConfig, *, without: set[str] | None = None) -> dict[str,
     same = {name for name in CAME_LATER if getattr(config, name) == getattr(usual, name)}
     found = config.model_dump(mode="json", exclude=same | (without or set()))
     del found["evaluation"]["keep_probabilities"]
+    if config.finetuning.precision == usual.finetuning.precision and "finetuning" in found:
+        del found["finetuning"]["precision"]
     return found
 
 

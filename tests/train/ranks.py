@@ -19,6 +19,7 @@ from crossl.config import RunConfig, build_method, build_model, validate
 from crossl.data.store import Store
 from crossl.errors import TrainingError
 from crossl.methods import Method
+from crossl.train.finetune import FineTuning, fine_tune
 from crossl.train.loading import Batches, Passes
 from crossl.train.pretrain import ObjectiveOfOthers, pretrain
 from crossl.train.processes import Processes, Ranks, average_gradients
@@ -80,6 +81,20 @@ def job_pretrain(ranks: Ranks, request: Request) -> dict[str, Any]:
     except TrainingError as error:
         return {"error": str(error)}
     return dict(model.state_dict())
+
+
+def job_finetune(ranks: Ranks, request: Request) -> dict[str, Any]:
+    """Fine-tune through the trainer."""
+    _, store, method = parts(request)
+    method.model.standardiser.fit(store, np.array(request["rows"]))
+    settings = FineTuning(steps=6, evaluations=3, batch_size=31, lr=1e-4, label_smoothing=0.0)
+    model, head = fine_tune(
+        method.model, store, store.label, train=np.array(request["rows"]),
+        validation=np.array(request["validation"]), settings=settings, seed=0,
+        out=Path(request["out"]), processes=Processes(devices=ranks.world),
+    )  # fmt: skip
+    weight = torch.from_numpy(head.weight)
+    return {**model.state_dict(), "head": weight, "score": head.validation_score}
 
 
 def parts(request: Request) -> tuple[RunConfig, Store, Method]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +21,8 @@ from crossl.contenders import Context
 from crossl.contenders.features import feature_tables
 from crossl.data.store import Store
 from crossl.errors import ConfigError
+from crossl.evaluate.results import ResultBook
+from crossl.experiment import fold as fold_module
 from crossl.experiment.fold import FoldRunner, FoldTask
 from crossl.registry import CONTENDERS
 from crossl.report import build_report
@@ -52,6 +57,60 @@ def test_the_run_file_of_the_protocol_page_is_one(tmp_path: Path) -> None:
     own = {kind for kind, block in CONTENDERS.items() if block.__module__.startswith("crossl.")}
     methods = get_args(get_args(EvaluationConfig.model_fields["methods"].annotation)[0])
     assert all(f"| `{name}`" in text for name in (*own, *methods))
+
+
+TWINS = (
+    "contenders.half={kind: supervised, finetuning: {steps: 4, evaluations: 2, keep_rate: 0.5}}",
+    "contenders.all={kind: supervised, finetuning: {steps: 4, evaluations: 2, keep_rate: 1.0}}",
+    "contenders.probed={kind: supervised, read: probe}",
+    "contenders.further={kind: finetuned, finetuning: {steps: 4, evaluations: 2}}",
+    "contenders.authors={kind: mlp, steps: 20, hidden: 8}",
+    "contenders.joined={kind: mlp, steps: 20, hidden: 8, head: aggregator}",
+)
+
+
+class Cut(Store):
+    """A store whose windows can be read so often, and then the process is told to end."""
+
+    left = -1
+
+    def gather_zeroed(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        Cut.left -= signal.getsignal(signal.SIGTERM) != signal.SIG_DFL  # while something trains
+        if Cut.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().gather_zeroed(rows)
+
+
+def test_several_twins_and_readers_stand_in_one_experiment_that_can_be_stopped(
+    store: Store, small: Callable[..., RunConfig], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("crossl", *SETTINGS, *TWINS, "evaluation.methods=[crossl]")
+    FoldRunner(FoldTask(store.path, config, runs / "whole", 0)).run()
+    monkeypatch.setattr(fold_module, "Store", Cut)
+    stops = 0
+    for at in (12, 3, 5, 8, 9):
+        Cut.left = at
+        try:
+            FoldRunner(FoldTask(store.path, config, runs / "cut", 0)).run()
+            break
+        except SystemExit:
+            stops += 1
+    assert stops > 1
+    Cut.left = -1
+    task = FoldTask(store.path, config, runs / "cut", 0)
+    FoldRunner(task).run()
+    assert not (runs / "cut" / "unfinished").exists()
+    found = {}
+    for name in task.names:
+        one, two = (ResultBook.load(replace(task, folder=runs / which).scores(name)).entries
+                    for which in ("whole", "cut"))  # fmt: skip
+        found[name] = np.concatenate([entry.confusion.ravel() for entry in one])
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a.confusion, b.confusion)
+    heads = {name: ResultBook.load(task.scores(name)).entries[0].key.head for name in found}
+    assert heads["authors"] == "encoders"
+    assert {heads[n] for n in ("half", "probed", "further", "joined")} == {"aggregator"}
+    assert not np.array_equal(found["half"], found["all"])
 
 
 @pytest.mark.parametrize("recipe", ["crossl"])

@@ -1,8 +1,10 @@
-"""Fine-tuning and the authors' MLP head."""
+"""Fine-tuning: what it learns, what chooses its moment, and what it does when it is stopped."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,17 @@ from crossl.data.source import ArraySource
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import SplitError, TrainingError
-from crossl.evaluate.latents import HEADS, LatentTable
+from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.probe import fit_probe
 from crossl.methods.augment import Augmentation
+from crossl.methods.method import Encoded, Present, Signals
+from crossl.methods.supervised import SupervisedMethod
 from crossl.nn.model import CrossModalModel, encode_rows
-from crossl.train import finetune
-from crossl.train.finetune import FineTuning, LinearHead, fine_tune, fit_mlp_head
+from crossl.train.finetune import FineTuning, LinearHead, fine_tune
+from crossl.train.loading import Rounds
+from crossl.train.target_score import TargetScore
+
+from .test_resume import Signalling
 
 Tables = dict[str, LatentTable]
 Weights = Callable[[CrossModalModel], dict[str, np.ndarray]]
@@ -95,14 +102,18 @@ def test_fine_tuning_without_validation_labels_is_refused(tune: Tune, store: Sto
 
 
 def test_a_fine_tuning_loss_that_is_not_finite_is_refused(
-    tune: Tune, store: Store, model: CrossModalModel
+    tune: Tune, store: Store, model: CrossModalModel, tmp_path: Path
 ) -> None:
     signals = store.gather_zeroed(np.arange(len(store)))
     signals["wrist_acc"][...] = np.float32(3e38)
     source = ArraySource(signals, modalities=store.modalities, window_s=store.window_s)
     model.standardiser.get_buffer("std_wrist_acc").fill_(1e-3)
-    with pytest.raises(TrainingError, match="fine-tuning, step 0: the loss is not finite"):
+    told = r"fine-tuning, step 0: the loss is not finite \(target nan\); .*'wrist_acc'.* row"
+    with pytest.raises(TrainingError, match=told):
         tune(source=source)
+    with pytest.raises(TrainingError, match=told):
+        tune(source=source, out=tmp_path)
+    assert (tmp_path / "nonfinite" / "batch.npz").is_file()
 
 
 @pytest.mark.parametrize(
@@ -135,21 +146,21 @@ def tuned_once(tune: Tune) -> dict[str, torch.Tensor]:
 def test_training_that_only_harms_is_not_kept(
     tune: Tune, model: CrossModalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.9, 0.1, 0.2))
+    monkeypatch.setattr(TargetScore, "measure", scripted(0.9, 0.1, 0.2))
     kept, _ = tune(settings=QUICK.model_copy(update={"steps": 2, "evaluations": 2}))
     torch.testing.assert_close(kept.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
-def scripted(*scores: float) -> Callable[..., float]:
+def scripted(*scores: float) -> Callable[..., dict[str, float]]:
     """Answer each evaluation with the next score."""
     left = iter(scores)
-    return lambda *_: next(left)
+    return lambda asked, _: {asked.watched: next(left)}
 
 
 def test_the_best_evaluation_is_kept(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
     for after in ((0.1, 0.9, 0.5, 0.9), (0.0, 0.9, 0.1, 0.2), (0.1, 0.2, 0.3, 0.4)):
-        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, *after))
+        monkeypatch.setattr(TargetScore, "measure", scripted(0.0, *after))
         kept.append(
             tune(settings=QUICK.model_copy(update={"steps": 8, "evaluations": 4}))[0].state_dict()
         )
@@ -164,54 +175,12 @@ def test_a_start_from_a_probe_learns_at_its_own_rate(
     probe = fit_probe(tables["train"], tables["validation"], strengths=[1e-2])
     weights = []
     for rate in ({}, {"lr": 0.5}, {"pretrained_lr": 0.5}):
-        monkeypatch.setattr(finetune._FineTuner, "_score", scripted(0.0, 0.1, 0.2))
+        monkeypatch.setattr(TargetScore, "measure", scripted(0.0, 0.1, 0.2))
         settings = QUICK.model_copy(update={"steps": 2, "evaluations": 2, **rate})
         weights.append(tune(settings=settings, probe=probe)[1].weight)
     np.testing.assert_array_equal(weights[0], weights[1])
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(weights[0], weights[2])
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_an_mlp_head_learns_on_frozen_embeddings(
-    head: str, tables: Tables, model: CrossModalModel, weights_of: Weights
-) -> None:
-    before = weights_of(model)
-    mlp = fit_mlp_head(tables["train"], tables["validation"], head=head, steps=150, lr=0.01)
-    for name, value in weights_of(model).items():
-        np.testing.assert_array_equal(value, before[name], err_msg=name)
-    test = tables["test"].take(tables["test"].label >= 0)
-    score = f1_score(test.label, mlp.predict(test.embed(head)), average="macro")
-    assert score > 0.8
-    assert not mlp.network.training
-
-
-def test_the_same_seed_trains_the_same_mlp_head(tables: Tables) -> None:
-    one, two, other = (
-        fit_mlp_head(tables["train"], tables["validation"], steps=5, seed=s).network.state_dict()
-        for s in (0, 0, 1)
-    )
-    torch.testing.assert_close(one, two, rtol=0, atol=0)
-    with pytest.raises(AssertionError):
-        torch.testing.assert_close(one, other)
-
-
-def test_an_mlp_head_hides_modalities_only_when_asked(tables: Tables) -> None:
-    one, two = (
-        fit_mlp_head(tables["train"], tables["validation"], steps=5, missing=m).network.state_dict()
-        for m in (True, False)
-    )
-    with pytest.raises(AssertionError):
-        torch.testing.assert_close(one, two)
-
-
-def test_an_mlp_head_of_one_class_or_without_validation_is_refused(tables: Tables) -> None:
-    rest = tables["train"].take(tables["train"].label == 0)
-    with pytest.raises(SplitError, match=r"MLP head: 1 class; at least 2"):
-        fit_mlp_head(rest, tables["validation"])
-    nobody = tables["validation"].take(tables["validation"].label < 0)
-    with pytest.raises(SplitError, match=r"MLP head: 3 classes; at least 2 and validation"):
-        fit_mlp_head(tables["train"], nobody)
 
 
 def test_fine_tuning_starts_from_its_probe(tune: Tune, tables: Tables) -> None:
@@ -227,3 +196,74 @@ def test_fine_tuning_from_a_probe_of_other_classes_is_refused(tune: Tune, tables
     probe = fit_probe(two, tables["validation"].take(tables["validation"].label != 2))
     with pytest.raises(SplitError, match="starts from a probe on 'aggregator' with classes"):
         tune(probe=probe)
+
+
+@pytest.mark.parametrize("at", [3, 17])
+def test_stopped_and_resumed_it_ends_with_the_bits_of_one_that_never_stopped(
+    at: int, tune: Tune, store: Store, tmp_path: Path
+) -> None:
+    whole, head = tune()
+    with pytest.raises(SystemExit) as end:
+        tune(source=Signalling(store, signal.SIGTERM, at), out=tmp_path / "cut")
+    assert end.value.code == 143
+    assert (tmp_path / "cut/checkpoints/last.ckpt").is_file()
+    resumed, same = tune(out=tmp_path / "cut")
+    torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
+    np.testing.assert_array_equal(same.weight, head.weight)
+    assert (same.step, same.validation_score) == (head.step, head.validation_score)
+
+
+def test_what_was_trained_is_not_trained_again_and_leaves_its_weights_only(
+    tune: Tune, store: Store, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    first, head = tune(out=tmp_path, progress=lambda done, total, _: told.append(done))
+    assert told == [15, 30]
+    assert not (tmp_path / "checkpoints").exists()
+    again, same = tune(source=Signalling(store, signal.SIGTERM, 1), out=tmp_path)  # reads nothing
+    torch.testing.assert_close(again.state_dict(), first.state_dict(), rtol=0, atol=0)
+    np.testing.assert_array_equal(same.weight, head.weight)
+    assert (same.step, same.validation_score) == (head.step, head.validation_score)
+
+
+def test_fine_tuning_in_bfloat16_ends_near_that_in_float32(tune: Tune) -> None:
+    exact, _ = tune()
+    rounded, head = tune(settings=QUICK.model_copy(update={"precision": "bfloat16"}))
+    a, b = (torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (exact, rounded))
+    assert not torch.equal(a, b)
+    assert float((a - b).norm() / a.norm()) < 0.1
+    assert head.validation_score > 0.8
+
+
+def test_a_batch_that_does_not_fit_names_one_that_does(
+    tune: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = SupervisedMethod.encode
+
+    def starved(self: SupervisedMethod, signals: Signals, present: Present) -> Encoded:
+        if len(present) > 9 and self.training:
+            raise MemoryError
+        return encode(self, signals, present)
+
+    monkeypatch.setattr(SupervisedMethod, "encode", starved)
+    told = "fine-tuning: a step of 32 windows does not fit into main memory, one of 8 did"
+    with pytest.raises(TrainingError, match=f"{told}.*--set finetuning.batch_size=8"):
+        tune()
+
+
+def test_steps_that_no_evaluation_follows_are_not_taken(tune: Tune) -> None:
+    told: list[tuple[int, int]] = []
+    tune(settings=QUICK.model_copy(update={"steps": 7, "evaluations": 3}),
+         progress=lambda done, total, _: told.append((done, total)))  # fmt: skip
+    assert told == [(2, 6), (4, 6), (6, 6)]
+
+
+def test_batches_follow_each_other_across_passes_and_depend_on_their_number_only() -> None:
+    rows = np.arange(100, 110)
+    plan = Rounds(rows, 4, steps=8, evaluations=3, seed=5)
+    epochs = [np.concatenate(plan.batches(epoch)) for epoch in range(plan.epochs)]
+    np.testing.assert_array_equal(plan.batches(2)[1], epochs[2][4:8])
+    order = np.concatenate(epochs)
+    for first in (0, 10, 20):
+        np.testing.assert_array_equal(np.sort(order[first : first + 10]), rows)
+    assert len(Rounds(rows[:3], 4, steps=2, evaluations=2, seed=0).batches(1)[0]) == 3

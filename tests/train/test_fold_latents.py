@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from crossl.config import RunConfig
-from crossl.contenders import contender, networks
+from crossl.contenders import contender, supervised
 from crossl.data.store import Store
 from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.results import ResultBook
@@ -44,7 +44,7 @@ def test_methods_that_share_the_pretrained_model_share_its_latents(
         return real(model, *asked)  # type: ignore[arg-type]
 
     monkeypatch.setattr(contender, "latent_table", counted)
-    monkeypatch.setattr(networks, "latent_table", counted)
+    monkeypatch.setattr(supervised, "latent_table", counted)
     task = FoldTask(store.path, config, runs, 0)
     FoldRunner(task).run()
     assert task.done

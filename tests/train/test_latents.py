@@ -16,7 +16,8 @@ from crossl.evaluate.latents import HEADS, Head, LatentTable, subsets
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import Classifier, fit_probe, fit_probes
 from crossl.nn.model import encode_rows
-from crossl.train.finetune import LinearHead, fit_mlp_head
+from crossl.train.finetune import LinearHead
+from crossl.train.mlp_head import fit_mlp_head
 
 Tables = dict[str, LatentTable]
 CLASSIFIERS = ("probe", "mlp head", "linear head")

@@ -42,6 +42,9 @@ ADDED = {
     "logistic": "{kind: logistic}",
     "minirocket": "{kind: minirocket, features: 84}",
     "hydra": "{kind: hydra, groups: 2}",
+    "twin": "{kind: supervised, read: probe, finetuning: {steps: 4, evaluations: 2}}",
+    "tuned": "{kind: finetuned, fractions: [1.0], finetuning: {steps: 4, evaluations: 2}}",
+    "mlp": "{kind: mlp, steps: 10, hidden: 8}",
 }
 CONTENDERS = (*METHODS, *ADDED)
 SETTINGS = (
@@ -227,8 +230,9 @@ def test_neither_a_probe_nor_a_trial_of_a_sweep_depends_on_test_subjects(
 def test_classifiers_carry_what_validation_subjects_said_of_them() -> None:
     """Without a score beside it, a choice by test subjects could pass for the same choice."""
     from crossl.train.finetune import LinearHead
+    from crossl.train.mlp_head import MlpHead
 
-    for kind in (Probe, LinearHead):
+    for kind in (Probe, LinearHead, MlpHead):
         assert "validation_score" in {field.name for field in fields(kind)}
 
 

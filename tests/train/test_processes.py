@@ -162,6 +162,17 @@ def test_two_processes_train_as_one_does(
         np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=2e-4, atol=1e-5)
 
 
+def test_two_processes_fine_tune_as_one_does(
+    together: Together, small: Callable[..., RunConfig], store: Store, fold: Fold, tmp_path: Path
+) -> None:
+    validation = {"validation": fold.validation.tolist()}
+    one = alone("finetune", {**asked(small(), store, fold.train, tmp_path / "1"), **validation})
+    two = together("finetune", {**asked(small(), store, fold.train, tmp_path / "2"), **validation})
+    torch.testing.assert_close(two[0], two[1], rtol=0, atol=0)
+    torch.testing.assert_close(two[0], one, rtol=1e-3, atol=6e-4)
+    assert [path.name for path in (tmp_path / "2").iterdir()] == ["metrics.jsonl", "trained.ckpt"]
+
+
 def test_what_is_not_finite_stops_every_process_and_names_the_row_of_the_other(
     together: Together, small: Callable[..., RunConfig], store: Store, fold: Fold, tmp_path: Path
 ) -> None:

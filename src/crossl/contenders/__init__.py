@@ -9,16 +9,20 @@ from crossl.contenders.contender import Contender, Context, Draw, Outcome, conte
 from crossl.contenders.features import ForestConfig, LogisticConfig, MinirocketConfig
 from crossl.contenders.hydra import HydraConfig
 from crossl.contenders.networks import PretrainedConfig
+from crossl.contenders.supervised import FinetunedConfig, MlpContenderConfig, SupervisedConfig
 
 __all__ = [
     "Contender",
     "Context",
     "Draw",
+    "FinetunedConfig",
     "ForestConfig",
     "HydraConfig",
     "LogisticConfig",
     "MinirocketConfig",
+    "MlpContenderConfig",
     "Outcome",
     "PretrainedConfig",
+    "SupervisedConfig",
     "contender_hashes",
 ]

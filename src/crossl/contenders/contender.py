@@ -68,6 +68,8 @@ class Context:
         tell: told what is being done, and which of how many.
         main: the experiment's own pretrained model.
         task: what is told of each window.
+        unfinished: folder for what an interrupted training resumes from; it is removed once the
+            contender has its scores.
         probabilities: whether outcomes have them, too.
     """
 
@@ -80,6 +82,7 @@ class Context:
     tell: Callable[[str, int, int], None]
     main: CrossModalModel
     task: Task
+    unfinished: Path
     probabilities: bool = False
     _tables: dict[int, Tables] = field(default_factory=dict)
 

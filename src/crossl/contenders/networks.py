@@ -1,4 +1,4 @@
-"""Contenders that are networks: pretrained, untrained, trained on labels alone, fine-tuned."""
+"""Contenders that read a network which no label has changed: pretrained or untrained."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from crossl.config import RunConfig, build_method, build_model
 from crossl.config.build import check_parts, check_schedule
 from crossl.config.schema import ContenderConfig
-from crossl.contenders.contender import Context, Outcome, latent_table
+from crossl.contenders.contender import Context, Outcome
 from crossl.evaluate.latents import Head
-from crossl.evaluate.probe import Probe, fit_probe, fit_probes
+from crossl.evaluate.probe import Probe, fit_probes
 from crossl.methods import MethodConfig
 from crossl.nn.aggregators import AggregatorConfig
 from crossl.nn.encoders import EncoderConfig
@@ -21,7 +21,6 @@ from crossl.nn.model import CrossModalModel
 from crossl.registry import AGGREGATORS, ENCODERS, METHODS, register
 from crossl.run_folder import load_run, run_facts, save_probe, save_run
 from crossl.settings import OneOf
-from crossl.train.finetune import fine_tune
 from crossl.train.pretrain import pretrain
 from crossl.train.schedule import Schedule
 
@@ -78,48 +77,6 @@ class Untrained:
         model = untrained(context)
         probes = _probes(context, model, "encoders", "probing untrained")
         yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """A network trained with labels: from the pretrained model, or from random weights.
-
-    Attributes:
-        pretrained: start from the experiment's model and a probe on it.
-        name: as progress tells it.
-        fractions: only these label fractions; None for all.
-    """
-
-    pretrained: bool
-    name: str
-    fractions: Sequence[float] | None = None
-
-    def outcomes(self, context: Context) -> Iterator[Outcome]:
-        """Yield what the network of each label draw says."""
-        start = context.main if self.pretrained else untrained(context)
-        asked = self.fractions
-        draws = [draw for draw in context.draws if asked is None or draw[0] in asked]
-        for number, draw in enumerate(draws):
-            context.tell(f"training {self.name}", number, len(draws))
-            model, head = fine_tune(
-                start,
-                context.store,
-                context.task.values(context.store),
-                train=draw[2],
-                validation=context.fold.validation,
-                settings=context.config.finetuning,
-                seed=draw[1],
-                probe=self._first_probe(context, draw[2], draw[1]) if self.pretrained else None,
-                task=context.task,
-            )
-            test = latent_table(model, context.store, context.fold.test, context.task)
-            yield from context.outcomes([draw], [head], test)
-
-    @staticmethod
-    def _first_probe(context: Context, rows: np.ndarray, seed: int) -> Probe:
-        tables = context.tables(context.main)
-        train = tables["train"].take(np.searchsorted(context.fold.train, rows))
-        return fit_probe(train, tables["validation"], seed=seed)
 
 
 class PretrainedConfig(ContenderConfig):

@@ -55,7 +55,9 @@ def probability_subsets(
     out: list[dict[Subset, NDArray[np.float32]] | None] = []
     for i, classifier in enumerate(classifiers):
         task = getattr(classifier, "task", None)
-        found = [] if task is None else [task.probabilities(part[i]) for part in parts]
+        # a classifier of several layers says what follows from the first one's readings
+        outputs = getattr(classifier, "outputs", np.asarray)
+        found = [] if task is None else [task.probabilities(outputs(part[i])) for part in parts]
         if not found or found[0] is None:
             out.append(None)
             continue

@@ -6,6 +6,7 @@ finished is not computed again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders import Contender, Context, Draw, Outcome
-from crossl.contenders.networks import FineTuned, Probed, SubsetProbed, Untrained
+from crossl.contenders.networks import Probed, SubsetProbed, Untrained
+from crossl.contenders.supervised import FinetunedConfig, SupervisedConfig
 from crossl.data.splits import Fold, official_fold, published_parts, subject_folds
 from crossl.data.store import Store
 from crossl.errors import ConfigError
@@ -80,6 +82,10 @@ class FoldTask:
             return self.folder
         return self.folder / "contenders" / self._known_as(name)
 
+    def unfinished(self, name: str) -> Path:
+        """Name the folder of a contender's trainings until it has its scores."""
+        return self.folder / "unfinished" / self._known_as(name)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The contenders: the evaluation's methods, then what the run file adds."""
@@ -136,7 +142,9 @@ class FoldRunner:
         for name in self.task.names:
             if not self.task.is_scored(name):
                 self._score(name, model).save(self.task.scores(name))
+            shutil.rmtree(self.task.unfinished(name), ignore_errors=True)
             self._scored += 1
+        shutil.rmtree(self.out / "unfinished", ignore_errors=True)
         self.progress("done", 1.0)
 
     def _score(self, name: str, model: CrossModalModel) -> ResultBook:
@@ -160,8 +168,8 @@ class FoldRunner:
         known: dict[str, tuple[Contender, str]] = {
             "crossl": (Probed(config.evaluation.heads), recipe),
             "untrained": (Untrained(), name),
-            "supervised": (FineTuned(pretrained=False, name=name), name),
-            "finetuned": (FineTuned(pretrained=True, name=name, fractions=fractions), name),
+            "supervised": (SupervisedConfig().build(name), name),
+            "finetuned": (FinetunedConfig(fractions=fractions).build(name), name),
             "subset_probes": (SubsetProbed(), f"{recipe}, probe per subset"),
         }
         return known[name]
@@ -172,9 +180,12 @@ class FoldRunner:
             draws = list(self.label_draws())
             self._main = Context(
                 self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell,
-                model, self.learned, self.config.evaluation.keep_probabilities,
+                model, self.learned, self.task.unfinished(name),
+                self.config.evaluation.keep_probabilities,
             )  # fmt: skip
-        return replace(self._main, folder=self.task.home(name))
+        return replace(
+            self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name)
+        )
 
     def _tell(self, what: str, number: int, total: int) -> None:
         """Tell which of several classifiers is trained; pretraining was the first half."""

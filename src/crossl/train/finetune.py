@@ -1,31 +1,45 @@
-"""Fine-tuning, the supervised twin (the same from random weights), and the authors' MLP head."""
+"""Fine-tuning, and the supervised twin: the same from random weights."""
 
 from __future__ import annotations
 
 import copy
 import math
+import shutil
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.metrics import f1_score
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from crossl.data.batch import Batch, collate
 from crossl.data.source import WindowSource
-from crossl.errors import SplitError, TrainingError, counted
-from crossl.evaluate.latents import Array, Head, LatentTable
+from crossl.errors import SplitError
+from crossl.evaluate.latents import Array, Head
 from crossl.evaluate.probe import Probe
 from crossl.methods.augment import Augmentation, AugmentationConfig
-from crossl.nn.masking import keep_some
-from crossl.nn.model import CrossModalModel, encode_rows
+from crossl.methods.supervised import SupervisedMethod
+from crossl.nn.model import CrossModalModel
 from crossl.registry import AUGMENTATIONS
 from crossl.settings import OneOf, Settings
 from crossl.tasks import UNNAMED_CLASSES, Coding, Task
+from crossl.train.checkpoints import (
+    Progress,
+    last_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from crossl.train.loading import Rounds, Rows, TargetArray
+from crossl.train.loop import train as run_loop
+from crossl.train.processes import Processes
+from crossl.train.schedule import grouped_adamw
+from crossl.train.target_score import TargetScore
+from crossl.train.training import Moment, Training, Words
+
+WORDS = Words("fine-tuning", "finetuning.batch_size")
 
 
 class FineTuning(Settings):
@@ -44,6 +58,7 @@ class FineTuning(Settings):
         dropout: before the classifier.
         evaluations: how often validation subjects are asked; the best answer is kept.
         gradient_norm: gradients are clipped to this norm.
+        precision: `bfloat16` computes networks (not losses) in that type where it is safe.
     """
 
     steps: int = Field(400, gt=0)
@@ -60,6 +75,22 @@ class FineTuning(Settings):
     dropout: float = Field(0.3, ge=0, lt=1)
     evaluations: int = Field(5, gt=0)
     gradient_norm: float = Field(1.0, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    checkpoint_s: ClassVar[float] = 60.0
+
+    def build_optimizer(
+        self, module: nn.Module, total_steps: int
+    ) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
+        """Make the optimiser; evaluations may leave out the last of `steps`, not of the decay."""
+        del total_steps
+        steps, warmup = self.steps, max(1, self.steps // 10)
+
+        def rate(step: int) -> float:
+            return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+        optimizer = grouped_adamw(module, lr=self.lr, weight_decay=self.weight_decay)
+        return optimizer, LambdaLR(optimizer, rate)
 
 
 @dataclass(frozen=True)
@@ -97,7 +128,7 @@ class LinearHead:
         return self.decide(embedding @ self.weight.T + self.bias)
 
 
-def fine_tune(  # noqa: PLR0913 - what is learned is a target and a task
+def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
     model: CrossModalModel,
     source: WindowSource,
     label: NDArray[Any],
@@ -108,6 +139,9 @@ def fine_tune(  # noqa: PLR0913 - what is learned is a target and a task
     seed: int,
     probe: Probe | None = None,
     task: Task = UNNAMED_CLASSES,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> tuple[CrossModalModel, LinearHead]:
     """Train a copy of a model with a linear head on the aggregator's output.
 
@@ -119,282 +153,116 @@ def fine_tune(  # noqa: PLR0913 - what is learned is a target and a task
     Args:
         model: where to start; not changed. Its standardisation must be fitted.
         source: windows.
-        label: (W, ...) targets of the source.
-        train: rows to learn from; unlabelled ones are left out.
+        label: (W, ...) targets of the source, such as a class each.
+        train: rows to learn from; those without a target are left out.
         validation: rows of other subjects that choose the best moment; likewise.
         settings: how.
         seed: of batches, augmentations, dropout and the head.
         probe: on the aggregator's output of `model`, from the same labels.
         task: what is told of each window; it is read alone, without neighbours.
+        out: folder for checkpoints; what was interrupted there is resumed. None keeps none.
+        progress: told after each evaluation.
+        processes: that train together, of which this is one; all call this alike.
 
     Returns:
         The trained copy, in evaluation mode, and its head.
 
     Raises:
-        SplitError: too little to learn from, or no labelled validation window.
-        TrainingError: the loss is not finite.
+        SplitError: too little to learn from, such as fewer than 2 classes, or no labelled
+            validation window.
+        TrainingError: the loss or a gradient is not finite, or a step does not fit into memory.
+        KeyboardInterrupt: SIGINT came; what was done is kept, if there is a folder.
+        SystemExit: SIGTERM came; likewise.
     """
-    train, validation = (rows[task.known(label[rows])] for rows in (train, validation))
-    task.refuse_too_little(label[train], where="fine-tuning")
-    if not len(validation):
-        raise SplitError(
-            "fine-tuning: validation subjects have no labelled window; they choose the best moment"
-        )
+    train, validation = known_rows(task, label, train, validation, where=WORDS.what)
     coding = task.coding(label[train])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _Network(copy.deepcopy(model), len(coding.numbers), settings.dropout)
-        if probe is not None:
-            network.start_from(probe, coding)
-            settings = settings.model_copy(update={"lr": settings.pretrained_lr})
-        learned = _Learned(task, coding, label)
-        trainer = _FineTuner(network, source, learned, settings, seed)
-        best = trainer.run(train, validation)
-    head = best.network.classifier
-    arrays = [np.asarray(p.detach().cpu()) for p in (head.weight, head.bias)]
-    classifier = LinearHead(
-        "aggregator", *coding.decoded(*arrays), coding.numbers, best.step, best.score, task
-    )
-    return best.network.model.eval(), classifier
+        method = SupervisedMethod(
+            copy.deepcopy(model), coding, augmentation=settings.augmentation.build(),
+            keep_rate=settings.keep_rate, label_smoothing=settings.label_smoothing,
+            dropout=settings.dropout,
+        )  # fmt: skip
+    if probe is not None:
+        start_from(method.classifier, probe, coding)
+        settings = settings.model_copy(update={"lr": settings.pretrained_lr})
+    plan = Rounds(train, settings.batch_size, steps=settings.steps,
+                  evaluations=settings.evaluations, seed=seed)  # fmt: skip
+    training = Training(
+        method, settings, plan, TargetScore(validation, label, task, coding), source=source,
+        seed=seed, out=out, targets=encoded_targets(label, train, coding), words=WORDS,
+    )  # fmt: skip
+    kept, best = _trained(training, progress, processes)
+    weight, bias = decoded_layer(kept.classifier, coding)
+    score = float("nan") if best.best is None else best.best
+    head = LinearHead("aggregator", weight, bias, coding.numbers, best.step, score, task)
+    return kept.model.eval(), head
 
 
-class _Network(nn.Module):
-    def __init__(self, model: CrossModalModel, classes: int, dropout: float) -> None:
-        super().__init__()
-        self.model = model
-        self.dropout = nn.Dropout(dropout)
-        device = next(model.parameters()).device
-        self.classifier = nn.Linear(model.embedding_dim, classes, device=device)
-
-    def start_from(self, probe: Probe, coding: Coding) -> None:
-        """Copy a probe into the classifier, its standardisation folded in."""
-        if probe.head != "aggregator" or not np.array_equal(probe.classes, coding.numbers):
-            raise SplitError(
-                f"fine-tuning: starts from a probe on '{probe.head}' with classes "
-                f"{probe.classes.tolist()}; it must read the aggregator and know "
-                f"{coding.numbers.tolist()}"
-            )
-        own = probe.own_part
-        weight = probe.weight[own] / probe.scale
-        weight, bias = coding.encoded(weight, probe.bias[own] - weight @ probe.mean)
-        with torch.no_grad():
-            self.classifier.weight.copy_(torch.from_numpy(weight))
-            self.classifier.bias.copy_(torch.from_numpy(bias))
-
-    def forward(self, signals: dict[str, Tensor], present: Tensor) -> Tensor:
-        latent = self.model.encode(signals, present)
-        out: Tensor = self.classifier(self.dropout(self.model.aggregate(latent, present)))
-        return out
+def _trained(
+    training: Training, progress: Progress | None, processes: Processes | None
+) -> tuple[SupervisedMethod, Moment]:
+    """Train, or take what was trained already; of that the weights alone are left on disk."""
+    done = None if training.out is None else training.out / "trained.ckpt"
+    if done is not None and done.is_file():
+        held = load_checkpoint(done)
+        training.load_weights(held["state_dict"])
+        training.moment = Moment(**held["moment"])
+    else:
+        run_loop(training, resume=True, progress=progress, processes=processes, restore_best=True)
+    kept, best = cast(SupervisedMethod, training.finished()), training.moment
+    if done is not None and (processes or Processes()).writes:
+        save_checkpoint({"state_dict": training.weights(), "moment": vars(best)}, done)
+        shutil.rmtree(last_checkpoint(done.parent).parent, ignore_errors=True)
+    return kept, best
 
 
-@dataclass(frozen=True)
-class _Best:
-    """The averaged network that validation subjects liked best, after which step, and how well."""
-
-    network: _Network
-    step: int
-    score: float
-
-
-@dataclass(frozen=True)
-class _Learned:
-    """What is learned: a task, how outputs are compared with targets, and (W, ...) these."""
-
-    task: Task
-    coding: Coding
-    target: NDArray[Any]
-
-
-class _FineTuner:
-    """The loop of one fine-tuning."""
-
-    def __init__(
-        self,
-        network: _Network,
-        source: WindowSource,
-        learned: _Learned,
-        settings: FineTuning,
-        seed: int,
-    ) -> None:
-        self.network = network
-        self.averaged = copy.deepcopy(network).eval()
-        self.source, self.learned, self.settings = source, learned, settings
-        self.target = learned.coding.encode(learned.target)
-        self.augment = settings.augmentation.build()
-        self.device = next(network.parameters()).device
-        self.order = np.random.default_rng(seed)
-        self.generator = torch.Generator(device=self.device).manual_seed(seed)
-
-    def run(self, train: NDArray[np.int64], validation: NDArray[np.int64]) -> _Best:
-        """Train, and return what validation subjects liked best."""
-        s = self.settings
-        optimizer = self._optimizer()
-        warmup, size = max(1, s.steps // 10), min(s.batch_size, len(train))
-        queue = np.empty(0, dtype=np.int64)
-        gain = self.learned.task.gain
-        best = _Best(copy.deepcopy(self.averaged), 0, self._score(validation))
-        for step in range(s.steps):
-            rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / s.steps))
-            for group in optimizer.param_groups:
-                group["lr"] = s.lr * rate
-            while len(queue) < size:
-                queue = np.r_[queue, self.order.permutation(train)]
-            rows, queue = queue[:size], queue[size:]
-            self._step(collate(self.source, rows, self.target).to(self.device), optimizer, step)
-            if (step + 1) % max(1, s.steps // s.evaluations) == 0:
-                score = self._score(validation)
-                if gain(score) > gain(best.score):
-                    best = _Best(copy.deepcopy(self.averaged), step + 1, score)
-        return best
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        parameters = list(self.network.parameters())
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1],
-             "weight_decay": self.settings.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]  # fmt: skip
-        return torch.optim.AdamW(groups, lr=self.settings.lr)
-
-    def _step(self, batch: Batch, optimizer: torch.optim.Optimizer, step: int) -> None:
-        s = self.settings
-        self.network.train()
-        signals = self.augment(self.network.model.standardise(batch), self.generator)
-        shown = keep_some(batch.present, keep_rate=s.keep_rate, generator=self.generator)
-        logits = self.network(signals, shown)
-        assert batch.label is not None  # noqa: S101 - collate was given labels
-        loss = self.learned.coding.loss(logits, batch.label, smoothing=s.label_smoothing)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"fine-tuning, step {step}: the loss is not finite; lower lr")
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), s.gradient_norm)
-        optimizer.step()
-        decay = min(s.average_decay, (step + 1) / (step + 10))
-        with torch.no_grad():
-            kept: list[Tensor] = list(self.averaged.parameters())
-            torch._foreach_lerp_(kept, list(self.network.parameters()), 1 - decay)
-
-    def _score(self, rows: NDArray[np.int64]) -> float:
-        model, learned = self.averaged.model, self.learned
-        latent = encode_rows(model, self.source, rows).to(self.device)
-        present = torch.from_numpy(self.source.present[rows]).to(self.device)
-        with torch.inference_mode():
-            output = self.averaged.classifier(model.aggregate(latent, present)).cpu().numpy()
-        said = learned.task.decide(learned.coding.readings(output), learned.coding.numbers)
-        target, one_group = learned.target[rows], np.zeros(len(rows), dtype=np.int64)
-        counting = learned.task.among(learned.coding.numbers, target)
-        return float(learned.task.metric(counting.count(target, said, one_group, 1))[0])
-
-
-@dataclass(frozen=True)
-class MlpHead:
-    """The authors' classifier on frozen embeddings: dense 128 ReLU, dropout 0.1, softmax."""
-
-    head: Head
-    network: nn.Sequential
-    classes: NDArray[np.int64]
-
-    def affine(self) -> tuple[Array, Array]:
-        """Return weight and bias of the first layer."""
-        first: Any = self.network[0]
-        return np.asarray(first.weight.detach()), np.asarray(first.bias.detach())
-
-    def decide(self, reading: Array) -> NDArray[np.int64]:
-        """Return the most probable label after the other layers."""
-        with torch.inference_mode():
-            logits = self.network[1:](torch.from_numpy(reading))
-        return np.asarray(self.classes[logits.argmax(dim=-1).numpy()])
-
-    def predict(self, embedding: Array) -> NDArray[np.int64]:
-        """Return the most probable label of each embedding."""
-        weight, bias = self.affine()
-        return self.decide(embedding @ weight.T + bias)
-
-
-def build_mlp_head(width: int, classes: int, *, hidden: int = 128, dropout: float = 0.1) -> Any:
-    """Build the authors' classifier (`src/model_utils/classifier.py`); it returns logits."""
-    return nn.Sequential(
-        nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
-    )
-
-
-def fit_mlp_head(
-    train: LatentTable,
-    validation: LatentTable,
-    *,
-    head: Head = "encoders",
-    missing: bool = True,
-    steps: int = 500,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    seed: int = 0,
-) -> MlpHead:
-    """Train the authors' classifier on frozen embeddings; validation picks the best moment.
-
-    Args:
-        train: labelled windows of training subjects.
-        validation: windows of validation subjects.
-        head: what to read; theirs reads the encoders side by side.
-        missing: hide modalities at random while training.
-        steps: optimiser steps.
-        lr: of Adam.
-        batch_size: windows a step.
-        seed: of everything random.
+def known_rows(
+    task: Task, label: TargetArray, train: Rows, validation: Rows, *, where: str
+) -> tuple[Rows, Rows]:
+    """Leave out windows of which nothing is known.
 
     Raises:
-        SplitError: fewer than 2 classes, or no labelled validation window.
+        SplitError: too little is left.
     """
-    train, validation = train.take(train.label >= 0), validation.take(validation.label >= 0)
-    classes = np.unique(train.label)
-    if len(classes) < 2 or not len(validation):
+    train, validation = (rows[task.known(label[rows])] for rows in (train, validation))
+    task.refuse_too_little(label[train], where=where)
+    if not len(validation):
         raise SplitError(
-            f"MLP head: {counted(len(classes), 'class', 'classes')}; at least 2 and validation "
-            "labels"
+            f"{where}: validation subjects have no labelled window; they choose the best moment"
         )
-    shown = torch.from_numpy(validation.embed(head))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_mlp_head(shown.shape[1], len(classes))
-        best = _fit_mlp(network, train, (shown, validation.label), classes, head=head,
-                        missing=missing, steps=steps, lr=lr, batch_size=batch_size,
-                        seed=seed)  # fmt: skip
-    return MlpHead(head, best, classes)
+    return train, validation
 
 
-def _fit_mlp(  # noqa: PLR0913 - the one loop behind fit_mlp_head
-    network: nn.Sequential,
-    train: LatentTable,
-    validation: tuple[Tensor, NDArray[np.int64]],
-    classes: NDArray[np.int64],
-    *,
-    head: Head,
-    missing: bool,
-    steps: int,
-    lr: float,
-    batch_size: int,
-    seed: int,
-) -> nn.Sequential:
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    order, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    target = torch.from_numpy(np.searchsorted(classes, train.label))
-    best, best_score = copy.deepcopy(network), -1.0
-    for step in range(steps):
-        rows = order.choice(len(train), size=min(batch_size, len(train)), replace=False)
-        batch = train.take(rows)
-        if missing:
-            some = keep_some(batch.present, keep_rate=0.8, generator=generator)
-            batch = LatentTable(batch.model, batch.latent, some, batch.label, batch.subject)
-        network.train()
-        loss = cross_entropy(network(torch.from_numpy(batch.embed(head))), target[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (step + 1) % max(1, steps // 10) == 0:
-            network.eval()
-            with torch.inference_mode():
-                predicted = classes[network(validation[0]).argmax(dim=1).numpy()]
-            score = f1_score(validation[1], predicted, average="macro", zero_division=0)
-            if score > best_score:
-                best, best_score = copy.deepcopy(network), score
-    return best.eval()
+def encoded_targets(label: TargetArray, train: Rows, coding: Coding) -> TargetArray:
+    """Return what the loss is given of each training window, in the rows of the source."""
+    encoded = coding.encode(label[train])
+    targets = np.zeros((len(label), *encoded.shape[1:]), encoded.dtype)
+    targets[train] = encoded
+    return targets
+
+
+def decoded_layer(layer: nn.Linear, coding: Coding) -> tuple[Array, Array]:
+    """Return weight and bias of a layer whose outputs `Task.decide` takes."""
+    held = (p.detach().cpu().numpy().copy() for p in (layer.weight, layer.bias))
+    return coding.decoded(*held)
+
+
+def start_from(layer: nn.Linear, probe: Probe, coding: Coding) -> None:
+    """Copy a probe into the last layer, its standardisation folded in.
+
+    Raises:
+        SplitError: it reads another embedding, or knows other classes.
+    """
+    if probe.head != "aggregator" or not np.array_equal(probe.classes, coding.numbers):
+        raise SplitError(
+            f"fine-tuning: starts from a probe on '{probe.head}' with classes "
+            f"{probe.classes.tolist()}; it must read the aggregator and know "
+            f"{coding.numbers.tolist()}"
+        )
+    own = probe.own_part
+    weight = probe.weight[own] / probe.scale
+    weight, bias = coding.encoded(weight, probe.bias[own] - weight @ probe.mean)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight))
+        layer.bias.copy_(torch.from_numpy(bias))

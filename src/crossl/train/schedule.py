@@ -90,13 +90,7 @@ def build_optimizer(
     s, parameters = schedule, [p for p in module.parameters() if p.requires_grad]
     if s.optimizer == "keras_adam":
         return KerasAdam(parameters, lr=s.lr), None
-    matrices = [p for p in parameters if p.ndim > 1]
-    rest = [p for p in parameters if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": s.weight_decay},
-              {"params": rest, "weight_decay": 0.0}]  # fmt: skip
-    # one kernel instead of a dozen, where torch has it
-    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    optimizer = AdamW(groups, lr=s.lr, fused=fused)
+    optimizer = grouped_adamw(module, lr=s.lr, weight_decay=s.weight_decay)
     warmup = max(1.0, s.warmup_share * total_steps)
 
     def rate(step: int) -> float:
@@ -104,3 +98,21 @@ def build_optimizer(
         return min(1.0, (step + 1) / warmup) * cosine + 1e-3
 
     return optimizer, LambdaLR(optimizer, rate)
+
+
+def grouped_adamw(module: nn.Module, *, lr: float, weight_decay: float) -> AdamW:
+    """Make AdamW that decays matrices and nothing else.
+
+    Args:
+        module: is trained, but for parameters that want no gradient.
+        lr: learning rate.
+        weight_decay: decoupled.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim > 1]
+    rest = [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay},
+              {"params": rest, "weight_decay": 0.0}]  # fmt: skip
+    # one kernel instead of a dozen, where torch has it
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return AdamW(groups, lr=lr, fused=fused)

@@ -1,0 +1,168 @@
+"""Contenders that are trained with labels: networks whole, or a small one on frozen embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from crossl.config.schema import ContenderConfig
+from crossl.contenders.contender import Context, Draw, Outcome, latent_table
+from crossl.contenders.networks import untrained
+from crossl.evaluate.latents import Head
+from crossl.evaluate.probe import Classifier, Probe, fit_probe
+from crossl.nn.model import CrossModalModel
+from crossl.registry import register
+from crossl.train.finetune import FineTuning, fine_tune
+from crossl.train.mlp_head import fit_mlp_head
+
+
+class _TrainedConfig(ContenderConfig):
+    """What networks that are trained with labels have in common.
+
+    Attributes:
+        finetuning: how they are trained; None for the experiment's own block.
+        read: by the `head` that was trained with the network, or by a `probe` that is fitted on
+            its embedding as on any other: trained and chosen on every subset of sensors.
+        fractions: only these label fractions; None for all.
+    """
+
+    finetuning: FineTuning | None = None
+    read: Literal["head", "probe"] = "head"
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+
+
+class SupervisedConfig(_TrainedConfig):
+    """The supervised twin: the same network from random weights, trained on labels alone."""
+
+    kind: Literal["supervised"] = "supervised"
+
+    def build(self, name: str) -> FineTuned:
+        """Make the contender."""
+        return FineTuned(name, self, pretrained=False)
+
+
+class FinetunedConfig(_TrainedConfig):
+    """The experiment's pretrained network and a probe on it, trained further."""
+
+    kind: Literal["finetuned"] = "finetuned"
+
+    def build(self, name: str) -> FineTuned:
+        """Make the contender."""
+        return FineTuned(name, self, pretrained=True)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A network trained with labels: from the pretrained model, or from random weights.
+
+    Attributes:
+        name: as progress tells it.
+        settings: how.
+        pretrained: start from the experiment's model and a probe on it.
+    """
+
+    name: str
+    settings: SupervisedConfig | FinetunedConfig
+    pretrained: bool
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the network of each label draw says."""
+        start = context.main if self.pretrained else untrained(context)
+        asked = self.settings.fractions
+        draws = [draw for draw in context.draws if asked is None or draw[0] in asked]
+        for number, draw in enumerate(draws):
+            context.tell(f"training {self.name}", number, len(draws))
+            model, head = self._trained(context, start, draw)
+            reader: Classifier = head
+            if self.settings.read == "probe":
+                reader = _probe(context, model, draw)
+            test = latent_table(model, context.store, context.fold.test, context.task)
+            yield from context.outcomes([draw], [reader], test)
+
+    def _trained(
+        self, context: Context, start: CrossModalModel, draw: Draw
+    ) -> tuple[CrossModalModel, Classifier]:
+        fraction, seed, rows = draw
+        return fine_tune(
+            start,
+            context.store,
+            context.task.values(context.store),
+            train=rows,
+            validation=context.fold.validation,
+            settings=self.settings.finetuning or context.config.finetuning,
+            seed=seed,
+            probe=self._first_probe(context, rows, seed) if self.pretrained else None,
+            task=context.task,
+            out=context.unfinished / f"{fraction:g}-{seed}",
+        )
+
+    @staticmethod
+    def _first_probe(context: Context, rows: np.ndarray, seed: int) -> Probe:
+        tables = context.tables(context.main)
+        train = tables["train"].take(np.searchsorted(context.fold.train, rows))
+        return fit_probe(train, tables["validation"], seed=seed)
+
+
+def _probe(context: Context, model: CrossModalModel, draw: Draw) -> Probe:
+    """Fit a probe on the embedding of a network, from the labels that trained it."""
+    train, validation = (
+        latent_table(model, context.store, rows, context.task)
+        for rows in (draw[2], context.fold.validation)
+    )
+    return fit_probe(train, validation, seed=draw[1])
+
+
+class MlpContenderConfig(ContenderConfig):
+    """The authors' classifier on the frozen embeddings of the experiment's pretrained network.
+
+    Attributes:
+        head: which embedding it reads; in the authors' code the encoders side by side.
+        hidden: width of its first layer.
+        dropout: behind it.
+        keep_rate: probability that a modality is shown while training.
+        steps: of Adam.
+        lr: of Adam.
+        batch_size: labelled windows a step.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    head: Literal["aggregator", "encoders"] = "encoders"
+    hidden: int = Field(128, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    keep_rate: float = Field(0.8, gt=0, le=1)
+    steps: int = Field(500, gt=0)
+    lr: float = Field(1e-3, gt=0)
+    batch_size: int = Field(64, gt=0)
+
+    def build(self, name: str) -> MlpRead:
+        """Make the contender."""
+        return MlpRead(name, self)
+
+
+@dataclass(frozen=True)
+class MlpRead:
+    """Trains the authors' classifier for each label draw."""
+
+    name: str
+    settings: MlpContenderConfig
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the classifiers say."""
+        s, tables = self.settings, context.tables(context.main)
+        head: Head = s.head
+        found: Sequence[Classifier] = [
+            fit_mlp_head(
+                train, tables["validation"], head=head, hidden=s.hidden, dropout=s.dropout,
+                keep_rate=s.keep_rate, steps=s.steps, lr=s.lr, batch_size=s.batch_size, seed=seed,
+            )
+            for train, seed in context.labelled(tables["train"], f"training {self.name}")
+        ]  # fmt: skip
+        yield from context.outcomes(context.draws, found, tables["test"])
+
+
+for _config in (SupervisedConfig, FinetunedConfig, MlpContenderConfig):
+    register("contender", _config)
