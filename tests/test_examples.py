@@ -76,12 +76,18 @@ def test_the_parts_of_an_installed_package_are_used_from_the_command_line(
     assert kept["method"]["objective"] == {"kind": "uniform", "uniformity": 1.0}
     told = run(installed, "probe", out, "--store", store, "--label-fraction", 1)
     assert "macro-F1" in told
-    (tmp_path / "run.yaml").write_text("contenders: {bands: {kind: energy, bands: 3}}\n")
+    (tmp_path / "run.yaml").write_text(
+        "contenders: {bands: {kind: energy, bands: 3}}\ntask: {kind: ordinal}\n"
+    )
     small = [word for setting in (*SMALL, *TINY) for word in ("--set", setting)]
     run(installed, "benchmark", store, "--out", tmp_path / "compared", "--fold-numbers", 0,
         "--config", tmp_path / "run.yaml", *small)  # fmt: skip
-    rows = map(json.loads, (tmp_path / "compared" / "results.jsonl").read_text().splitlines())
+    lines = (tmp_path / "compared" / "results.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     assert {"crossl", "untrained", "bands"} <= {row["method"] for row in rows}
+    assert {"weighted_kappa", "weighted_kappa_kept"} <= {row["metric"] for row in rows}
+    page = run(installed, "report", tmp_path / "compared")
+    assert "Weighted kappa on people never seen" in page
 
 
 @pytest.fixture

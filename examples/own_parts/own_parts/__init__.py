@@ -7,6 +7,7 @@ def register() -> None:
     from own_parts import tones
     from own_parts.average import AverageConfig
     from own_parts.energy import EnergyConfig
+    from own_parts.ordinal import OrdinalConfig
     from own_parts.plain import PlainConfig
     from own_parts.reverse import ReverseConfig
     from own_parts.spectrum import SpectrumConfig
@@ -18,4 +19,5 @@ def register() -> None:
     crossl.register("augmentation", ReverseConfig)
     crossl.register("method", PlainConfig)
     crossl.register("contender", EnergyConfig)
+    crossl.register("task", OrdinalConfig)
     crossl.register("reader", tones, name="tones")

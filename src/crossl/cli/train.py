@@ -150,8 +150,9 @@ def embed(
     With a classifier in the run (`crossl probe`) windows are classified too. The file holds
     embedding (n, D); present (n, M) and modalities, the names of its columns; subject, session,
     start_s; start_unix_s, start_time (UTC) and zone, where the recordings tell them; label, where
-    the store has classes; and, with a classifier, probability, classes and predicted. A store may
-    lack sensors of the run: they are absent. If interrupted, give the same command again to resume.
+    the store has classes; and, with a classifier, probability, classes and predicted (of other
+    tasks labels, or numbers with their units). A store may lack sensors of the run: they are
+    absent. If interrupted, give the same command again to resume.
     While it runs it needs up to twice the disk space of the finished file.
 
     Example: crossl embed runs/first --store stores/new --out new.npz

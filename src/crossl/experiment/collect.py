@@ -15,7 +15,7 @@ from crossl.config import RunConfig
 from crossl.contenders import contender_hashes
 from crossl.contenders.contender import latent_table
 from crossl.data.store import Store
-from crossl.errors import FormatError
+from crossl.errors import FormatError, counted
 from crossl.evaluate.paired import all_records
 from crossl.evaluate.pictures import counted_pictures, predicted_pictures
 from crossl.evaluate.results import Key, ResultBook, write_records
@@ -123,7 +123,7 @@ def protocol_sentences(config: RunConfig, folds: int, task: Task) -> list[str]:
         f"{who} Test subjects serve the final score and nothing else: not pretraining, not "
         "standardisation, not any choice.",
         f"Label fractions are drawn from training subjects, {task.drawn_by}, "
-        f"with {len(e.label_seeds)} seeds (all labels: one).",
+        f"with {counted(len(e.label_seeds), 'seed')} (all labels: one).",
         f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "
         "labels at every fraction.",
         "Scores pool the test windows of all folds run; intervals are 95% bootstrap intervals "

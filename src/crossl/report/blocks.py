@@ -68,7 +68,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Section:
-    """One numbered part of the page; `absent` says why there is nothing to show."""
+    """One numbered part of the page; `absent` says why there is nothing to show.
+
+    Two pictures stand side by side, unless they are `stacked`.
+    """
 
     anchor: str
     title: str
@@ -80,6 +83,7 @@ class Section:
     after: Sequence[Table] = ()
     points: Sequence[str] = ()
     command: str = ""
+    stacked: bool = False
 
 
 @dataclass(frozen=True)

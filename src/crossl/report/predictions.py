@@ -40,7 +40,8 @@ def _classes(inputs: Inputs, how: str) -> Section:
         Sizes(wide, (358, 358), min_px=min(900, 358 + max(0, size - 7) * 40)), words,
     )  # fmt: skip
     text = f"{how}, all folds together."
-    return Section("confusion", title, text=[text], pictures=[drawn, *_stretch(inputs)])
+    pictures = [drawn, *_stretch(inputs)]
+    return Section("confusion", title, text=[text], pictures=pictures, stacked=True)
 
 
 def _stretch(inputs: Inputs) -> list[Picture]:
