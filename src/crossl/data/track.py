@@ -86,7 +86,8 @@ class Track:
     @property
     def rate_hz(self) -> float:
         """Samples per second of the buffer."""
-        return float((self.arrivals.rate_hz or self.modality.rate_hz) * self.ratio)
+        came_hz = self.arrivals.rate_hz or self.modality.rate_hz
+        return float(came_hz * self.ratio) if self._changing else came_hz
 
     @property
     def held(self) -> int:

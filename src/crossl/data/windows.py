@@ -343,10 +343,12 @@ def _present_windows(
     min_coverage: float,
 ) -> NDArray[np.bool_]:
     inside = (first >= 0) & (first + samples <= len(recorded))
+    if recorded.all():
+        return np.asarray(inside)
     begin = np.where(inside, first, 0)
     end = np.where(inside, first + samples, 0)
-    n_recorded = np.r_[0, np.cumsum(recorded)]
-    n_unusable = np.r_[0, np.cumsum(~usable)]
+    n_recorded = np.concatenate([[0], np.cumsum(recorded)])
+    n_unusable = np.concatenate([[0], np.cumsum(~usable)])
     covered = n_recorded[end] - n_recorded[begin] >= min_coverage * samples - 1e-6
     return np.asarray(inside & covered & (n_unusable[end] == n_unusable[begin]))
 
