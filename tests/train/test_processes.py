@@ -23,7 +23,7 @@ from crossl.errors import ConfigError, DataError
 from crossl.methods import Method
 from crossl.methods.views import BLOCK, augment_views
 from crossl.train.pretrain import pretrain
-from crossl.train.processes import Processes, Ranks
+from crossl.train.processes import Processes, Ranks, joined
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 Together = Callable[..., list[dict[str, Any]]]
@@ -222,6 +222,42 @@ def test_augmentation_does_not_depend_on_the_number_of_threads(
         found.append(augment_views(augment, signals, views=2, seed=3))
     torch.set_num_threads(before)
     torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+JOIN = """
+import torch
+from crossl.train.processes import Processes, joined
+
+torch.set_num_threads(1)
+with joined(Processes(devices=1, nodes=2)) as (device, ranks):
+    print(ranks.rank, ranks.world, ranks.everyones(ranks.rank), ranks.agree(ranks.rank == 1))
+assert not torch.distributed.is_initialized()
+"""
+
+
+def test_processes_that_slurm_started_meet_by_what_slurm_tells_them() -> None:
+    told = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
+    job = str(os.getpid() % 10000).zfill(6)
+    told |= {"SLURM_NTASKS": "2", "SLURM_NODELIST": "localhost", "SLURM_JOB_ID": job,
+             "SLURM_LOCALID": "0", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    started = [
+        subprocess.Popen([sys.executable, "-c", JOIN], env={**told, "SLURM_PROCID": rank},
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    for rank, process in enumerate(started):
+        said, errors = process.communicate(timeout=120)
+        assert said == f"{rank} 2 [0, 1] (True,)\n", errors
+        assert process.returncode == 0
+
+
+def test_another_number_of_processes_than_was_asked_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    told = "--devices 2 --nodes 1: makes 2 processes, but 3 were started; start one for each"
+    with pytest.raises(ConfigError, match=told), joined(Processes(devices=2)):
+        raise AssertionError
 
 
 def test_fewer_windows_than_processes_are_refused(
