@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import crossl
 from crossl.api.inputs import take_given
@@ -127,6 +128,7 @@ def test_nothing_is_warned_of(run: crossl.Run, store: Store) -> None:
     ({"acc": np.full((2, 40, 3), np.inf)}, DataError, "'acc': array holds infinite values"),
     ({"acc": np.full((2, 40, 3), 1e25)}, DataError, r"lie beyond 1e\+15 standard deviations"),
     ({"acc": np.full((2, 40, 3), "x")}, DataError, "'acc': holds <U1 values; numbers are needed"),
+    ({"acc": torch.zeros(2, 40, 3, requires_grad=True)}, DataError, "'acc': is no array that"),
     ({"acc": None}, DataError, "arrays: no modality is given; at least one array is needed"),
     ({}, DataError, "arrays: no modality is given; at least one array is needed"),
     (np.zeros((2, 40, 3)), DataError, "windows: is no dict of arrays by modality, got ndarray"),

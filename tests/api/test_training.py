@@ -156,7 +156,8 @@ def test_windows_without_people_validate_on_the_last(
     ({"train": ["S0"], "validation": ["S0"]}, "subject 'S0': is in train and in validation"),
     ({"train": ["S9"], "validation": ["S0"]}, "train: names subject 'S9', who has no window; kno"),
     ({"train": [], "validation": ["S0"]}, "train: names nobody; known are S0, S1"),
-    ({"train": "S0", "validation": ["S1"]}, "train: is the text 'S0'; a list of subjects"),
+    ({"train": "S0", "validation": ["S1"]}, "train: is 'S0'; a list of subjects is needed"),
+    ({"train": 5, "validation": ["S1"]}, "train: is 5; a list of subjects is needed"),
 ])  # fmt: skip
 def test_people_who_cannot_be_learned_from_are_refused(
     built: crossl.Run, store: Store, who: dict[str, Any], message: str
@@ -191,6 +192,8 @@ def test_a_probe_that_cannot_be_is_refused(
         crossl.fit_probe(run, store, head="agregator")
     with pytest.raises(DataError, match="windows: have no subjects, and people must be kept apart"):
         crossl.fit_probe(run, dict(store.arrays()), train=["S0"], validation=["S1"])
+    with pytest.raises(SplitError, match="label_fraction: is 'x'; a number up to 1 is needed"):
+        crossl.fit_probe(run, store, label_fraction="x")  # type: ignore[arg-type]
     bare = crossl.Windows(dict(store.arrays()), subject=store.subject)
     with pytest.raises(ConfigError, match="windows: no window has a class, so task"):
         crossl.fit_probe(run, bare, train=["S0"], validation=["S1"])

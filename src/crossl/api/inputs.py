@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -61,15 +61,15 @@ class Given:
             )
         return self.subject
 
-    def rows_of(self, what: str, subjects: Sequence[str]) -> NDArray[np.int64]:
+    def rows_of(self, what: str, subjects: Iterable[str]) -> NDArray[np.int64]:
         """Return the rows of some people.
 
         Raises:
             SplitError: one of them has no window.
         """
-        if isinstance(subjects, str):
-            raise SplitError(f"{what}: is the text '{subjects}'; a list of subjects is needed")
-        names = [str(one) for one in np.asarray(subjects).ravel().tolist()]
+        if isinstance(subjects, str) or not isinstance(subjects, Iterable):
+            raise SplitError(f"{what}: is {subjects!r:.60}; a list of subjects is needed")
+        names = [str(one) for one in subjects]
         unknown = sorted(set(names) - set(self.whose.tolist()))
         if unknown or not names:
             told = f"names subject '{unknown[0]}', who has no window" if names else "names nobody"

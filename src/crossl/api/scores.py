@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_subsets(
-    run: Run, data: Data, *, test: Sequence[str] | None = None, same_names: bool = False
+    run: Run, data: Data, *, test: Iterable[str] | None = None, same_names: bool = False
 ) -> dict[str, NDArray[Any]]:
     """Score a run's classifier under every subset of sensors; nothing is retrained.
 
@@ -125,7 +125,7 @@ def _scores(
 
 
 def _tested(
-    given: Given, run: Run, test: Sequence[str] | None, *, same_names: bool
+    given: Given, run: Run, test: Iterable[str] | None, *, same_names: bool
 ) -> NDArray[np.int64]:
     """Return the rows of test subjects; nobody who was learned from is among them."""
     about = run.classifier.about if run.classifier is not None else {}
@@ -141,10 +141,11 @@ def _tested(
                 "evaluate_subsets: everybody was learned from, so a score would leak; give windows "
                 "of other people, or say same_names=True if these are others"
             )
-    leaked = sorted(known & {str(one) for one in test})
+    rows = given.rows_of("test", test)
+    leaked = sorted(known & set(given.whose[rows].tolist()))
     if leaked:
         raise SplitError(
             f"test: subject '{leaked[0]}' was learned from, so a score would leak; name others, or "
             "say same_names=True if these are others"
         )
-    return given.rows_of("test", test)
+    return rows

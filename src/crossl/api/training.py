@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from crossl.train import pretrain as training
 from crossl.train.checkpoints import last_checkpoint
 
 VALIDATION_SHARE = 1 / 6
-Subjects = Sequence[str]
+Subjects = Iterable[str]
 
 
 def build_model(
@@ -296,6 +296,8 @@ def fit_probe(
     """
     if head not in HEADS:
         raise ConfigError(f"head '{head}': unknown; {nearest(head, HEADS)}")
+    if not isinstance(label_fraction, int | float):
+        raise SplitError(f"label_fraction: is {label_fraction!r:.40}; a number up to 1 is needed")
     given = take_given(data, run.modalities, window_s=run.window_s)
     rows, chose = _named_parts(given, *_people(given, run, train, validation))
     asked = run.config if task is None else config_from({"task": task}, where="fit_probe")
