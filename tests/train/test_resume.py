@@ -17,6 +17,7 @@ from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.methods import Method
+from crossl.nn.attachment import plain_ways
 from crossl.nn.model import CrossModalModel
 from crossl.train import checkpoints
 from crossl.train.checkpoints import (
@@ -200,6 +201,10 @@ def test_resuming_with_other_threads_or_kernels_is_warned_of(
     warn_of_other_bits({**now, "threads": "7", "kernels": "Other"})
     (record,) = caplog.records
     assert f"threads 7 before, {now['threads']} now; kernels Other before" in record.message
+    caplog.clear()
+    with plain_ways():
+        warn_of_other_bits({**now, "kernels": "NativeEpilogue"})  # as files call it
+    assert "(kernels compiled before, plain now)" in caplog.messages[0]
 
 
 def test_checkpoints_say_what_they_were_computed_by(

@@ -158,7 +158,7 @@ def warn_of_other_bits(before: Mapping[str, str], what: str = "pretraining") -> 
         what: is resumed.
     """
     now = computed_by()
-    changed = [f"{name} {before.get(name)} before, {now[name]} now" for name in now
+    changed = [f"{name} {_said(before.get(name))} before, {_said(now[name])} now" for name in now
                if before.get(name) != now[name]]  # fmt: skip
     if changed:
         logger.warning(
@@ -166,3 +166,9 @@ def warn_of_other_bits(before: Mapping[str, str], what: str = "pretraining") -> 
             "weights will not be equal to the byte to those of an uninterrupted run",
             what, "; ".join(changed),
         )  # fmt: skip
+
+
+def _said(value: str | None) -> str | None:
+    """Say in words what checkpoints have always called the kernels."""
+    known = {"NativeEpilogue": "compiled", "TorchEpilogue": "torch"}
+    return known.get(value, value) if value else value
