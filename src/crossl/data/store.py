@@ -336,9 +336,9 @@ def write_store(
         DataError: `out` exists, a name is duplicate, or no recording yields a window.
 
     Examples:
-        >>> import tempfile
+        >>> import crossl, tempfile
         >>> acc = Modality("acc", ("x",), "m/s^2", 20.0)
-        >>> signal = Signal(np.zeros((200, 1), dtype=np.float32), rate_hz=20.0)
+        >>> signal = crossl.Signal(np.zeros((200, 1), dtype=np.float32), rate_hz=20.0)
         >>> person = Recording("ann", "monday", {"acc": acc}, {"acc": signal}, [])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = write_store([person], f"{folder}/store", modalities=[acc], classes=[],
