@@ -409,6 +409,7 @@ def test_numbers_far_from_all_that_was_seen_give_no_embedding(fitted: CroSSL, hu
     (np.zeros((48, 2)), "has 2 dimensions; one subject a window is needed"),
     ([[1], [1, 2]] * 24, "has 2 dimensions; one subject a window is needed"),
     ([], r"0 entries of 0 subjects for 48 windows"),
+    ([""] * 24 + ["b"] * 24, "is empty; a name has at least one letter"),
 ])  # fmt: skip
 def test_groups_that_name_no_subject_are_refused(groups: Any, message: str) -> None:
     with pytest.raises(DataError, match=f"groups: {message}"):

@@ -16,8 +16,9 @@ from sklearn.utils.metaestimators import available_if
 
 from crossl.api.encoding import embedding_of, encode_windows
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
+from crossl.api.people import facts_of
 from crossl.api.run import Run, load_run
-from crossl.api.training import facts_of, split_rows
+from crossl.api.training import split_rows
 from crossl.config import (
     RunConfig,
     build_method,
@@ -139,8 +140,9 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                 seed=config.seed,
                 out=Path(scratch),
             )
-        known = given.subject is not None and groups is None
-        self._keep(Run(model, config, facts_of(given, train, validation) if known else {}))
+        known = None if people is None else people.astype(str)
+        about = {} if known is None else facts_of(replace(given, subject=known), train, validation)
+        self._keep(Run(model, config, about))
         return self
 
     def _keep(self, run: Run) -> None:

@@ -179,6 +179,7 @@ class StoredRun(Stored):
     store_sha256: Sha256 | None = None
     fold: Count | None = None
     subjects: _Subjects | None = None
+    learned_before: list[Name] = []
     classes: list[Name] = []
     estimator: dict[str, Any] | None = None
 

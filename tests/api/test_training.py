@@ -17,6 +17,7 @@ from crossl.contenders.contender import latent_table
 from crossl.data.store import Store
 from crossl.errors import ConfigError, ContractError, DataError, FormatError, SplitError
 from crossl.evaluate.probe import decide_subsets
+from crossl.experiment.fold import folds_of
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,73 @@ def test_named_people_are_learned_from_and_nobody_else(
     assert scored is not None
     assert scored.notes[0].startswith("scored on 2 people that nothing was learned from: S3, S4")
     embed_store(tmp_path / "run", store.path, tmp_path / "x.npz")
+
+
+def test_labels_of_people_who_were_to_be_tested_are_remembered(
+    run: crossl.Run, store: Store, tmp_path: Path
+) -> None:
+    people = run.contract["subjects"]
+    first, *rest = people["test"]
+    fitted = crossl.fit_probe(run, store, train=[first], validation=people["validation"])
+    assert fitted.classifier is not None
+    assert fitted.classifier.about["subjects"] == {
+        "train": [first], "validation": people["validation"], "test": rest
+    }  # fmt: skip
+    with pytest.raises(SplitError, match=f"test: subject '{first}' was learned from"):
+        crossl.evaluate_subsets(fitted, store, test=[first])
+    assert set(crossl.evaluate_subsets(fitted, store)["people"]) == {len(rest)}
+    fitted.save(tmp_path / "run")
+    with pytest.raises(ContractError, match="its classifier was fitted on other people than the"):
+        evaluate_run(tmp_path / "run", store.path)
+    own = crossl.fit_probe(run, store, train=people["train"], validation=people["validation"])
+    own.save(tmp_path / "own")
+    evaluate_run(tmp_path / "own", store.path)
+    assert (tmp_path / "own" / "summary.json").is_file()
+
+
+def test_people_of_an_earlier_training_are_not_forgotten(
+    built: crossl.Run, store: Store, tmp_path: Path
+) -> None:
+    x = store.arrays()
+    windows = crossl.Windows(dict(x), label=x.label, subject=x.subject)
+    first = crossl.pretrain(built, store, train=["S0"], validation=["S1"])
+    tested = [np.unique(store.subject[fold.test]) for fold in folds_of(store, built.config)]
+    fold = next(i for i, names in enumerate(tested) if "S0" in names)
+    with pytest.raises(SplitError, match=rf"fold {fold} tests subject 'S0', whom the run learned"):
+        crossl.pretrain(first, store, fold=fold)
+    who = {"train": ["S2"], "validation": ["S3"]}
+    second = crossl.pretrain(first, store, **who, out=tmp_path / "run")
+    assert second.contract["subjects"] == {**who, "test": ["S4", "S5"]}
+    assert second.contract["learned_before"] == ["S0", "S1"]
+    fitted = crossl.fit_probe(crossl.load_run(tmp_path / "run"), windows, **who)
+    assert fitted.classifier is not None
+    assert fitted.classifier.about["subjects"]["test"] == ["S4", "S5"]
+    with pytest.raises(SplitError, match="test: subject 'S0' was learned from"):
+        crossl.evaluate_subsets(fitted, windows, test=["S0"])
+    others = crossl.pretrain(first, store, **who, same_names=True)
+    assert "learned_before" not in others.contract
+
+
+def test_the_estimator_remembers_its_people(store: Store, settings: dict[str, Any]) -> None:
+    x = store.arrays()
+    fitted = crossl.CroSSL(window_s=2.0, settings=settings).fit(x)
+    known = fitted.run_.contract["subjects"]
+    assert known == {"train": ["S0", "S1", "S2", "S3", "S4"], "validation": ["S5"], "test": []}
+    run = crossl.fit_probe(fitted.run_, x, train=["S0"], validation=["S1"])
+    with pytest.raises(SplitError, match="everybody was learned from"):
+        crossl.evaluate_subsets(run, x)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"seed": -1}, "seed: is -1; a whole number from 0 is needed"),
+    ({"seed": "x"}, "seed: is 'x'; a whole number from 0 is needed"),
+    ({"head": 3}, "head '3': unknown"),
+])  # fmt: skip
+def test_numbers_of_a_probe_that_are_none_are_refused(
+    given: dict[str, Any], message: str, run: crossl.Run, store: Store
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        crossl.fit_probe(run, store, **given)
 
 
 def test_pretraining_does_not_see_test_people(built: crossl.Run, store: Store) -> None:

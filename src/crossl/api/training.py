@@ -15,20 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
+from crossl.api.people import facts_of, with_people_before
 from crossl.api.run import Classifier, Run
+from crossl.commands.other_store import learned_from
 from crossl.config import build_method, config_from, with_modules
 from crossl.config import build_model as build_network
 from crossl.config.encoders import Modules
 from crossl.contenders.contender import latent_table as of_store
-from crossl.data.contract import window_rules
 from crossl.data.splits import Fold
-from crossl.data.targets import LABEL
 from crossl.errors import ConfigError, DataError, SplitError, counted, nearest
 from crossl.evaluate import probe as probes
 from crossl.evaluate.latents import HEADS, Head, LatentTable
 from crossl.experiment.fold import folds_of
 from crossl.files import working_in
-from crossl.names import check_name
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import run_facts
 from crossl.tasks import Task, task_of
@@ -91,6 +90,7 @@ def pretrain(
     fold: int = 0,
     out: Path | str | None = None,
     progress: training.Progress | None = None,
+    same_names: bool = False,
 ) -> Run:
     """Pretrain a run's model on windows without labels.
 
@@ -107,13 +107,15 @@ def pretrain(
         fold: number of the fold by subject.
         out: folder for metrics, checkpoints and the run; None keeps nothing on disk.
         progress: called after each epoch with steps done, steps in all and metrics.
+        same_names: people of the same name as those whom a trained run learned from are others.
 
     Returns:
         The trained run.
 
     Raises:
         DataError: too few windows, or the folder holds a run already.
-        SplitError: a subject is unknown, or stands in both parts.
+        SplitError: a subject is unknown, or stands in both parts, or the fold tests somebody whom
+            the run learned from before.
         ContractError: windows that the model was not made for.
         TrainingError: the loss is not finite, or a step does not fit into memory.
 
@@ -131,6 +133,7 @@ def pretrain(
     given = take_given(data, run.modalities, window_s=run.window_s)
     refuse_empty(given)
     parts, about = _parts(given, run, train, validation, fold)
+    about = with_people_before(about, run.contract, given, same_names=same_names)
     with ExitStack() as stack:
         if out is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossl-")))
@@ -209,30 +212,6 @@ def _named_parts(
     return rows[0][some[rows[0]]], rows[1][some[rows[1]]]
 
 
-def facts_of(
-    given: Given, train: NDArray[np.int64], validation: NDArray[np.int64]
-) -> dict[str, Any]:
-    """Say who was learned from, and how windows were cut; everybody else may be tested.
-
-    Raises:
-        DataError: a subject has no name that a file could hold.
-    """
-    whose = given.whose
-    learned, chose = (np.unique(whose[rows]).tolist() for rows in (train, validation))
-    test = sorted(set(whose.tolist()) - {*learned, *chose})
-    for name in (*learned, *chose, *test):
-        check_name("subject", name)
-    facts: dict[str, Any] = {}
-    if given.store is not None:
-        facts = {"dataset": given.store.manifest["dataset"], **window_rules(given.store)}
-    return {
-        **facts,
-        "classes": [c for t in given.source.targets if t.name == LABEL for c in t.names],
-        "statistics": "channel mean and standard deviation of the training subjects",
-        "subjects": {"train": learned, "validation": chose, "test": test},
-    }
-
-
 def split_rows(n: int, groups: NDArray[Any] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into training and validation, by group where groups are known."""
     if groups is None:
@@ -295,9 +274,11 @@ def fit_probe(
         (('rest', 'run'), ['rest', 'run'])
     """
     if head not in HEADS:
-        raise ConfigError(f"head '{head}': unknown; {nearest(head, HEADS)}")
+        raise ConfigError(f"head '{head}': unknown; {nearest(str(head), HEADS)}")
     if not isinstance(label_fraction, int | float):
         raise SplitError(f"label_fraction: is {label_fraction!r:.40}; a number up to 1 is needed")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError(f"seed: is {seed!r:.40}; a whole number from 0 is needed")
     given = take_given(data, run.modalities, window_s=run.window_s)
     rows, chose = _named_parts(given, *_people(given, run, train, validation))
     asked = run.config if task is None else config_from({"task": task}, where="fit_probe")
@@ -307,12 +288,12 @@ def fit_probe(
     tables = [latent_table(run.model, given, some, learned) for some in (rows, chose)]
     fitted = probes.fit_probe(*tables, head=_head(head), seed=seed)
     about: dict[str, Any] = {
-        "label_fraction": label_fraction, "seed": seed, "windows": len(rows)
+        "label_fraction": float(label_fraction), "seed": int(seed), "windows": len(rows)
     }  # fmt: skip
     known = given.store.hash if given.store is not None else None
     own = known is not None and known == run.contract.get("store_sha256")
     if not own or (train, validation) != (None, None):
-        facts = facts_of(given, rows, chose)
+        facts = facts_of(given, rows, chose, known=learned_from(run.contract))
         about |= {name: facts[name] for name in ("dataset", "subjects") if name in facts}
         about |= {} if known is None else {"store_sha256": known, "fold": 0}
     return replace(run, classifier=Classifier(fitted, about), path=None)

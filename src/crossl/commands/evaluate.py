@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,14 @@ def _check_fold(run: Run, store: Store) -> None:
                 f"{run.path / 'model.json'}: names {part} subjects that fold {number} of the store "
                 "does not have; its scores would leak, train again"
             )
+
+
+def _on_its_fold(kept: Mapping[str, Any], run: Run) -> bool:
+    """Whether a probe was fitted on people who trained the run, and chosen by who chose it."""
+    told, own = kept.get("subjects"), run.contract["subjects"]
+    if told is None:
+        return True
+    return set(told["train"]) <= set(own["train"]) and told["validation"] == own["validation"]
 
 
 def evaluate_run(
@@ -68,6 +78,12 @@ def evaluate_run(
         raise ContractError(
             f"{run_path}: its classifier is of another store ({kept['dataset']}); evaluate it "
             f"there, or fit one here: crossl probe {run_path} --store {store_path}"
+        )
+    if not _on_its_fold(kept, run):
+        raise ContractError(
+            f"{run_path}: its classifier was fitted on other people than the run's fold; score it "
+            "by crossl.evaluate_subsets in Python, or fit one on the fold: crossl probe "
+            f"{run_path} --store {store_path}"
         )
     evaluation = run.config.evaluation.model_copy(update={
         "label_fractions": (kept["label_fraction"],),

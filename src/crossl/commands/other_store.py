@@ -121,7 +121,8 @@ def fold_elsewhere(run: Run, store: Store, how: Elsewhere) -> Fold:
 def learned_from(*contracts: Mapping[str, Any]) -> set[str]:
     """Name everybody whom a model, or its classifier, was trained or tuned on."""
     parts = [contract.get("subjects", {}) for contract in contracts]
-    return {name for part in parts for key in LEARNED_FROM for name in part.get(key, ())}
+    now = {name for part in parts for key in LEARNED_FROM for name in part.get(key, ())}
+    return now.union(*(contract.get("learned_before", ()) for contract in contracts))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -195,11 +196,11 @@ def _who(
 ) -> tuple[list[str], list[str]]:
     """Choose whom to score, and tell of whom not: those of the probe's own test, or all new."""
     everybody = np.unique(store.subject).tolist()
-    if kept.get("store_sha256") == store.hash:
-        return list(kept["subjects"]["test"]), []
     known = set() if same_names else learned_from(run.contract, kept)
     people = [name for name in everybody if name not in known]
     others = [name for name in everybody if name in known]
+    if kept.get("store_sha256") == store.hash:
+        people, others = list(kept["subjects"]["test"]), [] if kept["subjects"]["test"] else others
     if not people:
         raise SplitError(
             f"{store.path}: the run was trained on people of all its names ({_some(others)}), so "

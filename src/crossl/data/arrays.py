@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossl.data.source import as_windows
 from crossl.errors import DataError
+from crossl.names import check_name
 
 Signals = Mapping[str, NDArray[np.floating[Any]] | None]
 
@@ -128,6 +129,8 @@ def subject_names(where: str, given: ArrayLike) -> NDArray[Any]:
         names = np.zeros((0, 2))
     if names.ndim != 1:
         raise DataError(f"{where}: has {names.ndim} dimensions; one subject a window is needed")
+    for name in np.unique(names.astype(str)).tolist():
+        check_name(where, name)
     return names
 
 
