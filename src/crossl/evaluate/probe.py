@@ -367,9 +367,9 @@ def _validation_scores(
     for said in decide_subsets(probes, validation, choices):
         rows = slice(begin, begin + len(said[0]))
         target = np.repeat(validation.label[rows], len(choices), axis=0)
+        count = counting.counter(target, group[rows].ravel(), len(choices))
         for i, one in enumerate(said):
-            flat = one.reshape(-1, *one.shape[2:])
-            counts[i] += counting.count(target, flat, group[rows].ravel(), len(choices))
+            counts[i] += count(one.reshape(-1, *one.shape[2:]))
         begin = rows.stop
     scores = task.metric(np.stack(counts)[:, usable.any(axis=0)])  # (probe, subset)
     if scores.shape[1] == 1:

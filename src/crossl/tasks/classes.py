@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from crossl.data.splits import draw_labels
 from crossl.data.targets import LABEL, UNKNOWN, Target
 from crossl.errors import SplitError, counted
 from crossl.registry import register
-from crossl.tasks.confusion import METRICS, count_confusions
+from crossl.tasks.confusion import METRICS
 from crossl.tasks.ridge import solve_ridge
 from crossl.tasks.task import Array, Linear, Metric, PlainCoding, Statistics, Task, TaskConfig
 
@@ -135,13 +135,27 @@ class Classes(Task):
         self, target: Array, said: Array, group: NDArray[np.int64], groups: int
     ) -> Statistics:
         """Count (group, true, predicted)."""
-        counts = (target >= 0) & (group >= 0)
-        target, said = target[counts], said[counts]
-        size = len(self.names)
-        if self.counted_classes is not None:
-            size = len(self.counted_classes)
-            target, said = (np.searchsorted(self.counted_classes, one) for one in (target, said))
-        return count_confusions(target, said, group[counts], groups, size)
+        return self.counter(target, group, groups)(said)
+
+    def counter(
+        self, target: Array, group: NDArray[np.int64], groups: int
+    ) -> Callable[[Array], Statistics]:
+        """Find once where each window counts; what is said is then only added up."""
+        classes = self.counted_classes
+        size = len(self.names) if classes is None else len(classes)
+        rows = np.flatnonzero((target >= 0) & (group >= 0))
+        every, true = len(rows) == len(target), target[rows]
+        if classes is not None:
+            true = np.searchsorted(classes, true)
+        place = (group[rows] * size + true) * size
+
+        def count(said: Array) -> Statistics:
+            some = said if every else said[rows]
+            number = some if classes is None else np.searchsorted(classes, some)
+            flat = np.bincount(place + number, minlength=groups * size**2)
+            return flat.reshape(groups, size, size)
+
+        return count
 
     def among(self, numbers: NDArray[np.int64], target: Array) -> Classes:
         """Count only classes that are true or can be said."""

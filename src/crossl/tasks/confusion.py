@@ -70,17 +70,6 @@ def confusion_by_subject(
     """
     known = label >= 0
     names, index = np.unique(subject[known], return_inverse=True)
-    return names, count_confusions(label[known], predicted[known], index, len(names), classes)
-
-
-def count_confusions(
-    label: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    group: NDArray[np.int64],
-    groups: int,
-    classes: int,
-) -> Int[NDArray[Any], "group true predicted"]:
-    """Count true and predicted classes, both from 0, of the windows of each group."""
-    place = (group * classes + label) * classes + predicted
-    counts = np.bincount(place, minlength=groups * classes**2)
-    return counts.reshape(groups, classes, classes)
+    counts = np.zeros((len(names), classes, classes), dtype=np.int64)
+    np.add.at(counts, (index, label[known], predicted[known]), 1)
+    return names, counts

@@ -235,6 +235,12 @@ class Task(ABC):
             (groups, *shape).
         """
 
+    def counter(
+        self, target: Array, group: NDArray[np.int64], groups: int
+    ) -> Callable[[Array], Statistics]:
+        """Return `count` for these windows, to be asked of what several classifiers said."""
+        return lambda said: self.count(target, said, group, groups)
+
     def among(self, numbers: NDArray[np.int64], target: Array) -> Task:
         """Return the task for counting these outputs and targets only; the same scores, faster."""
         del numbers, target
