@@ -79,11 +79,7 @@ class Coding(Protocol):
 
 @dataclass(frozen=True)
 class PlainCoding:
-    """Outputs that `Task.decide` takes as they are.
-
-    Attributes:
-        numbers: which of the task's names the outputs stand for.
-    """
+    """Outputs that `Task.decide` takes as they are; `numbers` are the names they stand for."""
 
     numbers: NDArray[np.int64]
 
