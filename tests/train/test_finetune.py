@@ -113,7 +113,7 @@ def test_a_fine_tuning_loss_that_is_not_finite_is_refused(
         tune(source=source)
     with pytest.raises(TrainingError, match=told):
         tune(source=source, out=tmp_path)
-    assert (tmp_path / "nonfinite" / "batch.npz").is_file()
+    assert len(list(tmp_path.glob("*/nonfinite/batch.npz"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_stopped_and_resumed_it_ends_with_the_bits_of_one_that_never_stopped(
     with pytest.raises(SystemExit) as end:
         tune(source=Signalling(store, signal.SIGTERM, at), out=tmp_path / "cut")
     assert end.value.code == 143
-    assert (tmp_path / "cut/checkpoints/last.ckpt").is_file()
+    assert len(list(tmp_path.glob("cut/*/checkpoints/last.ckpt"))) == 1
     resumed, same = tune(out=tmp_path / "cut")
     torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
     np.testing.assert_array_equal(same.weight, head.weight)
@@ -219,11 +219,30 @@ def test_what_was_trained_is_not_trained_again_and_leaves_its_weights_only(
     told: list[int] = []
     first, head = tune(out=tmp_path, progress=lambda done, total, _: told.append(done))
     assert told == [15, 30]
-    assert not (tmp_path / "checkpoints").exists()
+    assert [path.name for path in tmp_path.glob("*/*.ckpt")] == ["trained.ckpt"]
+    assert not list(tmp_path.glob("*/checkpoints"))
     again, same = tune(source=Signalling(store, signal.SIGTERM, 1), out=tmp_path)  # reads nothing
     torch.testing.assert_close(again.state_dict(), first.state_dict(), rtol=0, atol=0)
     np.testing.assert_array_equal(same.weight, head.weight)
     assert (same.step, same.validation_score) == (head.step, head.validation_score)
+
+
+@pytest.mark.parametrize("changed", ["label", "settings", "seed", "train"])
+def test_what_was_trained_otherwise_is_not_taken_for_it(
+    changed: str, tune: Tune, store: Store, fold: Fold, tmp_path: Path
+) -> None:
+    short = QUICK.model_copy(update={"steps": 3})
+    other = {
+        "label": np.where(store.label >= 0, 2 - store.label, store.label),
+        "settings": short.model_copy(update={"lr": 0.1}),
+        "seed": 1,
+        "train": fold.train[::2],
+    }[changed]
+    tune(settings=short, out=tmp_path)
+    (_, wanted), (_, got) = (
+        tune(**{"settings": short, changed: other}, out=out) for out in (None, tmp_path)
+    )
+    np.testing.assert_array_equal(got.weight, wanted.weight)
 
 
 def test_fine_tuning_in_bfloat16_ends_near_that_in_float32(tune: Tune) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -20,6 +22,7 @@ from crossl.data.source import WindowSource
 from crossl.errors import SplitError
 from crossl.evaluate.latents import Array, Head
 from crossl.evaluate.probe import Probe
+from crossl.files import json_sha256
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.supervised import SupervisedMethod
 from crossl.nn.model import CrossModalModel
@@ -160,7 +163,8 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
         seed: of batches, augmentations, dropout and the head.
         probe: on the aggregator's output of `model`, from the same labels.
         task: what is told of each window; it is read alone, without neighbours.
-        out: folder for checkpoints; what was interrupted there is resumed. None keeps none.
+        out: folder for checkpoints, in a folder named after what is learned from what and how: that
+            is resumed where it was interrupted, and nothing else. None keeps none.
         progress: told after each evaluation.
         processes: that train together, of which this is one; all call this alike.
 
@@ -176,6 +180,12 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
     """
     train, validation = known_rows(task, label, train, validation, where=WORDS.what)
     coding = task.coding(label[train])
+    if out is not None:
+        facts = {"task": task.as_dict(), "seed": seed, "settings": settings.model_dump(mode="json"),
+                 "probe": probe is not None}  # fmt: skip
+        arrays = [train, validation, label[train], label[validation],
+                  *(p.detach().cpu().numpy() for p in model.parameters())]  # fmt: skip
+        out = out / _fingerprint(facts, arrays)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method = SupervisedMethod(
@@ -197,6 +207,15 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
     score = float("nan") if best.best is None else best.best
     head = LinearHead("aggregator", weight, bias, coding.numbers, best.step, score, task)
     return kept.model.eval(), head
+
+
+def _fingerprint(facts: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> str:
+    """Return the same text for the same training only."""
+    found = hashlib.sha256(json_sha256(facts).encode())
+    for array in arrays:
+        found.update(f"{array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
 
 
 def _trained(
