@@ -32,7 +32,9 @@ def start(*words: object, under: Sequence[str] = CROSSL) -> subprocess.Popen[str
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=200)
-    return process.returncode, out, err
+    # on a slow machine progress is written every few seconds
+    told = [line for line in err.splitlines(keepends=True) if not line.startswith("pretrain: ")]
+    return process.returncode, out, "".join(told)
 
 
 def until_a_step_is_kept(process: subprocess.Popen[str], run: Path) -> None:

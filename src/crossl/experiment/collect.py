@@ -114,7 +114,8 @@ def protocol_sentences(config: RunConfig, folds: int, task: Task) -> list[str]:
     e, s = config.evaluation, config.schedule
     stopping = "" if s.patience is s.patience_share is None else " and stop training"
     who = (
-        f"Subjects are split into {e.folds} folds; {folds} of them were run."
+        f"Subjects are split into {e.folds} folds; {folds} of them "
+        f"{'was' if folds == 1 else 'were'} run."
         if e.split == "subjects"
         else "Test subjects are those of the published split; a sixth of its training subjects "
         "validate, where it names none who do."
