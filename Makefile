@@ -1,4 +1,5 @@
-# Two commands: `make demo` shows the whole job on real recordings, `make test` checks everything.
+# Two commands: `make demo` shows the whole job on real recordings, `make test` checks everything but what
+# is slow by nature, which `make test-slow` does.
 # Both make their own virtual environment, with the versions of constraints.txt.
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +7,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 DEMO_OUT ?= crossl-demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 demo: $(VENV)/.demo-installed
 	$(BIN)/crossl demo --out $(DEMO_OUT)
@@ -16,7 +17,11 @@ test: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# what is slow by nature: kills, clusters, tutorials
+test-slow: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check --fix .

@@ -116,6 +116,7 @@ def refusal(use: Callable[[], object], what: str) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", USES)
 def test_whatever_is_edited_and_signed_again_is_refused_in_one_sentence_or_works(
     name: str, whole: Path, tmp_path: Path

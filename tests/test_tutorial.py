@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("polars", reason="the extra `io` is not installed")
+pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

@@ -147,6 +147,7 @@ def test_a_run_is_pretrained_probed_evaluated_reported_and_embeds(
     assert not leftovers(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_demo_runs_and_started_again_is_done_at_once_with_the_same_results(
     watch: Path, tmp_path: Path, crossl: Crossl, settings: Sequence[str]
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_demo_runs_and_started_again_is_done_at_once_with_the_same_results(
     assert not leftovers(out)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_pretraining_leaves_nothing_half_written_and_can_be_gone_on_with(
     stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str]
 ) -> None:

@@ -96,6 +96,7 @@ def blocks(out: Path) -> list[Path]:
     return list(out.parent.glob(f".{out.name}.partial/*/*.f32"))
 
 
+@pytest.mark.slow
 def test_embedding_through_killed_workers_and_a_killed_driver_has_the_same_bytes(
     stores: Callable[..., Path], trained: Path, tmp_path: Path, start: Callable[..., Command]
 ) -> None:
@@ -117,6 +118,7 @@ def test_embedding_through_killed_workers_and_a_killed_driver_has_the_same_bytes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.npz", "there.npz"]
 
 
+@pytest.mark.slow
 def test_a_sweep_on_ray_finds_what_it_finds_here_though_a_worker_is_killed(
     stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, settings: Sequence[str],
     start: Callable[..., Command],

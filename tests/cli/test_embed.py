@@ -126,6 +126,7 @@ def test_bytes_are_the_same_whatever_the_number_of_threads(
     assert [path.name for path in tmp_path.iterdir()] == ["z.npz"]
 
 
+@pytest.mark.slow
 def test_killed_embedding_goes_on_to_the_same_bytes(
     whole: Path, many: Path, trained: Path, tmp_path: Path, crossl: Crossl
 ) -> None:

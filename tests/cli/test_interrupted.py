@@ -114,6 +114,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     monkeypatch.setattr(files._Raw, "write", write)
 
 
+@pytest.mark.slow
 def test_a_disk_that_gets_full_while_training_is_one_sentence_and_training_is_resumed(
     stores: Stores, tmp_path: Path, crossl: Crossl, settings: Sequence[str],
     monkeypatch: pytest.MonkeyPatch,

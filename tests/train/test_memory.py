@@ -57,6 +57,7 @@ except TrainingError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
 def test_a_step_that_needs_too_much_memory_names_a_batch_size_that_trains(tmp_path: Path) -> None:
     def starved(size: int) -> str:

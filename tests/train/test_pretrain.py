@@ -340,6 +340,7 @@ def test_patience_ends_a_training_that_no_longer_improves_and_says_so(
     assert f"schedule.{patience.replace('=', ' is ')}; null never stops" in caplog.text
 
 
+@pytest.mark.slow
 def test_by_default_nothing_ends_a_training_before_its_schedule(
     train: Train, small: Callable[..., RunConfig], runs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

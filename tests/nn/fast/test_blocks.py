@@ -204,6 +204,7 @@ def test_a_compiler_that_fails_is_told_of_in_one_line(monkeypatch, caplog, tmp_p
     assert not list(tmp_path.rglob("*.so"))
 
 
+@pytest.mark.slow
 def test_kernels_are_built_once(monkeypatch, tmp_path):
     way("compiled")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
