@@ -201,7 +201,7 @@ def _describe(path: Path, *, verify: bool = False) -> None:
     targets = describe_targets(store)
     if targets:
         typer.echo("")
-        show.table([["target", "kind", "of", "known", "told"], *map(list, targets)])
+        show.table([["target", "kind", "of", "known", "values"], *map(list, targets)])
     empty = [name for name, count in counts["classes"].items() if not count]
     if empty:
         typer.echo(f"\nno window has class {', '.join(empty)}: is it spelt as in the recordings?")

@@ -356,7 +356,7 @@ def task_of(settings: TaskConfig, source: TargetSource, *, where: str = "") -> T
     try:
         target = find_target(source.targets, settings.target, where=where)
     except DataError as error:
-        raise ConfigError(f"task.{error}") from error
+        raise ConfigError(f"task: {error}") from error
     if target.kind != settings.learns:
         fitting = [name for name, part in TASKS.items() if part.learns == target.kind]
         raise ConfigError(
