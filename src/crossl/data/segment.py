@@ -1,9 +1,9 @@
 """Segment: the files that one `prepare` writes into a store, append-only.
 
 `signals/NAME.npy` holds every recording's samples behind each other, `rows.npy` and `offsets.npy`
-say where each window begins, `targets/NAME.npy` what is to be told of it beside its label. What was
-written can be cut back to an earlier state, so that work that was killed resumes from the last part
-that was whole.
+say where each window begins, `targets/NAME.npy` what is to be predicted for it beside its label.
+What was written can be cut back to an earlier state, so that work that was killed resumes from the
+last part that was whole.
 """
 
 from __future__ import annotations

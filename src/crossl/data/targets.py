@@ -1,4 +1,4 @@
-"""Target: what is to be told of a window, such as its class, several labels, or numbers."""
+"""Target: what is to be predicted for a window, such as its class, several labels, or numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GIVEN_AS: dict[Kind, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be told of each window.
+    """What is to be predicted for each window.
 
     Attributes:
         name: of the target; `label` is the class that recordings name.
@@ -119,7 +119,7 @@ class TargetSource(Protocol):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What is to be told of each window; `label` first, where there is one."""
+        """What is to be predicted for each window; `label` first, where there is one."""
 
     def target_values(self, name: str) -> NDArray[Any]:
         """Values of one target, in the order of the windows.

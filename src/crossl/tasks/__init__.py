@@ -1,4 +1,4 @@
-"""What is to be told of a window, one file a kind; importing this registers crossl's own."""
+"""What is to be predicted for a window, one file a kind; importing this registers crossl's own."""
 
 from crossl.tasks.classes import UNNAMED_CLASSES, Classes, ClassesConfig, classes_task
 from crossl.tasks.labels import Labels, LabelsConfig

@@ -1,4 +1,4 @@
-"""What a task brings: all that depends on what is to be told of a window, and nothing else.
+"""What a task brings: all that depends on what is to be predicted for a window, and nothing else.
 
 A task knows arrays, no network and no store but for reading its target. From it follow which labels
 are drawn, what is minimised, how a linear classifier is fitted, what is counted, and which metrics
@@ -98,7 +98,7 @@ class PlainCoding:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """What is to be told of each window.
+    """What is to be predicted for each window.
 
     Attributes:
         settings: what the run file says.

@@ -37,7 +37,7 @@ class Dataset:
         card: modalities, classes and windows of these recordings.
         parts: in the order of the store: sorted by subject, then session.
         notes: what holds for all of it, such as a modality that no file has.
-        targets: what is to be told of windows beside their label, where somebody wrote it down.
+        targets: what is to be predicted for windows beside their label, where it is known.
         any_rate: modalities that files may hold at another rate, which is changed to the card's.
     """
 

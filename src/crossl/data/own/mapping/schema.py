@@ -46,7 +46,7 @@ class Mapping(Entry):
         files: kinds of files, and what they hold.
         recordings: files of irregular names.
         offsets: clocks of single devices.
-        targets: what is to be told of windows beside their label.
+        targets: what is to be predicted for windows beside their label.
     """
 
     version: Literal[1] = 1
