@@ -9,6 +9,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# how long an example takes says nothing on a shared machine
+settings.register_profile("crossl", deadline=None)
+settings.load_profile("crossl")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -7,14 +7,13 @@ import math
 import time
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crossl.config import load_config
 from crossl.data.own.mapping.schema import read_yaml as read_mapping
 from crossl.errors import ConfigError, DataError, FormatError
-from crossl.yaml_text import YamlError, parse_yaml, read_yaml
+from crossl.yaml_text import YamlError, dump_yaml, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(("text", "value"), [
@@ -116,7 +115,13 @@ SCALARS = (
 
 @given(st.recursive(SCALARS, lambda one: st.lists(one) | st.dictionaries(st.text("ab1"), one)))
 def test_what_we_write_is_what_is_read(value):
-    assert parse_yaml(yaml.safe_dump(value, sort_keys=False)) == value
+    assert parse_yaml(dump_yaml(value)) == value
+
+
+@pytest.mark.parametrize("text", ["0E0", "1E5", "1e5", "-2.e3", "+.5", "12", "-0", ".inf", "1_000"])
+def test_text_that_looks_like_a_number_stays_text(text):
+    for value in (text, {text: text}, [text]):
+        assert parse_yaml(dump_yaml(value)) == value
 
 
 @given(st.text(st.sampled_from("ab1: -[]{}&*!#|>'\"%@\n?,~<.\t\\u0e"), max_size=60))

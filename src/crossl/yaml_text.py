@@ -67,6 +67,29 @@ def parse_yaml(text: str) -> Any:
             loader.dispose()
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that `parse_yaml` would take for a number, such as `1E5`."""
+
+
+def _quoted_if_needed(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    number = FLOAT.fullmatch(text) or INTEGER.fullmatch(text)
+    return dumper.represent_scalar(f"{TAG}str", text, style="'" if number else None)
+
+
+_Dumper.add_representer(str, _quoted_if_needed)
+
+
+def dump_yaml(value: Any) -> str:
+    """Write plain values as YAML that `parse_yaml` reads back the same; keys keep their order.
+
+    Examples:
+        >>> print(dump_yaml({"subject": "1E5", "rate": 1e5}), end="")
+        subject: '1E5'
+        rate: 100000.0
+    """
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False))
+
+
 def read_yaml(path: Path, refuse: type[CrosslError]) -> dict[str, Any]:
     """Read a file of keys and values.
 

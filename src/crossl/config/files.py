@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from crossl.config.build import (
@@ -21,7 +20,7 @@ from crossl.config.schema import RunConfig
 from crossl.errors import ConfigError, nearest
 from crossl.registry import SORTS, Registry, kind_of, load_packages
 from crossl.settings import OneOf
-from crossl.yaml_text import NEEDED, YamlError, parse_yaml, read_yaml, shown
+from crossl.yaml_text import NEEDED, YamlError, dump_yaml, parse_yaml, read_yaml, shown
 
 
 def load_config(
@@ -177,7 +176,7 @@ def _renamed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def dump_config(config: RunConfig) -> str:
     """Write a run file that gives this config back."""
-    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def _parse_scalar(override: str, text: str) -> Any:
