@@ -74,7 +74,7 @@ class StoredWindow(Stored):
 
 
 class StoredTarget(Stored):
-    """What a store tells of its windows beside their label."""
+    """Targets of a store's windows beside their label."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     name: Annotated[Name, Field(pattern=r"^[^./\\]+$")]

@@ -174,7 +174,7 @@ def test_a_store_without_targets_stays_as_it_is_when_it_is_added_to(tmp_path):
     ("text", "told"),
     [
         (TARGETS.replace("any:", "all:"), "has no target 'all', allowed are 'any'"),
-        ("heart: {kind: numbers, from: heart.rate}", "has target 'effort', which is not told of"),
+        ("heart: {kind: numbers, from: heart.rate}", "has target 'effort', which is not given for"),
         (TARGETS.replace("moving: [run]", "moving: [rest]"), "target 'effort': source is"),
         (TARGETS.replace("moving:", "move:"), "target 'effort': names is move, labelled"),
         (TARGETS.replace("heart.rate", "heart.rate, statistic: max"), "target 'heart': source is"),

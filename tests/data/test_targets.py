@@ -1,4 +1,4 @@
-"""Targets: what is told of windows beside their label, in stores and in memory."""
+"""Targets: targets of windows beside their label, in stores and in memory."""
 
 from __future__ import annotations
 

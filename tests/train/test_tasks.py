@@ -91,7 +91,7 @@ def test_the_worth_of_sensors_adds_up_to_what_all_gain_over_guessing(done: Done)
 
 def test_the_page_and_the_table_say_the_metric_and_what_was_learned(done: Done) -> None:
     words = {
-        "labels": ("macro-F1", "How well each label is told", "upright"),
+        "labels": ("macro-F1", "How well each label is predicted", "upright"),
         "numbers": ("mean absolute error (m/s)", "Predicted and true numbers", "speed"),
         "sequence": ("macro-F1", "A recording over time", "Which classes are confused"),
     }

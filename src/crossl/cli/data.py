@@ -38,9 +38,7 @@ def prepare(
     ] = None,
     targets: Annotated[
         Path | None,
-        typer.Option(
-            help="YAML file: what is told of windows beside their label (docs/targets.md)."
-        ),
+        typer.Option(help="YAML file: targets of windows beside their label (docs/targets.md)."),
     ] = None,
     window_s: Annotated[float | None, typer.Option(help="Length of a window, seconds.")] = None,
     stride_s: Annotated[float | None, typer.Option(help="Step between windows, seconds.")] = None,

@@ -49,7 +49,7 @@ def run_experiment(
         folds: `all`, or numbers from 0, such as `0,2`.
         workers: folds computed at the same time; default: one per core.
         command: how to remake it, for the report.
-        progress: told what each fold does.
+        progress: called with what each fold does.
     """
     store = Store.open(store_path)
     numbers = fold_numbers(folds, len(folds_of(store, config)))

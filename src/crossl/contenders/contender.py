@@ -37,7 +37,7 @@ class Outcome:
     Attributes:
         draw: whose labels it was fitted on.
         head: which embedding it reads; None where it reads none.
-        predicted: what is told of each test window, such as its class, (n, ...), by the subset of
+        predicted: for each test window, such as its class, (n, ...), by the subset of
             modality columns that is shown.
         fitted: all that was learned or chosen on the way, for the test that test subjects do not
             matter to it: arrays, scikit-learn estimators, state dicts.
@@ -67,7 +67,7 @@ class Context:
         choices: subsets of modality columns that are scored, the full one first.
         tell: told what is being done, and which of how many.
         main: the experiment's own pretrained model.
-        task: what is told of each window.
+        task: what is predicted for each window.
         unfinished: folder for what an interrupted training resumes from; it is removed once the
             contender has its scores.
         probabilities: whether outcomes have them, too.

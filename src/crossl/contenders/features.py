@@ -91,7 +91,7 @@ class Linear:
     """A linear classifier on features, by the probe's own procedure.
 
     Attributes:
-        name: as progress tells it.
+        name: as progress shows it.
         fit: makes what describes a modality's windows from those of training subjects.
         ridge: ridge regression, of classes to one target each, else logistic regression.
         scaled: features come on a scale of their own, with zeros that mean nothing seen.

@@ -60,7 +60,7 @@ class FineTuned:
     """A network trained with labels: from the pretrained model, or from random weights.
 
     Attributes:
-        name: as progress tells it.
+        name: as progress shows it.
         settings: how.
         pretrained: start from the experiment's model and a probe on it.
     """

@@ -75,7 +75,7 @@ def with_targets_of(manifest: Mapping[str, Any], out: Path, plan: Plan, card: Ca
         card: of its data set.
 
     Raises:
-        DataError: they cannot be told of what is to be added.
+        DataError: they are not known for what is to be added.
     """
     sources = manifest.get("target_sources")
     if not sources or plan.targets.rules:
@@ -105,7 +105,7 @@ def _same_targets(out: Path, manifest: Mapping[str, Any], plan: Plan) -> Plan:
     for name, target in wanted.items():
         if name not in found:
             raise DataError(
-                f"{out}: has target '{name}', which is not told of what is to be added; tell it too"
+                f"{out}: has target '{name}', which is not given for what is added; give it too"
             )
         where = f"{out}: target '{name}'"
         _check_same(where, found[name].target.as_dict(), target)
@@ -116,7 +116,7 @@ def _same_targets(out: Path, manifest: Mapping[str, Any], plan: Plan) -> Plan:
 
 
 def _without_people(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is told of single people, who are others in what is added."""
+    """Leave out numbers of single people: other people are added."""
     of_people = ("people", "subject", "value", "unit", "keep")
     kept = {key: value for key, value in source.items() if key not in of_people}
     if isinstance(kept.get("of_person"), Mapping):

@@ -32,8 +32,8 @@ class Plan:
         resample: new rate by modality name, hertz; through an anti-alias filter.
         about: JSON values for the manifest.
         chosen: the class of each label of the recordings; empty where labels are the classes.
-        targets: what is told of windows beside their label.
-        any_rate: modalities that files may hold at whatever rate they tell.
+        targets: targets of windows beside their label.
+        any_rate: modalities that files may hold at whatever rate they have.
     """
 
     modalities: tuple[Modality, ...]
@@ -111,7 +111,7 @@ class Plan:
 
     @property
     def resampled(self) -> dict[str, dict[str, Any]]:
-        """Whose rate is changed, from which rate (None: whatever files tell), and how."""
+        """Whose rate is changed, from which rate (None: whatever files have), and how."""
         from_hz: dict[str, float | None] = {
             m.name: None if m.name in self.any_rate else m.rate_hz
             for m in self.modalities

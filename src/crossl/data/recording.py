@@ -210,7 +210,7 @@ class Recording:
             where nothing tells.
         zone: time zone of the recording (IANA name); empty where it is not known, and the origin
             is local time counted as if it were UTC.
-        person: numbers that the data set tells of the subject, SI (age: years), by name.
+        person: numbers that the data set holds about the subject, SI (age: years), by name.
 
     Raises:
         DataError: shapes, rates or labels contradict the declaration.

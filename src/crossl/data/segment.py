@@ -113,7 +113,7 @@ class SegmentSpec:
             recording is scaled to its own range. The error of `int16` is at most 1/65534 of that
             range; that of `float16` 1/2048 of a value's distance from the channel's median, and at
             least 3e-8 of the largest distance.
-        targets: what is told of windows beside their label.
+        targets: targets of windows beside their label.
     """
 
     modalities: tuple[Modality, ...]

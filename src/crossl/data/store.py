@@ -327,7 +327,7 @@ def write_store(
         about: JSON values for the manifest: `dataset` (default: the folder's name), `reader`,
             `description`.
         dtype: how samples are kept.
-        targets: how what is told of windows beside their label follows from a recording.
+        targets: how targets of windows beside their label follow from a recording.
 
     Returns:
         The store, opened.

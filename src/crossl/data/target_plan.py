@@ -37,7 +37,7 @@ from crossl.errors import DataError, nearest
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """What is told of windows beside their label, and how.
+    """Targets of windows beside their label, and where they come from.
 
     Attributes:
         rules: one for each target.

@@ -94,7 +94,7 @@ def cut_with_targets(
     spec: WindowSpec,
     rules: Sequence[TargetRule],
 ) -> tuple[CutRecording, dict[str, NDArray[Any]]]:
-    """Cut a recording, and tell the targets of its windows.
+    """Cut a recording, with the targets of its windows.
 
     Streams that only a rule reads are cut like the others and then left out: a window in which
     nothing else is present is dropped.
@@ -186,7 +186,7 @@ class MergedClasses:
 
 @dataclass(frozen=True)
 class NumberOfSignal:
-    """A number that a signal tells of each window.
+    """A number of each window from a signal.
 
     Attributes:
         modality: the stream.
@@ -218,14 +218,14 @@ class NumberOfPerson:
     where: str
 
     def values(self, windows: WindowsOf) -> NDArray[np.float32]:
-        """Return (W,); NaN where nobody told it of this person."""
+        """Return (W,); NaN where it is not known of this person."""
         told = self.values_of.get(windows.recording.subject, np.nan)
         return np.full(len(windows.start_s), told, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class NumberKnown:
-    """A number that the data set itself tells of a person.
+    """A number of a person from the data set itself.
 
     Attributes:
         fact: what it is called in `Recording.person`.
@@ -234,7 +234,7 @@ class NumberKnown:
     fact: str
 
     def values(self, windows: WindowsOf) -> NDArray[np.float32]:
-        """Return (W,); NaN where the data set does not tell it of this person."""
+        """Return (W,); NaN where the data set does not have it of this person."""
         told = windows.recording.person.get(self.fact, np.nan)
         return np.full(len(windows.start_s), told, dtype=np.float32)
 

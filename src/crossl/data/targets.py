@@ -61,7 +61,7 @@ class Target:
     units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be stored or told apart."""
+        """Refuse what cannot be stored or is ambiguous."""
         check_name("target", self.name)
         where = f"target '{self.name}'"
         if set(self.name) & set("./\\"):

@@ -50,7 +50,7 @@ class Track:
         """Let chunks have another rate, which is changed to that of windows.
 
         Args:
-            rate_hz: of chunks; None for whatever they tell.
+            rate_hz: of chunks; None for any.
 
         Raises:
             DataError: the rates differ more than 1000 times.

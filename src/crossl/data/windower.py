@@ -60,7 +60,7 @@ class Windower:
             length of a chunk and what its transport takes. Infinite to wait for everything.
         start_s: start of the first window; None for the earliest sample.
         recorded_hz: rate of chunks, by name of the modalities whose rate is to be changed to that
-            of windows, through an anti-alias filter; None for whatever rate they tell. See
+            of windows, through an anti-alias filter; None for whatever rate they have. See
             `RateChange` for how close that is to the rate change of a whole recording. Such a
             modality comes 10 samples of the slower rate later.
         in_order: chunks of one modality never change places, as over TCP, Bluetooth and LSL. Then a

@@ -249,7 +249,7 @@ def place_windows(
     *,
     ended: bool = True,
 ) -> Placed:
-    """Fill short gaps, and tell in which windows the modality is present.
+    """Fill short gaps, and say in which windows the modality is present.
 
     Args:
         values: (time, channel), NaN where missing; a signal, or a stretch of one.

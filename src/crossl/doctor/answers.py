@@ -1,4 +1,4 @@
-"""Answers: inputs that tell a number of each window, so that nothing needs to be learned for it.
+"""Answers: inputs that give the number of each window away, so that nothing needs to be learned.
 
 Compared is what a target may be read by (mean, median, highest and lowest sample of a channel in a
 window) with the number, each less its mean over the windows of the person: what differs between
@@ -72,7 +72,7 @@ class Answers:
             self._rows.append((subject, sums, told))
 
     def findings(self) -> Iterator[Finding]:
-        """Name the channels that tell a number."""
+        """Name the channels that give a number away."""
         if not self._rows:
             return
         subject = np.concatenate([np.full(len(t[0]), who) for who, _, t in self._rows])

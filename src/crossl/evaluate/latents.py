@@ -59,10 +59,10 @@ class LatentTable:
         model: whose latents; only its aggregator runs here.
         latent: (n, M, K).
         present: (n, M) bool.
-        label: (n, ...) what the task tells of each window, such as its class; -1 or NaN where it
+        label: (n, ...) the target of each window, such as its class; -1 or NaN where it
             is unknown.
         subject: (n,) names.
-        task: what is told of each window.
+        task: what is predicted for each window.
         around: (n, O) rows of `pool` at the task's offsets, -1 where there is none; None where the
             task reads each window alone.
         pool: the windows and all their neighbours.

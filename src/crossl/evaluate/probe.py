@@ -57,7 +57,7 @@ class Probe:
         classes: (R,) which classes, labels or numbers of the task the outputs stand for.
         strength: the C that validation subjects chose.
         validation_score: the task's main metric on them.
-        task: what is told of each window.
+        task: what is predicted for each window.
     """
 
     head: Head
@@ -78,7 +78,7 @@ class Probe:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Windows that are read to tell one: 0 is itself."""
+        """Windows that are read to predict one: 0 is itself."""
         return self.task.offsets
 
     @property
@@ -98,7 +98,7 @@ class Probe:
         return outputs if found is None else found
 
     def predict(self, embedding: Array) -> NDArray[Any]:
-        """Return what is most likely told of each embedding, such as its class."""
+        """Return the most likely target of each embedding, such as its class."""
         return self.decide(self._logits(embedding))
 
     def _logits(self, embedding: Array) -> Array:
@@ -316,7 +316,7 @@ def fit_strengths(
         rows: training features, targets and weights.
         head: what they are.
         strengths: inverse strengths of regularisation, on standardised features.
-        task: what is told of each window.
+        task: what is predicted for each window.
         fit: another way of the task to fit linear maps than `Task.fit`.
     """
     # small products: threads of the linear algebra library lose more time than they win

@@ -18,6 +18,6 @@ def fit_ridge(
         rows: training features, labels and weights.
         head: what they are.
         strengths: inverse penalties of squared weights, on standardised features.
-        task: what is told of each window.
+        task: what is predicted for each window.
     """
     return fit_strengths(rows, head, strengths, task=task, fit=lambda chosen: chosen.fit_ridge)

@@ -26,7 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def describe_store(store: Store, task: Task) -> dict[str, Any]:
-    """Return the facts of a store, and of what is told of its windows, that the report needs."""
+    """Return the facts of a store, and of the targets of its windows, that the report needs."""
     target = task.values(store)
     return {
         "task": {**task.facts(), "groups": list(task.groups(target)[0])},

@@ -46,7 +46,7 @@ def quiet(what: str, share: float) -> None:
 
 
 def named(progress: Progress, task: FoldTask) -> Progress:
-    """Put the fold before what is told."""
+    """Put the fold before what progress shows."""
     return lambda what, share: progress(f"fold {task.fold}: {what}", share)
 
 
@@ -128,7 +128,7 @@ class FoldRunner:
 
     @cached_property
     def learned(self) -> Task:
-        """What is told of each window; pretraining does not ask."""
+        """What is predicted for each window; pretraining does not use it."""
         return task_of(self.config.task, self.store)
 
     @cached_property

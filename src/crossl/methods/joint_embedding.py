@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare
-from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, TwoViews
+from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, WholeViews
 from crossl.methods.views import Augment
-from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
 from crossl.objectives.objective import Objective
 from crossl.objectives.vicreg import VicregConfig
@@ -20,7 +18,7 @@ from crossl.registry import AUGMENTATIONS, OBJECTIVES, register
 from crossl.settings import OneOf
 
 
-class JointEmbeddingMethod(TwoViews):
+class JointEmbeddingMethod(WholeViews):
     """An objective on an expander over the embedding of all present modalities, of two views.
 
     VICReg: Bardes et al. 2022 (arXiv 2105.04906); Barlow Twins: Zbontar et al. 2021 (arXiv
@@ -54,23 +52,12 @@ class JointEmbeddingMethod(TwoViews):
             nn.Linear(expander_dim, expander_dim, bias=False),
         )
 
-    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw which modalities each view keeps, `keep` (2, B, M), if some may be hidden."""
-        if self.keep_rate == 1:
-            return None
-        shown = [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
-        return {"keep": torch.stack(shown)}
-
     def compare(
         self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
     ) -> dict[str, Tensor]:
         """Return the terms of the objective."""
         del targets
-        keeps = (present, present) if drawn is None else drawn["keep"]
-        a, b = (
-            self.expander(self.model.aggregate(encoded["latents"][:, view], keeps[view]))
-            for view in range(2)
-        )
+        a, b = (self.expander(z) for z in self.embeddings(encoded, present, drawn))
         return dict(compare(self.objective, a, b))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from crossl.data.batch import Batch
 from crossl.methods.views import Augment, augment_views
 from crossl.nn.aggregators import AggregatorConfig
+from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
 from crossl.settings import Settings
 
@@ -168,3 +169,26 @@ class TwoViews(Steps):
         """Encode both views in one pass: `latents` (B, 2, M, K)."""
         latent = self.model.encode(signals, present.repeat(2, 1))
         return {"latents": latent.view(2, *present.shape, -1).transpose(0, 1)}
+
+
+class WholeViews(TwoViews):
+    """Two augmented views that are compared by their embeddings of all sensors together.
+
+    Attributes:
+        keep_rate: probability that a view keeps a modality; at least one is kept.
+    """
+
+    keep_rate: float
+
+    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
+        """Draw which modalities each view keeps, `keep` (2, B, M), if some may be hidden."""
+        if self.keep_rate == 1:
+            return None
+        shown = [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
+        return {"keep": torch.stack(shown)}
+
+    def embeddings(self, encoded: Encoded, present: Present, drawn: Drawn) -> list[Tensor]:
+        """Return the embedding of each view, (B, D)."""
+        keeps = (present, present) if drawn is None else drawn["keep"]
+        latents = encoded["latents"]
+        return [self.model.aggregate(latents[:, view], keeps[view]) for view in range(2)]

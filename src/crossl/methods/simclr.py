@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare
-from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, TwoViews
+from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, WholeViews
 from crossl.methods.views import Augment
-from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
 from crossl.objectives.nt_xent import NtXentConfig
 from crossl.objectives.objective import Objective
@@ -20,7 +18,7 @@ from crossl.registry import AUGMENTATIONS, OBJECTIVES, register
 from crossl.settings import OneOf
 
 
-class SimclrMethod(TwoViews):
+class SimclrMethod(WholeViews):
     """Contrast of augmented windows, all sensors of a window together.
 
     As SimCLR for human activity recognition (Tang et al. 2020, arXiv 2011.11542), on the project's
@@ -57,23 +55,12 @@ class SimclrMethod(TwoViews):
             nn.Linear(model.embedding_dim, hidden), nn.ReLU(), nn.Linear(hidden, dim)
         )
 
-    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw which modalities each view keeps, `keep` (2, B, M), if some may be hidden."""
-        if self.keep_rate == 1:
-            return None
-        shown = [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
-        return {"keep": torch.stack(shown)}
-
     def compare(
         self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
     ) -> dict[str, Tensor]:
         """Return the terms of the objective on the two projections."""
         del targets
-        keeps = (present, present) if drawn is None else drawn["keep"]
-        a, b = (
-            self.projection(self.model.aggregate(encoded["latents"][:, view], keeps[view]))
-            for view in range(2)
-        )
+        a, b = (self.projection(z) for z in self.embeddings(encoded, present, drawn))
         return dict(compare(self.objective, a, b))
 
 

@@ -36,7 +36,7 @@ class Inputs:
 
     @property
     def task(self) -> TaskFacts:
-        """What was told of each window."""
+        """What was predicted for each window."""
         return task_facts(self.summary)
 
     @property

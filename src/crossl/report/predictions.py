@@ -63,7 +63,7 @@ def _stretch(inputs: Inputs) -> list[Picture]:
 
 
 def _labels(inputs: Inputs, how: str) -> Section:
-    title, tables = "How well each label is told", label_counts_table(inputs)
+    title, tables = "How well each label is predicted", label_counts_table(inputs)
     if not tables:
         return Section("labels-told", title, absent="No counts of labels are stored.")
     return Section("labels-told", title, text=[f"{how}, all folds together."], tables=tables)

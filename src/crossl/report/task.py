@@ -14,7 +14,7 @@ OLDER_METRICS = {
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What was told of each window, and how it was scored.
+    """What was predicted for each window, and how it was scored.
 
     Attributes:
         kind: as run files say it.

@@ -200,6 +200,6 @@ def classes_task(names: Sequence[str]) -> Classes:
 
 
 UNNAMED_CLASSES = classes_task(("unnamed",))
-"""The task of who is not told any: a class, which its number stands for."""
+"""The task where none is given: a class, which its number stands for."""
 
 register("task", ClassesConfig)

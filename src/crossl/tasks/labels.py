@@ -25,7 +25,7 @@ CONSTANT = 10.0
 """Output for a label that training windows all have, and minus that where none has it."""
 
 MOST_GROUPS = 8
-"""Combinations of labels that pictures tell apart; rarer ones are not shown."""
+"""Combinations of labels that pictures distinguish; rarer ones are not shown."""
 
 
 class LabelsConfig(TaskConfig):

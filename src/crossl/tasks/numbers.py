@@ -23,7 +23,7 @@ STRATA = 5
 """Parts of the range of a number, with as many windows each, that a draw takes its share of."""
 
 SHOWN = 4
-"""Parts of the range that pictures tell apart."""
+"""Parts of the range that pictures distinguish."""
 
 COLUMNS = ("n", "y", "yy", "p", "pp", "yp", "absolute", "squared", "from_mean")
 """What is added up of each number: true values y, predicted ones p, and their distances."""

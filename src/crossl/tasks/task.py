@@ -103,7 +103,7 @@ class Task(ABC):
     Attributes:
         settings: what the run file says.
         target: whose values are learned.
-        offsets: windows that are read to tell one: 0 is itself, -1 the one before it.
+        offsets: windows that are read to predict one: 0 is itself, -1 the one before it.
     """
 
     settings: TaskConfig

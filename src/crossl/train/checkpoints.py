@@ -104,7 +104,7 @@ class MetricLines:
 
     Args:
         out: folder that gets `metrics.jsonl`; None writes none.
-        progress: told after each epoch.
+        progress: called after each epoch.
     """
 
     def __init__(self, out: Path | None, progress: Progress | None) -> None:

@@ -107,7 +107,7 @@ class LinearHead:
         classes: (R,) which classes, labels or numbers of the task the outputs stand for.
         step: after how many steps validation subjects liked it best; 0 is the start.
         validation_score: the task's main metric on them, then.
-        task: what is told of each window.
+        task: what is predicted for each window.
     """
 
     head: Head
@@ -127,7 +127,7 @@ class LinearHead:
         return self.task.decide(reading, self.classes)
 
     def predict(self, embedding: Array) -> NDArray[Any]:
-        """Return what is most likely told of each embedding, such as its class."""
+        """Return the most likely target of each embedding, such as its class."""
         return self.decide(embedding @ self.weight.T + self.bias)
 
 
@@ -162,10 +162,10 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
         settings: how.
         seed: of batches, augmentations, dropout and the head.
         probe: on the aggregator's output of `model`, from the same labels.
-        task: what is told of each window; it is read alone, without neighbours.
+        task: what is predicted for each window; it is read alone, without neighbours.
         out: folder for checkpoints, in a folder named after what is learned from what and how: that
             is resumed where it was interrupted, and nothing else. None keeps none.
-        progress: told after each evaluation.
+        progress: called after each evaluation.
         processes: that train together, of which this is one; all call this alike.
 
     Returns:

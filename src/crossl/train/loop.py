@@ -46,7 +46,7 @@ def train(
     Args:
         training: what is trained; its folder is made.
         resume: start from the last checkpoint, if there is one.
-        progress: told after each validation.
+        progress: called after each validation.
         processes: that train together, of which this is one; all call this alike. Default: this
             one alone.
         patience: stop after this many validations without a better answer.

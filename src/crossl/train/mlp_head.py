@@ -40,7 +40,7 @@ class MlpHead:
         classes: (R,) which classes, labels or numbers of the task the outputs stand for.
         step: after how many steps validation subjects liked it best.
         validation_score: the task's main metric on them, then.
-        task: what is told of each window.
+        task: what is predicted for each window.
     """
 
     head: Head
@@ -66,7 +66,7 @@ class MlpHead:
         return np.asarray(np.maximum(reading, 0) @ self.weight.T + self.bias)
 
     def predict(self, embedding: Array) -> NDArray[Any]:
-        """Return what is most likely told of each embedding, such as its class."""
+        """Return the most likely target of each embedding, such as its class."""
         return self.decide(embedding @ self.hidden_weight.T + self.hidden_bias)
 
 

@@ -63,7 +63,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         seed: of batches, masks, augmentations and dropout.
         out: folder for metrics and checkpoints.
         resume: start from the last checkpoint in `out`, if there is one.
-        progress: told after each epoch.
+        progress: called after each epoch.
         processes: that train together, of which this is one; all call this alike. Default: this
             one alone.
 

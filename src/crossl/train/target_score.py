@@ -1,4 +1,4 @@
-"""How well targets of validation subjects are told: what chooses the moment of training."""
+"""How well targets of validation subjects are predicted: what chooses the moment of training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TargetScore:
     Args:
         rows: of validation subjects, of which something is known.
         label: (W, ...) targets of the source.
-        task: what is told of each window.
+        task: what is predicted for each window.
         coding: what the outputs are.
     """
 
@@ -36,7 +36,7 @@ class TargetScore:
         self.higher_is_better = not task.lower_is_better
 
     def measure(self, training: Training) -> dict[str, float]:
-        """Let what is kept tell the targets."""
+        """Score what is kept."""
         network = cast(SupervisedMethod, training.kept).eval()
         blocks = [self.rows[i : i + WINDOWS] for i in range(0, len(self.rows), WINDOWS)]
         found = []

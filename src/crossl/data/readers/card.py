@@ -48,7 +48,7 @@ class Card:
         subjects: how many people; 0 for a format.
         commercial_use: False where the terms forbid it.
         files: official downloads; empty where there is nothing to fetch automatically.
-        person: numbers that recordings tell of their subject, and the unit of each.
+        person: numbers that recordings hold about their subject, and the unit of each.
     """
 
     name: str

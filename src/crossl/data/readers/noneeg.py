@@ -35,7 +35,7 @@ FINGER = {"spo2": (("SpO2",), "%"), "heart_rate": (("hr",), "bpm")}
 """Columns of `SpO2HR` and their units."""
 
 PERSON = {"age": ("age", "year"), "height": ("height/cm", "cm"), "weight": ("weight/kg", "kg")}
-"""What the headers tell of a person, by what they call it, and its unit."""
+"""What the headers hold about a person, by what they call it, and its unit."""
 
 CARD = Card(
     name="noneeg",

@@ -1,4 +1,4 @@
-"""People: numbers that published data sets tell of those who were recorded, such as their age."""
+"""People: numbers that published data sets hold about their subjects, such as age."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def absent_notes(
 
 
 def _missed(plans: Sequence[RecordingPlan], unclaimed: Sequence[str]) -> list[str]:
-    """Tell of files that bear the name of a person for whom a pattern finds none."""
+    """Note files that have the name of a person for whom a pattern finds none."""
     sources = [source for plan in plans for source in plan.sources]
     endings = {s.entry.pattern: s.path.suffix.lower() for s in sources
                if s.entry.pattern is not None and "{subject}" in s.entry.pattern}  # fmt: skip

@@ -59,7 +59,7 @@ def zone_of(sources: Iterable[Source], zones: Zones) -> str:
 
     Args:
         sources: its files with signals.
-        zones: what was told of their times.
+        zones: what was noted of their times.
 
     Returns:
         The zone that the mapping names, if it is one; else UTC where times are instants, and
