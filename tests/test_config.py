@@ -109,6 +109,12 @@ def test_a_key_that_is_near_no_other_is_refused_with_all_that_exist() -> None:
         ("schedule.lr=fast", "schedule.lr: .*valid number.*, got 'fast'"),
         ("schedule.lr=.nan", r"schedule.lr: .*finite.*, got nan"),
         ("method.keep_rate=1.5", "method.keep_rate: .*less than or equal to 1, got 1.5"),
+        ("finetuning.keep_rate=1.5", "finetuning.keep_rate: .*less than or equal to 1, got 1.5"),
+        ("finetuning.keep_rate={watch: 0}", "finetuning.keep_rate: .*than 0, got {watch: 0}"),
+        (
+            "finetuning.keep_rate.watch=often",
+            "keep_rate: .*number, .*got {watch: often}",
+        ),
         ("encoder.kind=tcnn", "encoder.kind: unknown encoder 'tcnn'; did you mean 'tcn'"),
         ("encoder.dropout=0.1", "encoder.dropout: .*encoder 'strided' has no .*'tcn' has"),
         ("method.objective.kind=barlow", "method.objective.kind: unknown objective 'barlow'"),

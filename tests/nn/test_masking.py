@@ -119,6 +119,13 @@ def test_keep_some_keeps_as_often_as_its_guarantee_allows(keep_rate):
     )
 
 
+def test_modalities_are_kept_as_often_as_each_one_asks():
+    present = torch.ones(30000, 4, dtype=torch.bool)
+    keep = keep_some(present, keep_rate=torch.tensor([1.0, 0.9, 0.5, 0.3]), generator=rng())
+    wanted = torch.tensor([1.0, 0.9, 0.5, 0.3]).double()
+    torch.testing.assert_close(keep.double().mean(dim=0), wanted, rtol=0, atol=0.015)
+
+
 def test_the_modality_given_back_is_drawn_evenly():
     present = torch.tensor([[True, False, True, True]]).expand(30000, 4)
     keep = keep_some(present, keep_rate=1e-9, generator=rng())

@@ -45,18 +45,26 @@ def rows(out: Path) -> list[dict]:
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 
 
-def test_the_run_file_of_the_protocol_page_is_one(tmp_path: Path) -> None:
+def test_run_files_of_the_protocol_page_are_some(tmp_path: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "rivals.yaml").write_text(example, encoding="utf-8")
-    config = load_config(tmp_path / "rivals.yaml")
-    assert list(config.contenders) == ["simclr", "long", "forest", "minirocket"]
-    for name, block in config.contenders.items():
-        block.build(name)
+    named = {}
+    for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        (tmp_path / "rivals.yaml").write_text(example, encoding="utf-8")
+        contenders = load_config(tmp_path / "rivals.yaml").contenders
+        for name, block in contenders.items():
+            block.build(name)
+        named[example.partition(":")[0]] = list(contenders)
+    assert named["# rivals.yaml"] == ["simclr", "long", "forest", "minirocket"]
     # the page names every kind, every method and the defaults
     own = {kind for kind, block in CONTENDERS.items() if block.__module__.startswith("crossl.")}
     methods = get_args(get_args(EvaluationConfig.model_fields["methods"].annotation)[0])
     assert all(f"| `{name}`" in text for name in (*own, *methods))
+
+
+@pytest.mark.parametrize("path", sorted((PAGE.parents[1] / "configs").glob("*.yaml")), ids=str)
+def test_run_files_that_come_along_are_some(path: Path) -> None:
+    for name, block in load_config(path).contenders.items():
+        block.build(name)
 
 
 TWINS = (

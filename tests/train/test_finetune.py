@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from crossl.data.source import ArraySource
 from crossl.data.splits import Fold
 from crossl.data.store import Store
-from crossl.errors import SplitError, TrainingError
+from crossl.errors import ConfigError, SplitError, TrainingError
 from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.probe import fit_probe
 from crossl.methods.augment import Augmentation
@@ -123,6 +123,7 @@ def test_a_fine_tuning_loss_that_is_not_finite_is_refused(
         {"weight_decay": 0.5},
         {"label_smoothing": 0.5},
         {"keep_rate": 0.3},
+        {"keep_rate": {"wrist_acc": 0.3}},
         {"augmentation": Augmentation(jitter=1.0)},
         {"average_decay": 0.01},
         {"dropout": 0.8},
@@ -141,6 +142,16 @@ def test_every_setting_of_fine_tuning_is_used(
 @pytest.fixture
 def tuned_once(tune: Tune) -> dict[str, torch.Tensor]:
     return tune(settings=QUICK.model_copy(update={"steps": 3}))[0].state_dict()
+
+
+def test_modalities_may_be_shown_with_probabilities_of_their_own(tune: Tune, store: Store) -> None:
+    short = QUICK.model_copy(update={"steps": 3, "keep_rate": 0.5})
+    each = {m.name: 0.5 for m in store.modalities}
+    (one, _), (same, _) = (tune(settings=short.model_copy(update={"keep_rate": rate}))
+                           for rate in (0.5, each))  # fmt: skip
+    torch.testing.assert_close(one.state_dict(), same.state_dict(), rtol=0, atol=0)
+    with pytest.raises(ConfigError, match="keep_rate: no modality is called 'wrist_ac'"):
+        tune(settings=short.model_copy(update={"keep_rate": {"wrist_ac": 0.5}}))
 
 
 def test_training_that_only_harms_is_not_kept(

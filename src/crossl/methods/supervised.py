@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +12,7 @@ from crossl.data.batch import Batch
 from crossl.methods.method import Drawn, Encoded, Present, Signals, Steps, Targets
 from crossl.methods.views import Augment, augment_views
 from crossl.nn.masking import keep_some
+from crossl.nn.modality_encoders import check_known
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
 from crossl.tasks import Coding
@@ -26,7 +28,10 @@ class SupervisedMethod(Steps):
         model: is trained, unless it is frozen.
         coding: compares outputs with targets.
         augmentation: of the signals; None leaves them.
-        keep_rate: probability that a present modality is shown; at least one is.
+        keep_rate: probability that a present modality is shown; at least one is. A mapping gives
+            single modalities their own, and those that it does not name 1: so wav2sleep hides
+            richer signals more often (Carter and Tarassenko 2024, arXiv 2411.04644). Deviation: of
+            a window that lost all, one modality is drawn; they take it from an ordered list.
         label_smoothing: share of a target that is spread over all outputs.
         dropout: share of the features that is dropped before the last layer.
         head: what is read: the aggregator's output, or all encoders' side by side.
@@ -42,7 +47,7 @@ class SupervisedMethod(Steps):
         coding: Coding,
         *,
         augmentation: Augment | None = None,
-        keep_rate: float = 1.0,
+        keep_rate: float | Mapping[str, float] = 1.0,
         label_smoothing: float = 0.0,
         dropout: float = 0.0,
         head: Literal["aggregator", "encoders"] = "aggregator",
@@ -51,7 +56,8 @@ class SupervisedMethod(Steps):
     ) -> None:
         super().__init__()
         self.model = model.requires_grad_(requires_grad=False) if frozen else model
-        self.coding, self.augmentation, self.keep_rate = coding, augmentation, keep_rate
+        self.coding, self.augmentation = coding, augmentation
+        self.keep_rates = _rates(keep_rate, [m.name for m in model.modalities])
         self.label_smoothing, self.dropout = label_smoothing, dropout
         self.head, self.frozen = head, frozen
         side_by_side = len(model.modalities) * model.latent_dim
@@ -94,8 +100,9 @@ class SupervisedMethod(Steps):
     def draw(self, present: Present, generator: torch.Generator) -> Drawn:
         """Draw which modalities are shown, and which features are kept and by how much larger."""
         drawn: dict[str, Tensor] = {}
-        if self.keep_rate < 1:
-            drawn["shown"] = keep_some(present, keep_rate=self.keep_rate, generator=generator)
+        if min(self.keep_rates) < 1:
+            rates = torch.tensor(self.keep_rates, device=generator.device)
+            drawn["shown"] = keep_some(present, keep_rate=rates, generator=generator)
         if self.dropout > 0:
             shape, device = (len(present), self.width), generator.device
             kept = torch.rand(shape, generator=generator, device=device) >= self.dropout
@@ -123,3 +130,15 @@ class SupervisedMethod(Steps):
             smoothing = self.label_smoothing
             loss = self.coding.loss(at_least_float32(out), targets, smoothing=smoothing)
         return {"target": loss}
+
+
+def _rates(keep_rate: float | Mapping[str, float], names: Sequence[str]) -> list[float]:
+    """Return the probability of each modality to be shown.
+
+    Raises:
+        ConfigError: no modality has a name that is given.
+    """
+    if not isinstance(keep_rate, Mapping):
+        return [keep_rate] * len(names)
+    check_known("finetuning.keep_rate", keep_rate, names)
+    return [keep_rate.get(name, 1.0) for name in names]

@@ -22,7 +22,9 @@ Present = Bool[Tensor, "batch modality"]
 Keep = Bool[Tensor, "batch modality dim"]
 
 
-def _bernoulli(shape: tuple[int, ...], rate: float, like: Tensor, rng: torch.Generator) -> Tensor:
+def _bernoulli(
+    shape: tuple[int, ...], rate: float | Tensor, like: Tensor, rng: torch.Generator
+) -> Tensor:
     return torch.rand(shape, generator=rng, device=like.device) < rate
 
 
@@ -92,12 +94,14 @@ def _one_of(allowed: Present, generator: torch.Generator) -> Present:
     return best & allowed
 
 
-def keep_some(present: Present, *, keep_rate: float, generator: torch.Generator) -> Present:
+def keep_some(
+    present: Present, *, keep_rate: float | Tensor, generator: torch.Generator
+) -> Present:
     """Keep each present modality with some probability, and at least one.
 
     Args:
         present: what was recorded.
-        keep_rate: probability to keep a modality.
+        keep_rate: probability to keep a modality; (M,) where each has its own.
         generator: source of randomness.
     """
     keep = _bernoulli(tuple(present.shape), keep_rate, present, generator) & present

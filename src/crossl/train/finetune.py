@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -45,6 +46,25 @@ from crossl.train.training import Moment, Training, Words
 WORDS = Words("fine-tuning", "finetuning.batch_size")
 
 
+_RATE = TypeAdapter(Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)])
+
+
+def _checked(value: Any) -> Any:
+    """Refuse what is neither a rate nor rates by name, in the words for a single number."""
+    for one in value.values() if isinstance(value, Mapping) else [value]:
+        try:
+            _RATE.validate_python(one)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PydanticCustomError(first["type"], first["msg"]) from None
+    by_name = isinstance(value, Mapping)
+    return {str(name): rate for name, rate in value.items()} if by_name else value
+
+
+KeepRate = Annotated[float | dict[str, float], BeforeValidator(_checked)]
+"""One probability for all modalities, or one for each that is named."""
+
+
 class FineTuning(Settings):
     """How a classifier and the network below it are trained.
 
@@ -55,7 +75,8 @@ class FineTuning(Settings):
         lr: peak learning rate, after a warm-up of a tenth of the steps, before a cosine decay.
         weight_decay: of matrices, decoupled.
         label_smoothing: share of the target spread over all classes.
-        keep_rate: probability that a present modality is shown; at least one is.
+        keep_rate: probability that a present modality is shown; at least one is. By modality, such
+            as `{ecg: 0.5, ppg: 0.9}`, those that are not named are always shown.
         augmentation: of the signals.
         average_decay: of the moving average of weights, which is what is kept.
         dropout: before the classifier.
@@ -70,7 +91,7 @@ class FineTuning(Settings):
     pretrained_lr: float = Field(3e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    keep_rate: float = Field(0.9, gt=0, le=1)
+    keep_rate: KeepRate = 0.9
     augmentation: Annotated[AugmentationConfig, OneOf(AUGMENTATIONS, "general")] = Augmentation(
         jitter=0.1, scale=0.15, crop=0.8, time_mask=0.15
     )
