@@ -41,6 +41,7 @@ from crossl.methods import (
 from crossl.methods.augment import Augmentation
 from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
+from crossl.nn.patch_transformer import PatchTransformerConfig
 from crossl.objectives.barlow_twins import BarlowTwinsConfig
 from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfig
 from crossl.objectives.nt_xent import NtXentConfig
@@ -260,6 +261,7 @@ def another(model: BaseModel, name: str) -> Any:
     value = getattr(model, name)
     options: list[Any] = [
         "random",
+        "tokens",
         "bfloat16",
         "keras_adam",
         "adamw",
@@ -320,6 +322,7 @@ def augmented(settings: Any) -> Any:
 BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     TcnConfig: lambda c: c.build(MODALITIES[0], 40),
     StridedConfig: lambda c: c.build(MODALITIES[0], 40),
+    PatchTransformerConfig: lambda c: c.build(MODALITIES[0], 40),
     MlpConfig: lambda c: c.build(2, 8),
     PredictiveConfig: lambda c: c.build(2, 8),
     VicregConfig: compared,

@@ -13,6 +13,7 @@ from crossl.data.recording import Modality
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.model import CrossModalModel
+from crossl.nn.patch_transformer import PatchTransformerEncoder
 
 MODALITIES = (
     Modality("acc", ("x", "y", "z"), "m/s^2", 25.0, "wrist"),
@@ -22,6 +23,9 @@ MODALITIES = (
 ENCODERS = {
     "tcn": lambda m, samples: TcnEncoder(len(m.channels), dim=8, dropout=0.3),
     "strided": lambda m, samples: StridedEncoder(len(m.channels), dim=8, width=6),
+    "patch_transformer": lambda m, samples: PatchTransformerEncoder(
+        len(m.channels), samples, dim=8, places=4, depth=1, heads=2
+    ),
 }
 AGGREGATORS = {
     "mlp": partial(MlpAggregator, 3, latent_dim=8, dim=16, hidden=32),

@@ -218,6 +218,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "union_tag_invalid" and registry is not None:
         got = first["ctx"]["tag"]
         return f"{key}.kind: unknown {registry.sort} '{got}'; {nearest(got, registry)}"
+    if first["type"] == "value_error":  # of keys that do not fit each other; says what it got
+        return f"{key}: {first['msg'].removeprefix('Value error, ')}"
     got = first.get("input")
     return f"{key}: {NEEDED.get(first['type'], first['msg'])}, got {shown(got)}"
 
