@@ -40,8 +40,10 @@ from crossl.methods import (
 )
 from crossl.methods.augment import Augmentation
 from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
+from crossl.nn.deepconvlstm import DeepConvLstmConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
 from crossl.nn.patch_transformer import PatchTransformerConfig
+from crossl.nn.resnet import ResnetConfig
 from crossl.objectives.barlow_twins import BarlowTwinsConfig
 from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfig
 from crossl.objectives.nt_xent import NtXentConfig
@@ -269,6 +271,7 @@ def another(model: BaseModel, name: str) -> Any:
         16,
         0.25,
         0.75,
+        (5, 7),
         True,
         False,
     ]
@@ -323,6 +326,8 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     TcnConfig: lambda c: c.build(MODALITIES[0], 40),
     StridedConfig: lambda c: c.build(MODALITIES[0], 40),
     PatchTransformerConfig: lambda c: c.build(MODALITIES[0], 40),
+    ResnetConfig: lambda c: c.build(MODALITIES[0], 40),
+    DeepConvLstmConfig: lambda c: c.build(MODALITIES[0], 400),
     MlpConfig: lambda c: c.build(2, 8),
     PredictiveConfig: lambda c: c.build(2, 8),
     VicregConfig: compared,

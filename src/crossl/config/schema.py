@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-import crossl.nn.patch_transformer  # noqa: F401 - registers its encoder
+import crossl.nn.deepconvlstm
+import crossl.nn.patch_transformer
+import crossl.nn.resnet  # noqa: F401 - as the others, registers its encoder
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
