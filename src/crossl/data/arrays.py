@@ -26,10 +26,12 @@ class Windows(Mapping[str, Any]):
         signals: {modality: (n, time, channel) array, or None}.
         label: (n,) name of each window's class; None or an empty text where it has none.
         subject: (n,) whose windows they are.
+        calibrated: signals are calibrated by their recording already, as a run's windower does.
 
     Attributes:
         label: (n,) text, empty where there is none; None if no labels are known.
         subject: (n,) text; None if no subjects are known.
+        calibrated: whether signals are calibrated by their recording already.
 
     Raises:
         DataError: no dict of arrays, or they differ in the number of windows.
@@ -46,7 +48,9 @@ class Windows(Mapping[str, Any]):
         *,
         label: ArrayLike | None = None,
         subject: ArrayLike | None = None,
+        calibrated: bool = False,
     ) -> None:
+        self.calibrated = calibrated
         check_named("windows", signals)
         self._signals = {
             k: None if v is None else as_windows(f"modality '{k}'", v) for k, v in signals.items()
@@ -75,6 +79,7 @@ class Windows(Mapping[str, Any]):
             {k: None if v is None else v[rows] for k, v in self._signals.items()},
             label=None if self.label is None else self.label[rows],
             subject=None if self.subject is None else self.subject[rows],
+            calibrated=self.calibrated,
         )
 
     def __iter__(self) -> Iterator[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.calibrated import calibrated
+from crossl.data.calibration import Calibration
 from crossl.data.recording import Float32, Modality
 from crossl.data.store import Store
 from crossl.data.targets import find_target
@@ -87,7 +88,7 @@ class StoreView(Store):
         self._columns = [held.get(m.name) for m in self.modalities]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _view_again, (self.path, self.modalities)
+        return StoreView, (self._base, self.modalities)
 
     @cached_property
     def label(self) -> NDArray[np.int64]:
@@ -121,10 +122,6 @@ class StoreView(Store):
             return self._base._gather_modality(held, rows)
         shape = (len(rows), self.spec.samples(modality), len(modality.channels))
         return np.zeros(shape, dtype=np.float32)
-
-
-def _view_again(path: Path, modalities: tuple[Modality, ...]) -> StoreView:
-    return StoreView(Store.open(path, verify=False), modalities)
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,14 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def fit_store(store: Store, modalities: Sequence[Modality], *, window_s: float) -> Fitted:
+def fit_store(
+    store: Store,
+    modalities: Sequence[Modality],
+    *,
+    window_s: float,
+    calibration: Calibration | None = None,
+    train: NDArray[np.int64] | None = None,
+) -> Fitted:
     """See a store with the eyes of a model.
 
     Modalities that the store lacks are absent in every window; those that the model never saw are
@@ -174,6 +178,8 @@ def fit_store(store: Store, modalities: Sequence[Modality], *, window_s: float) 
         store: what was prepared.
         modalities: of the model, in order.
         window_s: its length of a window, seconds.
+        calibration: how its windows were calibrated; None for not at all.
+        train: windows of training subjects, who say what is usual, where `calibration` does not.
 
     Raises:
         ContractError: other windows, a modality of the same name with other channels, unit or
@@ -184,6 +190,7 @@ def fit_store(store: Store, modalities: Sequence[Modality], *, window_s: float) 
         if found.name in wanted:
             check_modality(found, wanted[found.name])
     check_window(store.window_s, window_s)
+    store = calibrated(store, calibration, train)
     names = [m.name for m in store.modalities]
     if names == list(wanted):
         return Fitted(store)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.arrays import Windows
+from crossl.data.calibration import Calibration
 from crossl.data.manifest import (
     SEGMENT,
     check_files,
@@ -50,6 +51,7 @@ class Store:
         targets: what can be learned of each window: `label` first, where there are classes.
         spec: how windows were cut.
         dtype: how samples are kept on disk.
+        calibration: how its windows are calibrated when they are read; None as they were prepared.
 
     Examples:
         >>> import crossl, tempfile
@@ -63,6 +65,8 @@ class Store:
         ...     len(store), store.arrays()["acc"].shape
         (5, (5, 40, 1))
     """
+
+    calibration: Calibration | None = None
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path = path
@@ -236,6 +240,11 @@ class Store:
             })  # fmt: skip
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
+    @property
+    def segments(self) -> list[tuple[int, SegmentReader]]:
+        """The first row of each segment, and its files."""
+        return list(zip(self._first_row[:-1].tolist(), self._segments, strict=True))
+
     def let_go(self) -> None:
         """Give back the memory of table pages that were read; they are read again when needed."""
         for segment in self._segments:
@@ -262,7 +271,12 @@ class Store:
         for column, windows in enumerate(signals.values()):
             windows[~self.present[rows, column]] = np.nan
         label = known[self.label[rows]] if self.classes else None
-        return Windows(signals, label=label, subject=self.subject[rows])
+        return Windows(
+            signals,
+            label=label,
+            subject=self.subject[rows],
+            calibrated=self.calibration is not None,
+        )
 
     def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows as training does: {modality: (B, T, C)} float32, zeros where not present.

@@ -1,0 +1,64 @@
+"""A store whose windows come calibrated, each by its own recording: who reads it sees no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.calibration import Calibration, apply
+from crossl.data.recording import Float32
+from crossl.data.recording_statistics import RecordingStatistics
+from crossl.data.store import Store
+
+
+class CalibratedStore(Store):
+    """A store as it is, but for its signals: each window by the statistics of its recording.
+
+    Args:
+        statistics: of the store as it was prepared.
+        calibration: how.
+    """
+
+    def __init__(self, statistics: RecordingStatistics, calibration: Calibration) -> None:
+        vars(self).update(vars(statistics.store))
+        self._statistics = statistics
+        self.calibration = calibration
+
+    @property
+    def prepared(self) -> Store:
+        """The store as it was prepared."""
+        return self._statistics.store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return calibrated, (self.prepared, self.calibration)
+
+    def _gather_modality(self, column: int, rows: NDArray[np.int64]) -> Float32:
+        assert self.calibration is not None  # noqa: S101 - for mypy
+        windows = self.prepared._gather_modality(column, rows)
+        found = self._statistics.of(column)
+        place = found.index[rows]
+        divisor = self.calibration.divisor(self.modalities[column], found.deviation[place])
+        return apply(windows, found.mean[place], divisor)
+
+
+def calibrated(
+    store: Store, calibration: Calibration | None, train: NDArray[np.int64] | None = None
+) -> Store:
+    """See a store calibrated.
+
+    Args:
+        store: as it was prepared.
+        calibration: how; None leaves the store as it is.
+        train: windows of training subjects, whose recordings say which deviations are usual; None
+            where `calibration` says so.
+    """
+    if isinstance(store, CalibratedStore):
+        store = store.prepared
+    if calibration is None:
+        return store
+    statistics = RecordingStatistics(store, calibration)
+    if train is not None:
+        calibration = calibration.fitted(statistics.typical(train))
+    return CalibratedStore(statistics, calibration)
