@@ -44,6 +44,7 @@ ADDED = {
     "hydra": "{kind: hydra, groups: 2}",
     "twin": "{kind: supervised, read: probe, finetuning: {steps: 4, evaluations: 2}}",
     "tuned": "{kind: finetuned, fractions: [1.0], finetuning: {steps: 4, evaluations: 2}}",
+    "other": "{kind: untrained, encoder: {kind: tcn, dim: 8}}",
     "mlp": "{kind: mlp, steps: 10, hidden: 8}",
 }
 CONTENDERS = (*METHODS, *ADDED)

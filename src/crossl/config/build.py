@@ -17,6 +17,8 @@ from crossl.nn.model import CrossModalModel
 from crossl.registry import kind_of
 from crossl.train.schedule import Schedule
 
+RECIPES = ("crossl", "paper")
+
 
 def recipe(name: str) -> RunConfig:
     """Return one of the two recipes.
@@ -30,7 +32,7 @@ def recipe(name: str) -> RunConfig:
     if name == "crossl":
         return RunConfig()
     if name != "paper":
-        raise ConfigError(f"recipe '{name}': unknown; {nearest(name, ('crossl', 'paper'))}")
+        raise ConfigError(f"recipe '{name}': unknown; {nearest(name, RECIPES)}")
     return RunConfig(
         recipe="paper",
         encoder=TcnConfig(),

@@ -39,7 +39,7 @@ def load_config(
     where = str(path) if path else "options"
     values = read_yaml(path, ConfigError) if path else {}
     start = recipe(str(values.get("recipe", base)))
-    config = validate(_merge(start.model_dump(mode="json"), values), where=where)
+    config = validate(lay_over(start.model_dump(mode="json"), values), where=where)
     return with_overrides(config, overrides, where=where)
 
 
@@ -91,7 +91,7 @@ def _laid_over(
 ) -> RunConfig:
     """Lay settings over a config, one after the other; each is checked where it is named."""
     for where, values in laid:
-        config = validate(_merge(config.model_dump(mode="json"), values), where=where)
+        config = validate(lay_over(config.model_dump(mode="json"), values), where=where)
     check_parts(config, where=where)
     check_schedule(config, where=where)
     check_evaluation(config, where=where)
@@ -186,13 +186,13 @@ def _parse_scalar(override: str, text: str) -> Any:
         raise ConfigError(f"--set {override}: the value is not YAML ({error})") from error
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on `base`, key by key; a block that changes its `kind` starts afresh."""
+def lay_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay values of a run file over others, key by key; a block of another `kind` starts afresh."""
     merged = dict(base)
     for key, value in _renamed(over).items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
-            merged[key] = _merge(old, value)
+            merged[key] = lay_over(old, value)
         else:
             merged[key] = value
     return merged

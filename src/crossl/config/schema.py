@@ -6,9 +6,15 @@ and method are chosen by `kind` among what is registered.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+    model_validator,
+)
 
 import crossl.nn.deepconvlstm
 import crossl.nn.patch_transformer
@@ -46,7 +52,22 @@ class EvaluationConfig(Settings):
 
 
 class ContenderConfig(Settings):
-    """Settings of a contender; a subclass has a `kind`, its settings and `build`."""
+    """Settings of a contender; a subclass has a `kind`, its settings and `build`.
+
+    Attributes:
+        came_later: settings that its kind did not always have. They are left out of what is written
+            while they have their defaults, so that a contender of old results is known by its hash.
+    """
+
+    came_later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        for name in self.came_later:
+            if getattr(self, name) == type(self).model_fields[name].get_default():
+                written.pop(name, None)
+        return written
 
     def build(self, name: str) -> Any:
         """Make the contender; see `crossl.contenders.Contender`.

@@ -8,7 +8,7 @@ package registers crossl's own kinds.
 from crossl.contenders.contender import Contender, Context, Draw, Outcome, contender_hashes
 from crossl.contenders.features import ForestConfig, LogisticConfig, MinirocketConfig
 from crossl.contenders.hydra import HydraConfig
-from crossl.contenders.networks import PretrainedConfig
+from crossl.contenders.networks import PretrainedConfig, UntrainedConfig
 from crossl.contenders.supervised import FinetunedConfig, MlpContenderConfig, SupervisedConfig
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "Outcome",
     "PretrainedConfig",
     "SupervisedConfig",
+    "UntrainedConfig",
     "contender_hashes",
 ]

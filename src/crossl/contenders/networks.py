@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from crossl.config import RunConfig, build_method, build_model
-from crossl.config.build import check_parts, check_schedule
-from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Outcome
+from crossl.contenders.network_settings import Heads, NetworkConfig, PretrainingConfig
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe, fit_probes
 from crossl.methods import MethodConfig
-from crossl.nn.aggregators import AggregatorConfig
-from crossl.nn.encoders import EncoderConfig
 from crossl.nn.model import CrossModalModel
-from crossl.registry import AGGREGATORS, ENCODERS, METHODS, register
+from crossl.registry import register
 from crossl.run_folder import load_run, run_facts, save_probe, save_run
-from crossl.settings import OneOf
 from crossl.train.pretrain import pretrain
-from crossl.train.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -68,54 +63,52 @@ class SubsetProbed:
             yield from context.outcomes(draws, probes, tables["test"], [subset])
 
 
-@dataclass(frozen=True)
-class Untrained:
-    """Linear probes on the latents of the same network with random weights."""
-
-    def outcomes(self, context: Context) -> Iterator[Outcome]:
-        """Yield what the probes say."""
-        model = untrained(context)
-        probes = _probes(context, model, "encoders", "probing untrained")
-        yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
-
-
-class PretrainedConfig(ContenderConfig):
-    """Another pretraining on the same fold: the experiment's settings but for what is given.
+class UntrainedConfig(NetworkConfig):
+    """Another network with random weights, such as one of other encoders.
 
     Attributes:
-        method: what pretraining minimises.
-        encoder: of each modality; none is shared or frozen then.
-        aggregator: of the model.
-        schedule: how long and how fast.
         head: which embedding the probe reads.
     """
 
+    kind: Literal["untrained"] = "untrained"
+    head: Literal["aggregator", "encoders"] = "encoders"
+
+    def build(self, name: str) -> Untrained:
+        """Make the contender."""
+        return Untrained(name, self)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """Linear probes on the latents of the same network with random weights, or of another."""
+
+    name: str = "untrained"
+    settings: UntrainedConfig = field(default_factory=UntrainedConfig)
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the probes say."""
+        model = untrained(context, self.settings)
+        probes = _probes(context, model, self.settings.head, f"probing {self.name}")
+        yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
+
+
+class PretrainedConfig(PretrainingConfig):
+    """Another pretraining on the same fold: the experiment's settings but for what is given.
+
+    Attributes:
+        head: which embedding the probe reads.
+        heads: several embeddings, each read by probes of its own; none for `head` alone.
+    """
+
+    came_later: ClassVar[tuple[str, ...]] = (*PretrainingConfig.came_later, "heads")
+
     kind: Literal["pretrained"] = "pretrained"
-    method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] | None = None
-    encoder: Annotated[EncoderConfig, OneOf(ENCODERS, "strided")] | None = None
-    aggregator: Annotated[AggregatorConfig, OneOf(AGGREGATORS, "predictive")] | None = None
-    schedule: Schedule | None = None
     head: Literal["aggregator", "encoders"] = "aggregator"
+    heads: Heads = ()
 
     def build(self, name: str) -> Pretrained:
         """Make the contender."""
         return Pretrained(name, self)
-
-    def within(self, config: RunConfig) -> RunConfig:
-        """Return the settings of an experiment with those that are given here in their place."""
-        asked = {name: getattr(self, name) for name in
-                 ("method", "encoder", "aggregator", "schedule")}  # fmt: skip
-        given = {name: block for name, block in asked.items() if block is not None}
-        if self.encoder is not None:
-            given |= {"encoders": {}, "shared_encoders": (), "frozen_encoders": (),
-                      "own_encoders": ()}  # fmt: skip
-        return config.model_copy(update={**given, "contenders": {}})
-
-    def check(self, config: RunConfig, *, where: str) -> None:
-        """Refuse parts that do not fit together."""
-        merged = self.within(config)
-        check_parts(merged, where=where)
-        check_schedule(merged, where=where)
 
 
 @dataclass(frozen=True)
@@ -128,8 +121,9 @@ class Pretrained:
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the probes say."""
         model = self._model(context)
-        probes = _probes(context, model, self.settings.head, f"probing {self.name}")
-        yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
+        for head in self.settings.heads or (self.settings.head,):
+            probes = _probes(context, model, head, f"probing {self.name}")
+            yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
 
     def _model(self, context: Context) -> CrossModalModel:
         if (context.folder / "model.json").is_file():
@@ -157,9 +151,13 @@ def pretrained(context: Context, config: RunConfig) -> CrossModalModel:
     return trained
 
 
-def untrained(context: Context) -> CrossModalModel:
-    """Return the same network with random weights and fitted standardisation."""
-    config, store = context.config, context.store
+def untrained(context: Context, settings: NetworkConfig) -> CrossModalModel:
+    """Return the experiment's network, but for some settings, with random weights.
+
+    Its standardisation is fitted.
+    """
+    config, store = settings.within(context.config), context.store
+    config = config.model_copy(update={"method": MethodConfig()})  # none is asked of it
     model = build_model(config, store.modalities, window_s=store.window_s,
                         seed=config.seed + 1000)  # fmt: skip
     model.standardiser.fit(store, context.fold.train)
@@ -172,4 +170,5 @@ def _probes(context: Context, model: CrossModalModel, head: Head, what: str) -> 
     return fit_probes(shown, tables["validation"], head=head)
 
 
-register("contender", PretrainedConfig)
+for _config in (PretrainedConfig, UntrainedConfig):
+    register("contender", _config)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Draw, Outcome, latent_table
+from crossl.contenders.network_settings import NetworkConfig
 from crossl.contenders.networks import untrained
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Classifier, Probe, fit_probe
@@ -35,8 +36,13 @@ class _TrainedConfig(ContenderConfig):
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
 
 
-class SupervisedConfig(_TrainedConfig):
-    """The supervised twin: the same network from random weights, trained on labels alone."""
+class SupervisedConfig(NetworkConfig, _TrainedConfig):
+    """The supervised twin: the same network from random weights, trained on labels alone.
+
+    With other encoders it is another supervised network.
+    """
+
+    came_later: ClassVar[tuple[str, ...]] = ("encoder", "encoders", "aggregator")
 
     kind: Literal["supervised"] = "supervised"
 
@@ -71,7 +77,7 @@ class FineTuned:
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the network of each label draw says."""
-        start = context.main if self.pretrained else untrained(context)
+        start = self._start(context)
         asked = self.settings.fractions
         draws = [draw for draw in context.draws if asked is None or draw[0] in asked]
         for number, draw in enumerate(draws):
@@ -82,6 +88,11 @@ class FineTuned:
                 reader = _probe(context, model, draw)
             test = latent_table(model, context.store, context.fold.test, context.task)
             yield from context.outcomes([draw], [reader], test)
+
+    def _start(self, context: Context) -> CrossModalModel:
+        if isinstance(self.settings, NetworkConfig):
+            return untrained(context, self.settings)
+        return context.main
 
     def _trained(
         self, context: Context, start: CrossModalModel, draw: Draw
