@@ -40,6 +40,7 @@ from crossl.methods import (
 )
 from crossl.methods.augment import Augmentation
 from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
+from crossl.nn.attention import AttentionConfig, GatedConfig, TransformerConfig
 from crossl.nn.deepconvlstm import DeepConvLstmConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
 from crossl.nn.patch_transformer import PatchTransformerConfig
@@ -122,6 +123,7 @@ def test_a_key_that_is_near_no_other_is_refused_with_all_that_exist() -> None:
         ("encoder.dropout=0.1", "encoder.dropout: .*encoder 'strided' has no .*'tcn' has"),
         ("method.objective.kind=barlow", "method.objective.kind: unknown objective 'barlow'"),
         ("method.objective.varince=1", "method.objective.varince: .* did you mean 'variance'"),
+        ("aggregator={kind: attention, heads: 3}", "aggregator: 128 .* in 3 heads; a multiple"),
         ("evaluation.folds=1", "evaluation.folds: .*greater than or equal to 2, got 1"),
         ("evaluation.label_fractions=[0.1, 0]", "evaluation.label_fractions.1: .*, got 0"),
         ("evaluation.methods=[crosl]", "evaluation.methods.0: .*'crossl'.*, got 'crosl'"),
@@ -227,6 +229,16 @@ def test_no_python_object_is_made_from_yaml(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("seed: !!python/object/apply:os.getpid []\n")
     with pytest.raises(ConfigError, match="cannot be read as YAML"):
         load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize("kind", ["gated", "attention", "transformer"])
+def test_an_aggregator_fits_the_crossl_method_where_it_completes(kind: str) -> None:
+    assert load_config(overrides=[f"aggregator.kind={kind}"]).aggregator.completes
+    message = f"method.kind 'crossl' needs aggregator.completed true, got '{kind}'"
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=[f"aggregator={{kind: {kind}, completed: false}}"])
+    plain = [f"aggregator={{kind: {kind}, completed: false}}", "method={kind: simclr}"]
+    assert not load_config(overrides=plain[::-1]).aggregator.completes
 
 
 def test_the_mlp_aggregator_does_not_fit_the_crossl_method() -> None:
@@ -345,6 +357,9 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     CocoaConfig: lambda c: c.build(model_of(recipe("crossl"))),
     FocalConfig: lambda c: c.build(model_of(recipe("crossl"))),
     ConcatConfig: lambda c: c.build(2, 8),
+    GatedConfig: lambda c: c.build(2, 8),
+    AttentionConfig: lambda c: c.build(2, 8),
+    TransformerConfig: lambda c: c.build(2, 8),
 }
 """What is read of the other blocks is seen in tests/train/test_fold_latents.py."""
 

@@ -11,6 +11,7 @@ import torch
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
+from crossl.nn.attention import AttentionAggregator, GatedAggregator, TransformerAggregator
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.model import CrossModalModel
 from crossl.nn.patch_transformer import PatchTransformerEncoder
@@ -30,6 +31,9 @@ ENCODERS = {
 AGGREGATORS = {
     "mlp": partial(MlpAggregator, 3, latent_dim=8, dim=16, hidden=32),
     "predictive": partial(PredictiveAggregator, 3, latent_dim=8, shared_dim=6),
+    "gated": partial(GatedAggregator, 3, latent_dim=8, shared_dim=6, hidden=4),
+    "attention": partial(AttentionAggregator, 3, latent_dim=8, shared_dim=6, heads=2),
+    "transformer": partial(TransformerAggregator, 3, latent_dim=8, shared_dim=6, heads=2),
 }
 
 

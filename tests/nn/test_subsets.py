@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
+from crossl.nn.attention import AttentionAggregator, GatedAggregator, TransformerAggregator
 from crossl.nn.subsets import ReadsSubsets, read_side_by_side, read_subsets
 
 MODALITIES, LATENT = 4, 12
@@ -26,6 +27,14 @@ class Loud(nn.Module):
 KINDS = {
     "mlp": lambda: MlpAggregator(MODALITIES, latent_dim=LATENT, dim=16, hidden=24),
     "predictive": lambda: PredictiveAggregator(MODALITIES, latent_dim=LATENT, shared_dim=20),
+    "gated": lambda: GatedAggregator(MODALITIES, latent_dim=LATENT, shared_dim=20),
+    "attention": lambda: AttentionAggregator(MODALITIES, latent_dim=LATENT, shared_dim=20),
+    "transformer": lambda: TransformerAggregator(
+        MODALITIES, latent_dim=LATENT, shared_dim=20, heads=2, layers=3
+    ),
+    "not completed": lambda: TransformerAggregator(
+        MODALITIES, latent_dim=LATENT, shared_dim=20, layers=1, completed=False
+    ),
     "any other": Loud,
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -97,9 +106,9 @@ def test_no_window_gives_no_reading(kind):
     assert got.shape == (0, len(CHOICES), 3)
 
 
-def test_both_aggregators_offer_the_fast_way_and_another_need_not():
+def test_all_aggregators_offer_the_fast_way_and_another_need_not():
     offered = {kind: isinstance(make(), ReadsSubsets) for kind, make in KINDS.items()}
-    assert offered == {"mlp": True, "predictive": True, "any other": False}
+    assert offered == {kind: kind != "any other" for kind in KINDS}
 
 
 @torch.inference_mode()

@@ -124,6 +124,19 @@ def test_crossl_has_global_modality_and_prediction_terms(
     assert set(terms) == wanted | {"prediction"}
 
 
+@pytest.mark.parametrize("kind", ["gated", "attention", "transformer"])
+def test_crossl_trains_every_parameter_of_an_aggregator_that_completes(
+    kind: str, small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
+) -> None:
+    method = method_of(small("crossl", f"aggregator={{kind: {kind}, shared_dim: 16}}"))
+    _, gradients = learn(method, batch)
+    parts = {n: g for n, g in gradients.items() if n.startswith("model.aggregator.")}
+    assert set(parts) == {
+        n for n, _ in method.named_parameters() if n.startswith("model.aggregator.")
+    }
+    assert {n for n, g in parts.items() if g.abs().max() < 1e-7} == set()
+
+
 def test_crossl_weighs_its_terms(method_of: Callable[..., Method], batch: Batch) -> None:
     method = method_of().eval()
     assert isinstance(method, CrosslMethod)

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+import crossl.nn.attention
 import crossl.nn.deepconvlstm
 import crossl.nn.patch_transformer
 import crossl.nn.resnet  # noqa: F401 - as the others, registers its encoder

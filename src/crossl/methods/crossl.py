@@ -14,7 +14,7 @@ from crossl.methods.compare import compare_several
 from crossl.methods.expanders import build_expander, expand
 from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, TwoViews
 from crossl.methods.views import Augment
-from crossl.nn.aggregators import AggregatorConfig, PredictiveAggregator, PredictiveConfig
+from crossl.nn.aggregators import AggregatorConfig, CompletingAggregator
 from crossl.nn.masking import draw_spatial_views
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
@@ -34,7 +34,7 @@ class CrosslMethod(TwoViews):
     expanders (with batch normalisation) are dropped after pretraining.
 
     Args:
-        model: with a `PredictiveAggregator`.
+        model: with a `CompletingAggregator` that predicts.
         keep_rate: probability to keep a modality in a view.
         augmentation: of each view.
         objective: of two views.
@@ -67,9 +67,9 @@ class CrosslMethod(TwoViews):
         )
 
     @property
-    def _aggregator(self) -> PredictiveAggregator:
+    def _aggregator(self) -> CompletingAggregator:
         aggregator = self.model.aggregator
-        assert isinstance(aggregator, PredictiveAggregator)  # noqa: S101 - the builder's promise
+        assert isinstance(aggregator, CompletingAggregator)  # noqa: S101 - the builder's promise
         return aggregator
 
     def draw(self, present: Present, generator: torch.Generator) -> Drawn:
@@ -139,7 +139,10 @@ class CrosslMethodConfig(MethodConfig):
 
     def refuses(self, aggregator: AggregatorConfig) -> str | None:
         """Say which aggregator is needed: one that predicts what is hidden."""
-        return None if isinstance(aggregator, PredictiveConfig) else "aggregator.kind 'predictive'"
+        if aggregator.completes:
+            return None
+        could = "completed" in type(aggregator).model_fields
+        return "aggregator.completed true" if could else "aggregator.kind 'predictive'"
 
 
 register("method", CrosslMethodConfig)

@@ -50,6 +50,11 @@ class AggregatorConfig(Settings):
         """
         raise NotImplementedError
 
+    @property
+    def completes(self) -> bool:
+        """Whether what it builds is a `CompletingAggregator` that predicts; `crossl` needs that."""
+        return False
+
 
 class MlpAggregator(nn.Module):
     """The authors' aggregator, which is also their projection head (`src/model.py:35-48`).
@@ -139,47 +144,35 @@ class ConcatConfig(AggregatorConfig):
 register("aggregator", ConcatConfig)
 
 
-class PredictiveAggregator(nn.Module):
-    """The default aggregator: what sensors share, and each sensor's latent, predicted if missing.
+class CompletingAggregator(nn.Module):
+    """What sensors share, and beside it each sensor's latent, predicted where it is missing.
 
-    Each kept latent is projected; their mean over the kept modalities gives `shared` (B, S). From
-    it a small network per modality predicts that modality's latent; the prediction stands where
-    an entry is not kept. The embedding is shared and completed latents side by side,
-    D = S + M * K: it keeps what all sensors know as well as what only one knows, and a classifier
-    trained on all of them finds every place filled when some are missing. Nothing here is
-    computed across a batch.
+    A subclass says how kept latents are joined to `shared` (B, S). From that a small network per
+    modality predicts its latent; the prediction stands where an entry is not kept. The embedding
+    is shared and completed latents side by side, D = S + M * K: it keeps what all sensors know as
+    well as what only one knows, and a classifier trained on all of them finds every place filled
+    when some are missing. Without predictors the embedding is what is shared, D = S.
 
-    Args:
-        modalities: M.
-        latent_dim: K.
+    Attributes:
         shared_dim: S.
+        dim: D.
+        predictors: a network for each modality; none, where nothing is completed.
     """
 
-    def __init__(self, modalities: int, *, latent_dim: int, shared_dim: int = 128) -> None:
-        super().__init__()
-        self.dim = shared_dim + modalities * latent_dim
-        self.shared_dim = shared_dim
-        self.project = nn.ModuleList(
-            _two_layers(2 * latent_dim, shared_dim, shared_dim) for _ in range(modalities)
-        )
-        self.mix = nn.Sequential(
-            nn.LayerNorm(shared_dim),
-            _two_layers(shared_dim, 2 * shared_dim, shared_dim),
-            nn.LayerNorm(shared_dim),
-        )
-        self.predictors = nn.ModuleList(
-            _two_layers(shared_dim, shared_dim, latent_dim) for _ in range(modalities)
-        )
+    shared_dim: int
+    dim: int
+    project: nn.ModuleList
+    predictors: nn.ModuleList
 
     def shared(self, latent: LatentStack, keep: Keep) -> Float[Tensor, "batch shared"]:
-        """Join what is kept; each modality weighs by the share of it that is kept."""
-        kept = keep.to(latent.dtype)
-        both = torch.cat([torch.where(keep, latent, 0.0), kept], dim=2)  # (B, M, 2K)
-        projected = apply_each(self.project, both.transpose(0, 1))  # (M, B, S)
-        weight = kept.mean(dim=2).T[:, :, None]  # (M, B, 1)
-        mean = (projected * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-6)
-        out: Tensor = self.mix(mean)
-        return out
+        """Join what is kept."""
+        raise NotImplementedError
+
+    def shared_of_subsets(
+        self, latent: LatentStack, keep: Bool[Tensor, "batch subset modality"]
+    ) -> Float[Tensor, "batch subset shared"]:
+        """Join whole modalities, for many choices of them at once."""
+        raise NotImplementedError
 
     def predict(self, shared: Float[Tensor, "batch shared"]) -> LatentStack:
         """Predict every modality's latent from what is shared."""
@@ -189,6 +182,8 @@ class PredictiveAggregator(nn.Module):
     def forward(self, latent: LatentStack, keep: Keep) -> Embedding:
         """Join what is kept and complete what is not."""
         shared = self.shared(latent, keep)
+        if not len(self.predictors):
+            return shared
         completed = torch.where(keep, latent, self.predict(shared))
         return torch.cat([shared, completed.flatten(1)], dim=1)
 
@@ -197,11 +192,13 @@ class PredictiveAggregator(nn.Module):
     ) -> Readings:
         """Read the embedding under each subset, computing once what subsets have in common.
 
-        These are the projections, what is read from present latents, and the first layer after
-        their mean; predictors run only where something is missing.
+        Predictors run only where something is missing.
         """
         keep = present[:, None] & choices  # (B, S, M)
-        shared = self._shared_of_subsets(latent, keep).flatten(0, 1)  # (B*S, shared)
+        shared = self.shared_of_subsets(latent, keep)
+        if not len(self.predictors):
+            return linear(shared, weight, bias)
+        shared = shared.flatten(0, 1)  # (B*S, shared)
         of_shared, of_latents = weight.split([self.shared_dim, self.dim - self.shared_dim], dim=1)
         out = read_side_by_side(latent, keep, of_latents, bias).flatten(0, 1)
         out.addmm_(shared, of_shared.T)
@@ -221,10 +218,44 @@ class PredictiveAggregator(nn.Module):
         batch, choice, _ = keep.shape
         return out.view(batch, choice, len(bias))
 
-    def _shared_of_subsets(
+
+class PredictiveAggregator(CompletingAggregator):
+    """The default aggregator: the mean of what is kept, and predictions of what is missing.
+
+    Each kept latent is projected; their mean over the kept modalities, mixed by a small network,
+    is what is shared. Nothing here is computed across a batch.
+
+    Args:
+        modalities: M.
+        latent_dim: K.
+        shared_dim: S.
+    """
+
+    def __init__(self, modalities: int, *, latent_dim: int, shared_dim: int = 128) -> None:
+        super().__init__()
+        self.dim = shared_dim + modalities * latent_dim
+        self.shared_dim = shared_dim
+        self.project = projections(modalities, latent_dim, shared_dim)
+        self.mix = mixer(shared_dim)
+        self.predictors = predictors(modalities, latent_dim, shared_dim)
+
+    def shared(self, latent: LatentStack, keep: Keep) -> Float[Tensor, "batch shared"]:
+        """Join what is kept; each modality weighs by the share of it that is kept."""
+        kept = keep.to(latent.dtype)
+        both = torch.cat([torch.where(keep, latent, 0.0), kept], dim=2)  # (B, M, 2K)
+        projected = apply_each(self.project, both.transpose(0, 1))  # (M, B, S)
+        weight = kept.mean(dim=2).T[:, :, None]  # (M, B, 1)
+        mean = (projected * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-6)
+        out: Tensor = self.mix(mean)
+        return out
+
+    def shared_of_subsets(
         self, latent: LatentStack, keep: Bool[Tensor, "batch subset modality"]
     ) -> Float[Tensor, "batch subset shared"]:
-        """Give `shared` of whole modalities kept or not, without a mean over them per subset."""
+        """Give `shared` of whole modalities kept or not, without a mean over them per subset.
+
+        Projections, and the first layer after their mean, are computed once for all subsets.
+        """
         whole = torch.cat([latent, torch.ones_like(latent)], dim=2)
         projected = apply_each(self.project, whole.transpose(0, 1)).transpose(0, 1)
         share = keep.to(latent.dtype)
@@ -254,8 +285,30 @@ class PredictiveConfig(AggregatorConfig):
         """Make the aggregator of a model."""
         return PredictiveAggregator(modalities, latent_dim=latent_dim, shared_dim=self.shared_dim)
 
+    @property
+    def completes(self) -> bool:
+        """It does."""
+        return True
+
 
 register("aggregator", PredictiveConfig)
+
+
+def projections(modalities: int, latent_dim: int, width: int) -> nn.ModuleList:
+    """Make a network for each modality, from its latent and which entries are kept to a token."""
+    return nn.ModuleList(_two_layers(2 * latent_dim, width, width) for _ in range(modalities))
+
+
+def mixer(width: int) -> nn.Sequential:
+    """Make what follows pooled tokens: two layers between normalisations."""
+    return nn.Sequential(
+        nn.LayerNorm(width), _two_layers(width, 2 * width, width), nn.LayerNorm(width)
+    )
+
+
+def predictors(modalities: int, latent_dim: int, width: int) -> nn.ModuleList:
+    """Make a network for each modality, from what is shared to its latent."""
+    return nn.ModuleList(_two_layers(width, width, latent_dim) for _ in range(modalities))
 
 
 def _two_layers(fan_in: int, hidden: int, fan_out: int) -> nn.Sequential:

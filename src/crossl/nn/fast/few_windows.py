@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from crossl.nn.aggregators import PredictiveAggregator
+from crossl.nn.aggregators import CompletingAggregator
 from crossl.nn.encoders import StridedEncoder
 from crossl.nn.fast.side_by_side import keep_stacked
 from crossl.nn.fast.stacked import StackedEncoder
@@ -35,7 +35,7 @@ def prepare(model: CrossModalModel) -> bool:
         return False
     stacked = StackedEncoder(cast("list[StridedEncoder]", encoders))
     _prepared[model] = Unchanged(model.encoders), stacked
-    if isinstance(model.aggregator, PredictiveAggregator):
+    if isinstance(model.aggregator, CompletingAggregator):
         keep_stacked(model.aggregator.project)
         keep_stacked(model.aggregator.predictors)
     return True
