@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import core_schema
 
 from crossl.registry import Registry
@@ -15,9 +21,22 @@ class Settings(BaseModel):
 
     What a registry holds has a `kind`, `Literal["name"] = "name"`, and a `build` that turns the
     settings into the object; see `crossl.registry`.
+
+    Attributes:
+        CAME_LATER: settings that are not written where they have their default: what was made
+            before there were such is known by the same settings as before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    CAME_LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        usual = {name: type(self).model_fields[name].default for name in self.CAME_LATER}
+        same = {name for name, default in usual.items() if getattr(self, name) == default}
+        return {name: value for name, value in written.items() if name not in same}
 
 
 class OneOf:

@@ -235,6 +235,8 @@ def _locate(loc: Sequence[str]) -> tuple[list[str], type[BaseModel]]:
     parts = iter(loc)
     for part in parts:
         path.append(part)
+        if part.isdigit() and block:  # of a list of blocks
+            continue
         last = block or last
         registry = _choice(last, part) if block else None
         if block and _is_by_name(last, part):
@@ -269,8 +271,10 @@ def _marks(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[OneOf]:
 def _inner(block: type[BaseModel], key: str) -> type[BaseModel] | None:
     field = block.model_fields.get(key)
     annotation: Any = field.annotation if field else None
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    # itself, or where there may be none or a list of such
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
     return None
 
 

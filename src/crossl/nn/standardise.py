@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class Standardiser(nn.Module):
             name: (x - buffers[f"mean_{name}"]) / buffers[f"std_{name}"]
             for name, x in signals.items()
         }
+
+    def deviation(self, name: str) -> NDArray[np.floating[Any]]:
+        """Return the standard deviation of each channel of a modality in training, (C,)."""
+        return np.asarray(self.get_buffer(f"std_{name}").cpu())
 
     @property
     def fitted(self) -> bool:

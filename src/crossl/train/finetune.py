@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from crossl.data.damaged import TrainingDamage
 from crossl.data.source import WindowSource
 from crossl.errors import SplitError
 from crossl.evaluate.latents import Array, Head
@@ -83,7 +84,10 @@ class FineTuning(Settings):
         evaluations: how often validation subjects are asked; the best answer is kept.
         gradient_norm: gradients are clipped to this norm.
         precision: `bfloat16` computes networks (not losses) in that type where it is safe.
+        damage: how windows are damaged while they are learned from; None leaves them.
     """
+
+    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"damage"})
 
     steps: int = Field(400, gt=0)
     batch_size: int = Field(64, gt=0)
@@ -100,6 +104,7 @@ class FineTuning(Settings):
     evaluations: int = Field(5, gt=0)
     gradient_norm: float = Field(1.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    damage: TrainingDamage | None = None
 
     checkpoint_s: ClassVar[float] = 60.0
 
@@ -222,6 +227,7 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
     training = Training(
         method, settings, plan, TargetScore(validation, label, task, coding), source=source,
         seed=seed, out=out, targets=encoded_targets(label, train, coding), words=WORDS,
+        damage=settings.damage,
     )  # fmt: skip
     kept, best = _trained(training, progress, processes)
     weight, bias = decoded_layer(kept.classifier, coding)

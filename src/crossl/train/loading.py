@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossl.data.batch import Batch, collate
+from crossl.data.damaged import DamagedSource
 from crossl.data.source import WindowSource
 from crossl.train.processes import Ranks
 
@@ -149,8 +150,21 @@ class Part:
         return replace(self, batch=self.batch.pinned(), present=present, targets=targets)
 
 
+def at_step(source: WindowSource, step: int) -> WindowSource:
+    """Return windows as they are learned from in a step: damaged ones each time in another way."""
+    return source.at(step) if isinstance(source, DamagedSource) else source
+
+
 class Batches:
-    """One process's part of batches, in order; the next is read while the last is worked on."""
+    """One process's part of batches, in order; the next is read while the last is worked on.
+
+    Args:
+        source: windows.
+        batches: rows of each.
+        ranks: the processes that share them; None for this one alone.
+        targets: of the source.
+        first: step of the first batch, in which a damaged source damages it.
+    """
 
     def __init__(
         self,
@@ -158,8 +172,10 @@ class Batches:
         batches: list[Rows],
         ranks: Ranks | None = None,
         targets: TargetArray | None = None,
+        *,
+        first: int = 0,
     ) -> None:
-        self.source, self.targets = source, targets
+        self.source, self.targets, self.first = source, targets, first
         self.batches = batches
         self.ranks = ranks or Ranks()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="crossl-read")
@@ -176,14 +192,16 @@ class Batches:
         ready = self._ahead.pop(index, None)
         self._ahead.clear()
         if index + 1 < len(self.batches):
-            self._ahead[index + 1] = self._reader.submit(self._read, self.batches[index + 1])
-        return self._read(self.batches[index]) if ready is None else ready.result()
+            self._ahead[index + 1] = self._reader.submit(self._read, index + 1)
+        return self._read(index) if ready is None else ready.result()
 
-    def _read(self, rows: NDArray[np.int64]) -> Part:
+    def _read(self, index: int) -> Part:
+        rows = self.batches[index]
         own = self.ranks.rows(len(rows))
+        source = at_step(self.source, self.first + index)
         present = torch.from_numpy(self.source.present[rows])
         targets = None if self.targets is None else torch.from_numpy(self.targets[rows])
-        part = Part(collate(self.source, rows[own]), present, rows, own.start, targets)
+        part = Part(collate(source, rows[own]), present, rows, own.start, targets)
         if not torch.cuda.is_available():
             return part
         with PINNING:

@@ -86,8 +86,9 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     plan = Passes(train, schedule.batch_size, steps=schedule.steps, epochs=schedule.epochs,
                   seed=seed)  # fmt: skip
     training = Training(
-        method, schedule, plan, ObjectiveOfOthers(validation), source=source, seed=seed, out=out
-    )
+        method, schedule, plan, ObjectiveOfOthers(validation), source=source, seed=seed, out=out,
+        damage=schedule.damage,
+    )  # fmt: skip
     run_loop(
         training, resume=resume, progress=progress, processes=processes,
         patience=schedule.patience_epochs(plan.epochs), restore_best=schedule.restore_best,

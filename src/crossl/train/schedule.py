@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from crossl.data.damaged import TrainingDamage
 from crossl.settings import Settings
 from crossl.train.adam import AdamW, KerasAdam
 
@@ -38,7 +39,10 @@ class Schedule(Settings):
         precision: `bfloat16` computes networks (not losses) in that type where it is safe.
         checkpoint_s: seconds after which a checkpoint is written within an epoch; there is one
             after each epoch anyway.
+        damage: how windows are damaged while they are learned from; None leaves them.
     """
+
+    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"damage"})
 
     steps: int = Field(400, gt=0)
     epochs: int | None = Field(None, gt=0)
@@ -54,6 +58,7 @@ class Schedule(Settings):
     restore_best: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_s: float = Field(60.0, ge=0)
+    damage: TrainingDamage | None = None
 
     def patience_epochs(self, epochs: int) -> int | None:
         """Return after how many epochs without a better objective to stop, None for never.

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
 
@@ -13,13 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from crossl.data.damage import Spoiler
+from crossl.data.damaged import DamagedSource, TrainingDamage
 from crossl.data.source import WindowSource
 from crossl.methods.method import Method
 from crossl.methods.views import seed_dropout, seeded
 from crossl.nn.attachment import forget_memory
 from crossl.nn.precision import computing_in
 from crossl.train.cuda_graphs import Given, Recorded, record, widened
-from crossl.train.loading import Batches, Part, Plan, Rows, TargetArray
+from crossl.train.loading import Batches, Part, Plan, Rows, TargetArray, at_step
 from crossl.train.metric_sums import MetricSums
 from crossl.train.nonfinite import stop_nonfinite
 from crossl.train.processes import Ranks, average_gradients
@@ -126,6 +129,8 @@ class Training:
         out: folder for checkpoints, and for a step that was not finite; None keeps neither.
         targets: (W, ...) of the source, for a method that sees them.
         words: for messages.
+        damage: how windows are damaged while they are learned from; those of validation subjects
+            are not.
 
     Attributes:
         step: how many steps were taken.
@@ -144,9 +149,15 @@ class Training:
         out: Path | None,
         targets: TargetArray | None = None,
         words: Words = Words(),
+        damage: TrainingDamage | None = None,
     ) -> None:
         self.method, self.pace, self.plan, self.validation = method, pace, plan, validation
         self.source, self.seed, self.out, self.words = source, seed, out, words
+        self.learned: WindowSource = source  # as windows are when they are learned from
+        if damage is not None:
+            deviation = cache(method.model.standardiser.deviation)
+            spoiler = Spoiler(source.modalities, deviation, seed=seed)
+            self.learned = DamagedSource(source, damage, spoiler)
         self.targets = targets if method.sees_targets else None
         self.total_steps = plan.epochs * plan.per_epoch
         self.step, self.moment = 0, Moment()
@@ -203,7 +214,7 @@ class Training:
     def batches(self) -> Batches:
         """Return what is left of the batches before the next validation."""
         rows = self.plan.batches(self.epoch)[self.done :]
-        return Batches(self.source, rows, self.ranks, self.targets)
+        return Batches(self.learned, rows, self.ranks, self.targets, first=self.step)
 
     def read(self, batches: list[Rows]) -> Batches:
         """Read batches of other rows, in the same way."""
@@ -285,7 +296,7 @@ class Training:
         where = "" if self.words == Words() else f"{self.words.what}, "
         stop_nonfinite(
             what, where=f"{where}step {self.step}", method=self.method, part=last.part,
-            source=self.source, ranks=self.ranks, out=self.out, step=self.step,
+            source=at_step(self.learned, self.step), ranks=self.ranks, out=self.out, step=self.step,
         )  # fmt: skip
 
     def _average(self) -> None:
