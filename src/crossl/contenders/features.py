@@ -221,10 +221,17 @@ def feature_tables(
     store, fold, target = context.store, context.fold, context.task.values(context.store)
     context.tell("computing features", 0, 1)
     by_part: dict[str, list[NDArray[np.float32]]] = {part: [] for part in PARTS}
+    scales = []
     for column, modality in enumerate(store.modalities):
-        for part, values in _describe(context, column, modality, fit, scaled=scaled).items():
+        scale, found = _describe(context, column, modality, fit, scaled=scaled)
+        scales.append(scale)
+        for part, values in found.items():
             by_part[part].append(values)
     width = max(values.shape[1] for values in by_part["train"])
+
+    def encode(column: int, x: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(_widened(scales[column](x), width))
+
     tables = {
         part: LatentTable(
             cast(Any, None),  # only an aggregator would be asked of
@@ -233,6 +240,8 @@ def feature_tables(
             target[getattr(fold, part)],
             store.subject[getattr(fold, part)],
             context.task,
+            rows=getattr(fold, part),
+            encoder=encode,
         )
         for part, values in by_part.items()
     }
@@ -242,6 +251,33 @@ def feature_tables(
             for part, table in tables.items()}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """What makes features of a modality's windows, on the scale of training subjects.
+
+    Attributes:
+        describe: of windows at mean 0 and deviation 1; None where nobody trained has the modality.
+        signal: mean and deviation of the samples.
+        feature: mean and deviation of the features.
+    """
+
+    describe: Describe | None
+    signal: tuple[Any, Any] = (0.0, 1.0)
+    feature: tuple[Any, Any] = (0.0, 1.0)
+
+    def raw(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Describe windows (n, T, C) on the features' own scale."""
+        if self.describe is None:
+            return np.zeros((len(x), 1), np.float32)
+        mean, std = self.signal
+        return self.describe(((x - mean) / std).astype(np.float32))
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Describe windows (n, T, C)."""
+        centre, scale = self.feature
+        return np.asarray((self.raw(x) - centre) / scale, dtype=np.float32)
+
+
 def _describe(
     context: Context,
     column: int,
@@ -249,27 +285,27 @@ def _describe(
     fit: Callable[[Modality, NDArray[np.float32]], Describe],
     *,
     scaled: bool,
-) -> dict[str, NDArray[np.float32]]:
-    """Return the features of one modality for each part of the fold, on one scale."""
+) -> tuple[_Scale, dict[str, NDArray[np.float32]]]:
+    """Return what describes one modality, and its features for each part, on one scale."""
     store, fold = context.store, context.fold
     held = fold.train[store.present[fold.train, column]]
     if not len(held):
-        return {part: np.zeros((len(getattr(fold, part)), 1), np.float32) for part in PARTS}
+        found = {part: np.zeros((len(getattr(fold, part)), 1), np.float32) for part in PARTS}
+        return _Scale(None), found
     sample = store.gather_zeroed(held[:: max(1, len(held) // ROWS)])[modality.name]
     mean, std = sample.mean(axis=(0, 1)), sample.std(axis=(0, 1)) + 1e-8
-    describe = fit(modality, ((sample - mean) / std).astype(np.float32))
+    own = _Scale(fit(modality, ((sample - mean) / std).astype(np.float32)), (mean, std))
     found = {}
     for part in PARTS:
         rows = getattr(fold, part)
-        pieces = [
-            describe(((store.gather_zeroed(some)[modality.name] - mean) / std).astype(np.float32))
-            for some in np.array_split(rows, max(1, -(-len(rows) // ROWS)))
-        ]
+        blocks = np.array_split(rows, max(1, -(-len(rows) // ROWS)))
+        pieces = [own.raw(store.gather_zeroed(some)[modality.name]) for some in blocks]
         found[part] = np.concatenate(pieces)
     present = {part: store.present[getattr(fold, part), column] for part in PARTS}
-    train = found["train"][present["train"]]
-    centre, scale = (0.0, 1.0) if scaled else _standard(train)
-    return {
+    if not scaled:
+        own = replace(own, feature=_standard(found["train"][present["train"]]))
+    centre, scale = own.feature
+    return own, {
         part: np.where(present[part][:, None], (values - centre) / scale, 0).astype(np.float32)
         for part, values in found.items()
     }

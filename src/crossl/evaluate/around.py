@@ -43,6 +43,7 @@ def table_with_neighbours(
         task.values(store)[every],
         store.subject[every],
         task,
+        rows=every,
     )
     return with_neighbours(pool, store, every).take(np.searchsorted(every, rows))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossl.data.recording import Float32
 from crossl.nn.model import CrossModalModel
 from crossl.nn.subsets import read_side_by_side, read_subsets
 from crossl.tasks import UNNAMED_CLASSES, Task
@@ -66,6 +67,9 @@ class LatentTable:
         around: (n, O) rows of `pool` at the task's offsets, -1 where there is none; None where the
             task reads each window alone.
         pool: the windows and all their neighbours.
+        rows: (n,) of the store that the windows are of; None where nobody asks.
+        encoder: makes latents (b, K) of other samples (b, T, C) of the modality of a column, where
+            the model's encoders do not.
     """
 
     model: CrossModalModel
@@ -76,6 +80,8 @@ class LatentTable:
     task: Task = UNNAMED_CLASSES
     around: NDArray[np.int64] | None = None
     pool: LatentTable | None = None
+    rows: NDArray[np.int64] | None = None
+    encoder: Callable[[int, Float32], Tensor] | None = None
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -91,7 +97,25 @@ class LatentTable:
             label=self.label[rows],
             subject=self.subject[rows],
             around=None if self.around is None else self.around[rows],
+            rows=None if self.rows is None else self.rows[rows],
         )
+
+    def encode(self, column: int, x: Float32) -> Tensor:
+        """Make latents of other samples of a modality.
+
+        Args:
+            column: of the modality.
+            x: (b, T, C).
+
+        Returns:
+            (b, K) on the CPU.
+        """
+        if self.encoder is not None:
+            return self.encoder(column, x)
+        name = self.model.modalities[column].name
+        with torch.inference_mode():
+            found = self.model.latent_of(name, torch.from_numpy(x).to(self._device))
+        return found.cpu().clone()
 
     def within(self, subset: Subset | None) -> LatentTable:
         """Return the windows as if only some modalities had been recorded; None means all."""

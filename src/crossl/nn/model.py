@@ -109,6 +109,11 @@ class CrossModalModel(nn.Module):
         latent = torch.stack(encoded, dim=1)  # M times (B, K) -> (B, M, K)
         return torch.where(present[:, :, None], latent, 0.0)
 
+    def latent_of(self, name: str, x: Float[Tensor, "batch time channel"]) -> Tensor:
+        """Standardise and encode one modality alone, present in all windows: (B, K)."""
+        found: Tensor = self.encoders.of(name)(self.standardiser({name: x})[name])
+        return found
+
     def encode_tokens(self, signals: Mapping[str, Tensor], present: Present) -> Tokens:
         """Encode standardised signals to tokens in time, for methods that ask for them.
 
