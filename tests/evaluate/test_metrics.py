@@ -13,10 +13,9 @@ from crossl.evaluate.metrics import (
     Interval,
     bootstrap_score,
     paired_difference,
-    resampled_scores,
     score_kept,
-    subject_draws,
 )
+from crossl.evaluate.resampling import Design, Resampling, sign_flip_p, subject_draws
 from crossl.tasks.confusion import (
     METRICS,
     balanced_accuracy,
@@ -139,7 +138,7 @@ def test_every_bootstrap_sample_draws_as_many_subjects_as_there_are() -> None:
 
 def test_a_sample_that_counts_everyone_once_is_the_pooled_score() -> None:
     counts = confusions(3)
-    samples = resampled_scores(counts, macro_f1, np.ones((1, 9), dtype=np.int64))
+    samples = Resampling(Design.of_people(counts), draws=5).scores(counts, macro_f1)[:1]
     np.testing.assert_allclose(samples, bootstrap_score(counts, macro_f1).value)
 
 
@@ -172,3 +171,54 @@ def test_a_subject_who_is_hard_for_both_does_not_widen_the_difference() -> None:
     difference = paired_difference(both, both.copy())
     assert difference.high - difference.low == 0
     assert bootstrap_score(both, macro_f1).high > bootstrap_score(both, macro_f1).low
+
+
+def test_label_draws_and_seeds_widen_intervals_and_leave_values() -> None:
+    counts = np.concatenate([confusions(0), confusions(1)])  # units that differ
+    units, people = counts.shape[:2]
+    design = Design(np.arange(people) % 2, seeds=2, draws=units // 2)
+    alone, all_of_it = (bootstrap_score(counts, macro_f1, design=d)
+                        for d in (Design.of_people(counts), design))  # fmt: skip
+    assert alone.value == all_of_it.value
+    assert all_of_it.high - all_of_it.low > alone.high - alone.low
+    # where units are alike nothing but people varies
+    same = np.repeat(counts[:1], 4, axis=0)
+    design = Design(np.zeros(people, dtype=np.int64), seeds=2, draws=2)
+    assert bootstrap_score(same, macro_f1, design=design) == bootstrap_score(same[:1], macro_f1)
+
+
+def test_every_sample_draws_units_for_each_fold() -> None:
+    fold = np.array([0, 0, 1])
+    samples = Resampling(Design(fold, seeds=2, draws=3), draws=40)
+    assert samples.units.shape == (41, 2, 6)
+    np.testing.assert_array_equal(samples.units[0], [range(6), range(6)])
+    drawn, seeds = samples.units % 3, samples.units // 3
+    assert drawn.max() == 2
+    assert seeds.max() == 1
+    # a sample is a whole table: each of its seeds with each of its draws
+    table = samples.units[1:].reshape(40, 2, 2, 3)
+    assert (table // 3 == (table // 3)[..., :1]).all()
+    assert (table % 3 == (table % 3)[..., :1, :]).all()
+    assert (samples.units[1:, 0] != samples.units[1:, 1]).any()
+    # means of what differs by fold and unit, by hand for one sample
+    values = np.arange(18.0).reshape(6, 3)
+    by_hand = (
+        sum(samples.weight[7, n] * values[samples.units[7, fold[n]], n].mean() for n in range(3))
+        / 3
+    )
+    np.testing.assert_allclose(samples.means(values)[7], by_hand)
+
+
+@pytest.mark.parametrize(("values", "wanted"), [
+    ([1.0, 2.0, 3.0], 2 / 8), ([1.0, -1.0], 1.0), ([0.0, 0.0, 0.0], 1.0),
+    ([1.0] * 12, 2 / 4096), ([1.0, 1.0, -1.0, 1.0], 10 / 16),
+])  # fmt: skip
+def test_signs_are_flipped_in_every_way(values: list[float], wanted: float) -> None:
+    np.testing.assert_allclose(sign_flip_p(np.array(values)), wanted)
+
+
+def test_of_many_people_signs_are_drawn() -> None:
+    assert sign_flip_p(np.ones(30)) == 1 / 20001
+    rng = np.random.default_rng(0)
+    p = [sign_flip_p(rng.normal(size=20), seed=i) for i in range(40)]
+    assert 0.3 < np.mean(p) < 0.7

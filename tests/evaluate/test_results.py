@@ -22,8 +22,8 @@ from crossl.evaluate.results import (
 from crossl.tasks.confusion import macro_f1
 
 RECORD_KEYS = {
-    "dataset", "method", "recipe", "head", "label_fraction", "present", "fold", "seed", "subject",
-    "metric", "value", "ci_low", "ci_high", "n",
+    "dataset", "method", "recipe", "head", "label_fraction", "present", "budget", "fold",
+    "model_seed", "seed", "subject", "metric", "value", "ci_low", "ci_high", "n", "p",
 }  # fmt: skip
 MODALITIES = ("acc", "gyro", "ecg")
 
@@ -113,7 +113,7 @@ def damage_half(path: Path) -> None:
 
 def damage_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 0xFF
+    content[len(content) // 4] ^= 0xFF
     path.write_bytes(bytes(content))
 
 
@@ -220,7 +220,7 @@ def test_records_hold_plain_finite_values() -> None:
 
 def test_a_summary_pools_all_folds_and_label_draws() -> None:
     book = make_book()
-    wanted = bootstrap_score(book.pooled(FULL)[1], macro_f1)
+    wanted = bootstrap_score(book.pooled(FULL)[1], macro_f1, design=book.design(FULL))
     found = [
         r for r in all_records(book)
         if r["method"] == "crossl" and r["present"] == list(MODALITIES)

@@ -151,7 +151,7 @@ def test_features_of_absent_modalities_are_zeros_and_statistics_are_of_training_
     runner = FoldRunner(FoldTask(store.path, small("crossl", *SETTINGS), runs, 0))
     context = runner._context("forest", None)  # type: ignore[arg-type]
     assert isinstance(context, Context)
-    tables = feature_tables(context, lambda modality, train: lambda x: x.mean(axis=1))
+    tables = feature_tables(context, lambda modality, train, repeat: lambda x: x.mean(axis=1))
     train = tables["train"]
     assert not train.latent[~train.present].any()
     acc = train.latent[:, 0][train.present[:, 0]].numpy()

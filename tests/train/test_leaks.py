@@ -110,6 +110,7 @@ class Watched(FoldRunner):
         super()._add(book, name, outcome)
         fraction, seed, rows = outcome.draw
         told = f"{name} {outcome.head} {fraction} {seed} {sorted(outcome.predicted)}"
+        told += f" {outcome.budget}"
         assert told not in self.fitted
         assert outcome.fitted
         self.fitted[told] = pickle.dumps([plain(part) for part in outcome.fitted]) + rows.tobytes()
@@ -149,6 +150,36 @@ def outcomes(
     ]
     return run(recorded, config, folder / "a"), run(write(spoilt, folder / "spoilt"), config,
                                                     folder / "b")  # fmt: skip
+
+
+def relabelled(recording: Recording) -> Recording:
+    """Give every label of a recording to another of its stretches."""
+    names = np.roll([one.label for one in recording.labels], 1)
+    return replace(recording, labels=[
+        LabelInterval(one.start_s, one.end_s, str(name))
+        for one, name in zip(recording.labels, names, strict=True)
+    ])  # fmt: skip
+
+
+def test_of_the_strict_budget_nothing_depends_on_labels_of_validation_subjects(
+    small: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config = small("crossl", *SETTINGS)
+    recorded = write([make_recording(number) for number in range(6)], tmp_path / "recorded")
+    asked = set(recorded.subject[folds_of(recorded, config)[0].validation])
+    recordings = [make_recording(number) for number in range(6)]
+    changed = [relabelled(one) if one.subject in asked else one for one in recordings]
+    fitted = []
+    for store in (recorded, write(changed, tmp_path / "changed")):
+        runner = Watched(FoldTask(store.path, config, tmp_path / f"{store.path.name}-fold", 0))
+        runner.run()
+        fitted.append(runner.fitted)
+    one, other = ({name: held for name, held in each.items() if name.endswith(" strict")}
+                  for each in fitted)  # fmt: skip
+    assert len(one) == len(fitted[0]) // 2
+    assert [name for name, held in one.items() if held != other[name]] == []
+    chosen = [name for name in fitted[0].keys() - one.keys() if fitted[0][name] != fitted[1][name]]
+    assert chosen  # of the other budget something does
 
 
 def write(recordings: Sequence[Recording], out: Path) -> Store:

@@ -40,17 +40,22 @@ def kept(
     return task
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [*((name, "validation") for name in NAMES), ("supervised", "strict"), ("forest", "strict")],
+)
 def test_probabilities_of_every_contender_are_kept_and_the_largest_is_what_it_says(
-    name: str, kept: FoldTask, store: Store
+    name: str, budget: str, kept: FoldTask, store: Store
 ) -> None:
     runner = FoldRunner(kept)
     contender, _ = runner._contender(name)
     context = runner._context(name, runner.pretrained())
     silent = replace(context, probabilities=False)
-    (found,) = load_probabilities(kept.probabilities(name))
-    (outcome,) = contender.outcomes(context)
-    (plain,) = contender.outcomes(silent)
+    every = load_probabilities(kept.probabilities(name))
+    assert sorted(found.budget for found in every) == ["strict", "validation"]
+    found = next(one for one in every if one.budget == budget)
+    outcome, plain = (next(o for o in contender.outcomes(asked) if o.budget == budget)
+                      for asked in (context, silent))  # fmt: skip
     assert plain.probability is None
     assert found.names == store.classes
     assert (found.label_fraction, found.seed, found.head) == (1.0, 0, outcome.head)
@@ -108,7 +113,7 @@ def test_several_labels_have_probabilities_and_numbers_have_none(
         FoldRunner(task).run()
         for name in ("crossl", "forest"):
             found = load_probabilities(task.probabilities(name))
-            assert len(found) == (kind == "labels")
+            assert len(found) == 2 * (kind == "labels")
             for one in found:
                 assert one.names == ("upright", "fast")
                 for probability in one.by_sensors.values():

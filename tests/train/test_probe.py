@@ -12,7 +12,8 @@ from sklearn.metrics import f1_score
 
 from crossl.errors import SplitError
 from crossl.evaluate.latents import HEADS, LatentTable, subsets
-from crossl.evaluate.probe import MAX_SUBSETS, STRENGTHS, Probe, _probe_subsets, fit_probe
+from crossl.evaluate.probe import STRENGTHS, Probe, fit_probe
+from crossl.evaluate.probe_rows import MAX_SUBSETS, probe_subsets
 from crossl.nn.model import CrossModalModel
 
 Tables = dict[str, LatentTable]
@@ -210,12 +211,12 @@ def test_subsets_are_listed_from_the_largest_and_once_each() -> None:
 
 
 def test_many_modalities_train_a_probe_on_a_seeded_draw_of_subsets() -> None:
-    one, two, other = (_probe_subsets(8, None, missing=True, seed=seed) for seed in (0, 0, 1))
+    one, two, other = (probe_subsets(8, None, missing=True, seed=seed) for seed in (0, 0, 1))
     assert one == two != other
     assert len(set(one)) == MAX_SUBSETS
     assert one[0] == tuple(range(8))
     assert all(subset for subset in one)
-    assert _probe_subsets(8, (2, 5), missing=True, seed=0) == [(2, 5), (2,), (5,)]
+    assert probe_subsets(8, (2, 5), missing=True, seed=0) == [(2, 5), (2,), (5,)]
 
 
 def test_embeddings_of_a_subset_equal_those_of_windows_that_lack_the_rest(tables: Tables) -> None:

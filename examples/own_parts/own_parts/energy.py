@@ -18,8 +18,8 @@ class EnergyConfig(ContenderConfig):
     def build(self, name: str) -> Linear:
         """Make the contender."""
 
-        def fit(modality, train):
-            del modality, train  # nothing is learned from training subjects here
+        def fit(modality, train, repeat):
+            del modality, train, repeat  # nothing is learned from training subjects, or random
             return self.describe
 
         return Linear(name, fit, ridge=False)

@@ -20,6 +20,7 @@ from crossl.experiment.fold import (
     FoldRunner,
     FoldTask,
     Progress,
+    fold_folder,
     fold_numbers,
     folds_of,
     named,
@@ -55,7 +56,9 @@ def run_experiment(
     numbers = fold_numbers(folds, len(folds_of(store, config)))
     with working_in(out, "is running an experiment in this folder"):
         begin(store, config, out, command=command)
-        tasks = [FoldTask(store_path, config, out / f"fold-{n}", n) for n in numbers]
+        repeats = range(config.evaluation.pretraining_seeds)
+        tasks = [FoldTask(store_path, config, fold_folder(out, n, r), n, repeat=r)
+                 for r in repeats for n in numbers]  # fmt: skip
         with telling_what_is_kept(out, lambda: any(task.begun for task in tasks)):
             open_tasks = [task for task in tasks if not task.done]
             count = min(workers or os.cpu_count() or 1, len(open_tasks))

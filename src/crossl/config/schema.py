@@ -36,6 +36,8 @@ class EvaluationConfig(Settings):
     `split` is folds by subject, or `official`: one fold, whose test subjects the publishers named.
     `finetuned_fractions` can spare fine-tuning, the slowest, some fractions. `keep_probabilities`
     keeps what every contender says of test windows, with probabilities, beside its scores.
+    `pretraining_seeds` is how often what is random in a contender is drawn anew: `seed` of the run
+    file and those that follow it. `main_budget` is the label budget that reports are about.
     """
 
     split: Literal["subjects", "official"] = "subjects"
@@ -50,6 +52,8 @@ class EvaluationConfig(Settings):
     main_fraction: float = Field(0.1, gt=0, le=1)
     finetuned_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     keep_probabilities: bool = False
+    pretraining_seeds: int = Field(1, ge=1)
+    main_budget: Literal["strict", "validation"] = "strict"
 
 
 class ContenderConfig(Settings):
@@ -58,8 +62,12 @@ class ContenderConfig(Settings):
     Attributes:
         came_later: settings that its kind did not always have. They are left out of what is written
             while they have their defaults, so that a contender of old results is known by its hash.
+        repeats: what another pretraining seed draws anew: `all` label draws are fitted again,
+            `none`, where each label draw has seeds of its own, or the draws are `shared` out among
+            the seeds, where each is trained from a pretrained network.
     """
 
+    repeats: ClassVar[Literal["all", "none", "shared"]] = "all"
     came_later: ClassVar[tuple[str, ...]] = ()
 
     @model_serializer(mode="wrap")

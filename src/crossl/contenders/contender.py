@@ -15,6 +15,7 @@ from crossl.config import RunConfig
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.evaluate.around import table_with_neighbours
+from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.missing import predict_subsets, probability_subsets
 from crossl.evaluate.probe import Classifier
@@ -44,6 +45,7 @@ class Outcome:
         probability: of each class or label, (n, R), by the same subsets; None where the context
             does not ask, or the task has none.
         outputs: (R,) which classes or labels of the task these columns stand for.
+        budget: `strict` where no label of validation subjects was used, else `validation`.
     """
 
     draw: Draw
@@ -52,6 +54,7 @@ class Outcome:
     fitted: tuple[Any, ...] = ()
     probability: Mapping[Subset, NDArray[np.float32]] | None = None
     outputs: NDArray[np.int64] | None = None
+    budget: str = VALIDATION
 
 
 @dataclass
@@ -71,6 +74,7 @@ class Context:
         unfinished: folder for what an interrupted training resumes from; it is removed once the
             contender has its scores.
         probabilities: whether outcomes have them, too.
+        repeat: which of several pretrainings of the fold this is; `config.seed` is its own.
     """
 
     store: Store
@@ -84,7 +88,14 @@ class Context:
     task: Task
     unfinished: Path
     probabilities: bool = False
-    _tables: dict[int, Tables] = field(default_factory=dict)
+    repeat: int = 0
+    _tables: dict[int | str, Tables] = field(default_factory=dict)
+
+    def shared(self, name: str, make: Callable[[], Tables]) -> Tables:
+        """Return tables that several contenders read, made when they are first asked for."""
+        if name not in self._tables:
+            self._tables[name] = make()
+        return self._tables[name]
 
     def tables(self, model: CrossModalModel) -> Tables:
         """Return the latents of each part, computed when a model is first asked for."""
@@ -104,17 +115,28 @@ class Context:
     def outcomes(
         self,
         draws: Sequence[Draw],
-        classifiers: Sequence[Classifier],
+        classifiers: Mapping[str, Sequence[Classifier]],
         test: LatentTable,
         choices: Sequence[Subset] | None = None,
     ) -> Iterator[Outcome]:
-        """Ask classifiers of one head, one for each draw, of test windows under every subset."""
+        """Ask classifiers of one head of test windows under every subset.
+
+        Args:
+            draws: that they were fitted on.
+            classifiers: by label budget, one for each draw.
+            test: windows.
+            choices: subsets; None for those that are scored.
+        """
         choices = choices or self.choices
-        found = predict_subsets(classifiers, test, choices)
-        asked = probability_subsets(classifiers, test, choices) if self.probabilities else ()
+        every = [one for found in classifiers.values() for one in found]
+        whose = [(budget, draw) for budget, found in classifiers.items()
+                 for draw, _ in zip(draws, found, strict=True)]  # fmt: skip
+        found = predict_subsets(every, test, choices)
+        asked = probability_subsets(every, test, choices) if self.probabilities else ()
         below = dict(test.model.state_dict()) if isinstance(test.model, torch.nn.Module) else {}
-        for i, (draw, classifier, labels) in enumerate(zip(draws, classifiers, found, strict=True)):
-            outcome = Outcome(draw, classifier.head, labels, (classifier, below))
+        for i, (classifier, labels) in enumerate(zip(every, found, strict=True)):
+            budget, draw = whose[i]
+            outcome = Outcome(draw, classifier.head, labels, (classifier, below), budget=budget)
             if asked and asked[i] is not None:
                 outputs = getattr(classifier, "classes", None)
                 outcome = replace(outcome, probability=asked[i], outputs=outputs)
@@ -127,8 +149,9 @@ class Contender(Protocol):
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Fit on training subjects, tune on validation subjects, predict test windows.
 
-        Yields an outcome for each label draw. Nothing may depend on test subjects but what is
-        said of them.
+        Yields an outcome for each label draw and each label budget that it can keep. Nothing may
+        depend on test subjects but what is said of them, and of the budget `strict` nothing on
+        labels of validation subjects either.
         """
 
 

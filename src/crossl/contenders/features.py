@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -16,27 +16,36 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from crossl.config.schema import ContenderConfig
-from crossl.contenders.contender import PARTS, Context, Outcome, Tables
+from crossl.contenders.contender import PARTS, Context, Draw, Outcome, Tables
 from crossl.contenders.minirocket import Minirocket
 from crossl.contenders.statistics import statistics
 from crossl.data.recording import Modality
 from crossl.evaluate.around import embed_around, with_neighbours
+from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.latents import LatentTable, Subset
-from crossl.evaluate.probe import ProbeRows, fit_probes, training_rows
+from crossl.evaluate.probe import FIXED_STRENGTH, fit_by_budget
+from crossl.evaluate.probe_rows import ProbeRows, training_rows
 from crossl.registry import register
 from crossl.tasks import Task
 
 Describe = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Windows (n, T, C) of one modality to features (n, F)."""
+FitFeatures = Callable[[Modality, NDArray[np.float32], int], Describe]
+"""Makes what describes a modality's windows from those of training subjects, and the number of the
+repeat, which draws anew what is random."""
 
 ROWS = 2048
 LEAVES = (1, 2, 3, 5, 8, 12)
 """Values of the smallest leaf of a tree, as many as a probe has strengths to choose from."""
+FIXED_LEAF, FIXED_RIDGE = 1, 1e-3
+"""The smallest leaf, and the inverse penalty of ridge regression, where no label of validation
+subjects may be used."""
 
 
 class LogisticConfig(ContenderConfig):
     """Logistic regression on simple statistics."""
 
+    repeats: ClassVar = "none"
     kind: Literal["logistic"] = "logistic"
 
     def build(self, name: str) -> Linear:
@@ -59,9 +68,9 @@ class MinirocketConfig(ContenderConfig):
     def build(self, name: str) -> Linear:
         """Make the contender."""
 
-        def fit(modality: Modality, train: NDArray[np.float32]) -> Describe:
+        def fit(modality: Modality, train: NDArray[np.float32], repeat: int) -> Describe:
             del modality
-            return Minirocket(self.features, seed=self.seed).fit(train).transform
+            return Minirocket(self.features, seed=self.seed + repeat).fit(train).transform
 
         return Linear(name, fit, ridge=True)
 
@@ -73,6 +82,7 @@ class ForestConfig(ContenderConfig):
         trees: of the forest.
     """
 
+    repeats: ClassVar = "none"
     kind: Literal["forest"] = "forest"
     trees: int = Field(200, gt=0)
 
@@ -81,8 +91,8 @@ class ForestConfig(ContenderConfig):
         return Forest(name, self.trees)
 
 
-def _of_statistics(modality: Modality, train: NDArray[np.float32]) -> Describe:
-    del train
+def _of_statistics(modality: Modality, train: NDArray[np.float32], repeat: int) -> Describe:
+    del train, repeat
     return lambda x: statistics(x, modality.rate_hz)
 
 
@@ -98,18 +108,20 @@ class Linear:
     """
 
     name: str
-    fit: Callable[[Modality, NDArray[np.float32]], Describe]
+    fit: FitFeatures
     ridge: bool
     scaled: bool = False
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the classifier of each label draw says."""
-        tables = feature_tables(context, self.fit, scaled=self.scaled)
+        shared = "statistics" if self.fit is _of_statistics else None
+        tables = feature_tables(context, self.fit, scaled=self.scaled, shared=shared)
         shown = context.labelled(tables["train"], f"fitting {self.name}")
-        probes = fit_probes(
+        probes = fit_by_budget(
             shown,
             tables["validation"],
             head="encoders",
+            fixed=FIXED_RIDGE if self.ridge else FIXED_STRENGTH,
             fit=(lambda task: task.fit_ridge) if self.ridge else None,
         )
         for outcome in context.outcomes(context.draws, probes, tables["test"]):
@@ -125,7 +137,7 @@ class Forest:
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the forest of each label draw says."""
-        tables = feature_tables(context, _of_statistics)
+        tables = feature_tables(context, _of_statistics, shared="statistics")
         shown = context.labelled(tables["train"], f"fitting {self.name}")
         task, validation = context.task, tables["validation"]
         validation = validation.take(task.known(validation.label))
@@ -133,21 +145,26 @@ class Forest:
             rows = training_rows(train.take(task.whole(train.label)), "encoders", seed=seed)
             forests = [self._fit(task, rows, leaf, seed) for leaf in LEAVES]
             scores = [_score(forest, validation, context) for forest in forests]
-            best = forests[int(np.argmax(task.gain(np.array(scores))))]
-            predicted = {
-                choice: _said(best, _shown(tables["test"], choice), train.label)
-                for choice in context.choices
-            }
-            outcome = Outcome(draw, None, predicted, (best, max(scores, key=task.gain)))
-            if context.probabilities and hasattr(best, "predict_proba"):
-                probability = {
-                    choice: _probability(best, _shown(tables["test"], choice))
-                    for choice in context.choices
-                }
-                columns = probability[context.choices[0]].shape[1]
-                outputs = np.arange(columns) if train.label.ndim > 1 else best.classes_
-                outcome = replace(outcome, probability=probability, outputs=outputs)
-            yield outcome
+            best = int(np.argmax(task.gain(np.array(scores))))
+            chosen = {STRICT: (LEAVES.index(FIXED_LEAF), np.nan), VALIDATION: (best, scores[best])}
+            for budget, (number, score) in chosen.items():
+                outcome = self._outcome(context, draw, forests[number], tables["test"])
+                yield replace(outcome, budget=budget, fitted=(forests[number], score))
+
+    @staticmethod
+    def _outcome(context: Context, draw: Draw, forest: Any, test: LatentTable) -> Outcome:
+        predicted = {
+            choice: _said(forest, _shown(test, choice), test.label) for choice in context.choices
+        }
+        outcome = Outcome(draw, None, predicted)
+        if not context.probabilities or not hasattr(forest, "predict_proba"):
+            return outcome
+        probability = {
+            choice: _probability(forest, _shown(test, choice)) for choice in context.choices
+        }
+        columns = probability[context.choices[0]].shape[1]
+        outputs = np.arange(columns) if test.label.ndim > 1 else forest.classes_
+        return replace(outcome, probability=probability, outputs=outputs)
 
     def _fit(self, task: Task, rows: ProbeRows, leaf: int, seed: int) -> Any:
         forest = task.forest(
@@ -208,10 +225,21 @@ def _score(forest: Any, validation: LatentTable, context: Context) -> float:
 
 def feature_tables(
     context: Context,
-    fit: Callable[[Modality, NDArray[np.float32]], Describe],
+    fit: FitFeatures,
     *,
     scaled: bool = False,
+    shared: str | None = None,
 ) -> Tables:
+    """Describe all windows of a fold; contenders that share features compute them once.
+
+    See `_feature_tables`; `shared` is the name of the features.
+    """
+    if shared is None:
+        return _feature_tables(context, fit, scaled=scaled)
+    return context.shared(shared, lambda: _feature_tables(context, fit, scaled=scaled))
+
+
+def _feature_tables(context: Context, fit: FitFeatures, *, scaled: bool) -> Tables:
     """Describe all windows of a fold, modality by modality, side by side as latents are.
 
     Features are standardised by the present windows of training subjects, unless they come scaled;
@@ -282,7 +310,7 @@ def _describe(
     context: Context,
     column: int,
     modality: Modality,
-    fit: Callable[[Modality, NDArray[np.float32]], Describe],
+    fit: FitFeatures,
     *,
     scaled: bool,
 ) -> tuple[_Scale, dict[str, NDArray[np.float32]]]:
@@ -294,7 +322,8 @@ def _describe(
         return _Scale(None), found
     sample = store.gather_zeroed(held[:: max(1, len(held) // ROWS)])[modality.name]
     mean, std = sample.mean(axis=(0, 1)), sample.std(axis=(0, 1)) + 1e-8
-    own = _Scale(fit(modality, ((sample - mean) / std).astype(np.float32)), (mean, std))
+    signals = ((sample - mean) / std).astype(np.float32)
+    own = _Scale(fit(modality, signals, context.repeat), (mean, std))
     found = {}
     for part in PARTS:
         rows = getattr(fold, part)

@@ -39,9 +39,9 @@ class HydraConfig(ContenderConfig):
     def build(self, name: str) -> Linear:
         """Make the contender."""
 
-        def fit(modality: Modality, train: NDArray[np.float32]) -> Describe:
+        def fit(modality: Modality, train: NDArray[np.float32], repeat: int) -> Describe:
             del modality
-            return Hydra(self.groups, seed=self.seed).fit(train).transform
+            return Hydra(self.groups, seed=self.seed + repeat).fit(train).transform
 
         return Linear(name, fit, ridge=True, scaled=True)
 

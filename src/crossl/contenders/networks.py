@@ -11,8 +11,9 @@ import numpy as np
 from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders.contender import Context, Outcome
 from crossl.contenders.network_settings import Heads, NetworkConfig, PretrainingConfig
+from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.latents import Head
-from crossl.evaluate.probe import Probe, fit_probes
+from crossl.evaluate.probe import Probe, fit_by_budget
 from crossl.methods import MethodConfig
 from crossl.nn.model import CrossModalModel
 from crossl.registry import register
@@ -31,7 +32,7 @@ class Probed:
         for head in self.heads:
             probes = _probes(context, context.main, head, f"probing {context.config.recipe}")
             if head == self.heads[0]:
-                self._keep_main(context, probes)
+                self._keep_main(context, probes[VALIDATION])
             test = context.tables(context.main)["test"]
             yield from context.outcomes(context.draws, probes, test)
 
@@ -59,7 +60,7 @@ class SubsetProbed:
                 (tables["train"].take(np.searchsorted(context.fold.train, rows)), seed)
                 for _, seed, rows in draws
             ]
-            probes = fit_probes(shown, tables["validation"], subset=subset, missing=False)
+            probes = fit_by_budget(shown, tables["validation"], subset=subset, missing=False)
             yield from context.outcomes(draws, probes, tables["test"], [subset])
 
 
@@ -151,23 +152,30 @@ def pretrained(context: Context, config: RunConfig) -> CrossModalModel:
     return trained
 
 
-def untrained(context: Context, settings: NetworkConfig) -> CrossModalModel:
+def untrained(context: Context, settings: NetworkConfig, *, another: int = 0) -> CrossModalModel:
     """Return the experiment's network, but for some settings, with random weights.
 
     Its standardisation is fitted.
+
+    Args:
+        context: of the fold.
+        settings: that differ.
+        another: of others there are as many as one likes, by number.
     """
     config, store = settings.within(context.config), context.store
     config = config.model_copy(update={"method": MethodConfig()})  # none is asked of it
     model = build_model(config, store.modalities, window_s=store.window_s,
-                        seed=config.seed + 1000)  # fmt: skip
+                        seed=config.seed + 1000 + another)  # fmt: skip
     model.standardiser.fit(store, context.fold.train)
     return model.eval()
 
 
-def _probes(context: Context, model: CrossModalModel, head: Head, what: str) -> list[Probe]:
+def _probes(
+    context: Context, model: CrossModalModel, head: Head, what: str
+) -> dict[str, list[Probe]]:
     tables = context.tables(model)
     shown = context.labelled(tables["train"], what)
-    return fit_probes(shown, tables["validation"], head=head)
+    return fit_by_budget(shown, tables["validation"], head=head)
 
 
 for _config in (PretrainedConfig, UntrainedConfig):

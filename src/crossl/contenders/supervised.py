@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -13,12 +13,13 @@ from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Draw, Outcome, latent_table
 from crossl.contenders.network_settings import NetworkConfig
 from crossl.contenders.networks import untrained
+from crossl.evaluate.budgets import BUDGETS, STRICT
 from crossl.evaluate.latents import Head
-from crossl.evaluate.probe import Classifier, Probe, fit_probe
+from crossl.evaluate.probe import Classifier, Probe, fit_by_budget
 from crossl.nn.model import CrossModalModel
 from crossl.registry import register
-from crossl.train.finetune import FineTuning, fine_tune
-from crossl.train.mlp_head import fit_mlp_head
+from crossl.train.finetune import FineTuning, LinearHead, fine_tune_by_budget
+from crossl.train.mlp_head import fit_mlp_by_budget
 
 
 class _TrainedConfig(ContenderConfig):
@@ -44,6 +45,7 @@ class SupervisedConfig(NetworkConfig, _TrainedConfig):
 
     came_later: ClassVar[tuple[str, ...]] = ("encoder", "encoders", "aggregator")
 
+    repeats: ClassVar = "none"
     kind: Literal["supervised"] = "supervised"
 
     def build(self, name: str) -> FineTuned:
@@ -54,6 +56,7 @@ class SupervisedConfig(NetworkConfig, _TrainedConfig):
 class FinetunedConfig(_TrainedConfig):
     """The experiment's pretrained network and a probe on it, trained further."""
 
+    repeats: ClassVar = "shared"
     kind: Literal["finetuned"] = "finetuned"
 
     def build(self, name: str) -> FineTuned:
@@ -77,29 +80,37 @@ class FineTuned:
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the network of each label draw says."""
-        start = self._start(context)
         asked = self.settings.fractions
         draws = [draw for draw in context.draws if asked is None or draw[0] in asked]
         for number, draw in enumerate(draws):
             context.tell(f"training {self.name}", number, len(draws))
-            model, head = self._trained(context, start, draw)
-            reader: Classifier = head
-            if self.settings.read == "probe":
-                reader = _probe(context, model, draw)
-            test = latent_table(model, context.store, context.fold.test, context.task)
-            yield from context.outcomes([draw], [reader], test)
+            for readers, model in self._readers(context, draw):
+                test = latent_table(model, context.store, context.fold.test, context.task)
+                yield from context.outcomes([draw], readers, test)
 
-    def _start(self, context: Context) -> CrossModalModel:
+    def _readers(
+        self, context: Context, draw: Draw
+    ) -> Iterator[tuple[dict[str, list[Classifier]], CrossModalModel]]:
+        """Yield each network that training ends with, and what reads it, by label budget."""
+        by_probe = self.settings.read == "probe"
+        by_step: dict[int, tuple[dict[str, list[Classifier]], CrossModalModel]] = {}
+        for budget, (model, head) in self._trained(context, draw).items():
+            readers, kept = by_step.setdefault(head.step, ({}, model))
+            readers[budget] = [_probes(context, kept, draw)[budget]] if by_probe else [head]
+        yield from by_step.values()
+
+    def _start(self, context: Context, seed: int) -> CrossModalModel:
+        """Every twin begins with random weights of its own, so that these vary with the draws."""
         if isinstance(self.settings, NetworkConfig):
-            return untrained(context, self.settings)
+            return untrained(context, self.settings, another=seed)
         return context.main
 
     def _trained(
-        self, context: Context, start: CrossModalModel, draw: Draw
-    ) -> tuple[CrossModalModel, Classifier]:
+        self, context: Context, draw: Draw
+    ) -> dict[str, tuple[CrossModalModel, LinearHead]]:
         fraction, seed, rows = draw
-        return fine_tune(
-            start,
+        return fine_tune_by_budget(
+            self._start(context, seed),
             context.store,
             context.task.values(context.store),
             train=rows,
@@ -113,18 +124,20 @@ class FineTuned:
 
     @staticmethod
     def _first_probe(context: Context, rows: np.ndarray, seed: int) -> Probe:
+        """Fit where fine-tuning starts from, without labels of validation subjects."""
         tables = context.tables(context.main)
         train = tables["train"].take(np.searchsorted(context.fold.train, rows))
-        return fit_probe(train, tables["validation"], seed=seed)
+        return fit_by_budget([(train, seed)], tables["validation"])[STRICT][0]
 
 
-def _probe(context: Context, model: CrossModalModel, draw: Draw) -> Probe:
-    """Fit a probe on the embedding of a network, from the labels that trained it."""
+def _probes(context: Context, model: CrossModalModel, draw: Draw) -> dict[str, Probe]:
+    """Fit probes on the embedding of a network, from the labels that trained it."""
     train, validation = (
         latent_table(model, context.store, rows, context.task)
         for rows in (draw[2], context.fold.validation)
     )
-    return fit_probe(train, validation, seed=draw[1])
+    found = fit_by_budget([(train, draw[1])], validation)
+    return {budget: probes[0] for budget, probes in found.items()}
 
 
 class MlpContenderConfig(ContenderConfig):
@@ -165,14 +178,15 @@ class MlpRead:
         """Yield what the classifiers say."""
         s, tables = self.settings, context.tables(context.main)
         head: Head = s.head
-        found: Sequence[Classifier] = [
-            fit_mlp_head(
+        found = [
+            fit_mlp_by_budget(
                 train, tables["validation"], head=head, hidden=s.hidden, dropout=s.dropout,
                 keep_rate=s.keep_rate, steps=s.steps, lr=s.lr, batch_size=s.batch_size, seed=seed,
             )
             for train, seed in context.labelled(tables["train"], f"training {self.name}")
         ]  # fmt: skip
-        yield from context.outcomes(context.draws, found, tables["test"])
+        by_budget = {budget: [one[budget] for one in found] for budget in BUDGETS}
+        yield from context.outcomes(context.draws, by_budget, tables["test"])
 
 
 for _config in (SupervisedConfig, FinetunedConfig, MlpContenderConfig):

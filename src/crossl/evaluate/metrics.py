@@ -6,29 +6,33 @@ resampling subjects and pairing methods never touch predictions again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from crossl.errors import DataError
+from crossl.evaluate.resampling import Design, Resampling, sign_flip_p, subject_draws
 from crossl.tasks import Metric, Statistics
 from crossl.tasks.confusion import macro_f1
 
-DRAWS = 2000
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95% bootstrap interval over `n` subjects; one subject has no interval."""
+    """A value with its 95% bootstrap interval over `n` subjects; one subject has no interval.
+
+    `p` is of a paired difference: how likely one as far from 0 is if both methods are alike.
+    """
 
     value: float
     low: float | None
     high: float | None
     n: int
+    p: float | None = field(default=None, compare=False)
 
     def told(self, sign: str = "") -> str:
         """Write the interval, or nothing where there is none.
@@ -42,18 +46,15 @@ class Interval:
         return f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 
-def subject_draws(subjects: int, *, seed: int = 0, draws: int = DRAWS) -> NDArray[np.int64]:
-    """Count how often each subject stands in each bootstrap sample, (draws, subjects)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=draws)
-
-
-def bootstrap_score(counts: Statistics, metric: Metric, *, seed: int = 0) -> Interval:
-    """Score the pooled windows of all subjects, averaged over label draws.
+def bootstrap_score(
+    counts: Statistics, metric: Metric, *, design: Design | None = None, seed: int = 0
+) -> Interval:
+    """Score the pooled windows of all subjects, averaged over label draws and pretrainings.
 
     Args:
-        counts: (seed, subject, ...) by label draw and subject.
+        counts: (unit, subject, ...) by label draw and pretraining, and by subject.
         metric: of the counts of one subject, or their sum over several.
+        design: what varies beside people; None for nothing.
         seed: of the bootstrap.
 
     Raises:
@@ -62,19 +63,8 @@ def bootstrap_score(counts: Statistics, metric: Metric, *, seed: int = 0) -> Int
     subjects = counts.shape[1]
     if not subjects:
         raise DataError("score: no labelled test window; test subjects need at least one")
-    value = float(metric(counts.sum(axis=1)).mean())
-    samples = resampled_scores(counts, metric, subject_draws(subjects, seed=seed))
-    return interval_of(value, samples, subjects)
-
-
-def resampled_scores(
-    counts: Statistics,
-    metric: Metric,
-    draws: Int[NDArray[Any], "draw subject"],
-) -> Float[NDArray[Any], " draw"]:
-    """Score every bootstrap sample, averaged over label draws."""
-    by_seed = [metric(np.tensordot(draws, one, axes=(1, 0))) for one in counts]
-    return np.asarray(np.mean(by_seed, axis=0))
+    samples = Resampling(design or Design.of_people(counts), seed=seed).scores(counts, metric)
+    return interval_of(float(metric(counts.sum(axis=1)).mean()), samples[1:], subjects)
 
 
 def paired_difference(
@@ -82,20 +72,46 @@ def paired_difference(
     second: Statistics,
     metric: Metric = macro_f1,
     *,
+    designs: tuple[Design, Design] | None = None,
     seed: int = 0,
 ) -> Interval:
     """Difference of two methods, first minus second, paired by subject.
 
-    Each subject's score is averaged over label draws; the interval is that of the mean difference
-    when subjects are resampled.
+    The value of a subject is its score, averaged over label draws and pretrainings; the interval
+    is that of the mean difference when all of these are resampled, people and label draws alike
+    for both methods.
 
     Args:
-        first: counts of one method, (seed, subject, ...).
+        first: counts of one method, (unit, subject, ...).
         second: of the other; same subjects in the same order.
         metric: of the counts of one subject.
+        designs: of both; None where only people vary.
         seed: of the bootstrap.
     """
-    return mean_interval(metric(first).mean(axis=0) - metric(second).mean(axis=0), seed=seed)
+    one, two = metric(first), metric(second)
+    return difference_interval(one, two, designs=designs, seed=seed)
+
+
+def difference_interval(
+    one: Float[NDArray[Any], "unit subject"],
+    two: Float[NDArray[Any], "unit subject"],
+    *,
+    designs: tuple[Design, Design] | None = None,
+    seed: int = 0,
+) -> Interval:
+    """Average the differences of two methods' values, paired by subject, with p by sign flips.
+
+    Args:
+        one: of each unit and subject under one method.
+        two: under the other; other units perhaps, the same subjects.
+        designs: of both; None where only people vary.
+        seed: of the bootstrap.
+    """
+    differences = one.mean(axis=0) - two.mean(axis=0)
+    a, b = designs or (Design.of_people(one), Design.of_people(two))
+    samples = Resampling(a, seed=seed).means(one) - Resampling(b, seed=seed).means(two)
+    found = interval_of(float(differences.mean()), samples[1:], len(differences))
+    return replace(found, p=sign_flip_p(differences))
 
 
 def mean_interval(values: Float[NDArray[Any], " subject"], *, seed: int = 0) -> Interval:
@@ -110,26 +126,26 @@ def score_kept(
     metric: Metric = macro_f1,
     *,
     lower_is_better: bool = False,
+    design: Design | None = None,
     seed: int = 0,
 ) -> Interval:
     """Share of a score that is left when something is taken away, on the same windows.
 
     Args:
-        left: counts with something missing, (seed, subject, ...).
+        left: counts with something missing, (unit, subject, ...).
         whole: with everything, of the same windows and subjects in the same order.
         metric: of the counts of one subject.
         lower_is_better: the metric is an error; its share is the error with everything over the
             error with something missing.
-        seed: of the bootstrap; both scores are of the same samples of subjects.
+        design: what varies beside people; None for nothing.
+        seed: of the bootstrap; both scores are of the same samples.
     """
-    n = left.shape[1]
-    once = np.ones((1, n), dtype=np.int64)
-    draws = np.concatenate([once, subject_draws(n, seed=seed)])
-    kept, full = (resampled_scores(one, metric, draws) for one in (left, whole))
+    samples = Resampling(design or Design.of_people(left), seed=seed)
+    kept, full = (samples.scores(one, metric) for one in (left, whole))
     if lower_is_better:
         kept, full = full, kept
     share = np.where(full > 0, kept / np.maximum(full, 1e-12), 0.0)
-    return interval_of(float(share[0]), share[1:], n)
+    return interval_of(float(share[0]), share[1:], left.shape[1])
 
 
 def interval_of(value: float, samples: NDArray[np.float64], subjects: int) -> Interval:

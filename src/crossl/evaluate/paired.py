@@ -16,18 +16,19 @@ import numpy as np
 from crossl.evaluate.metrics import (
     Interval,
     bootstrap_score,
+    difference_interval,
     interval_of,
-    resampled_scores,
     score_kept,
-    subject_draws,
 )
 from crossl.evaluate.missing import shapley_values
+from crossl.evaluate.resampling import Design, Resampling
 from crossl.evaluate.results import (
     Counts,
     Entry,
     Key,
     Record,
     ResultBook,
+    design_of,
     detail_records,
     difference_records,
     record_of,
@@ -43,26 +44,30 @@ class Pair:
     """Scores of the same windows of the same people.
 
     Attributes:
-        left: counts with only some modalities shown, (seed, subject, ...).
+        left: counts with only some modalities shown, (unit, subject, ...).
         whole: with everything shown that the windows have.
         task: whose counts they are.
+        design: what varies between units.
     """
 
     left: Counts
     whole: Counts
     task: Task
+    design: Design
 
     @property
     def kept(self) -> Interval:
         """The share of the score that is left."""
         task = self.task
-        return score_kept(self.left, self.whole, task.metric, lower_is_better=task.lower_is_better)
+        return score_kept(self.left, self.whole, task.metric, design=self.design,
+                          lower_is_better=task.lower_is_better)  # fmt: skip
 
     @property
     def scores(self) -> tuple[Interval, Interval]:
         """The score with only some modalities, and with everything."""
-        metric = self.task.metric
-        return bootstrap_score(self.left, metric), bootstrap_score(self.whole, metric)
+        one, two = (bootstrap_score(counts, self.task.metric, design=self.design)
+                    for counts in (self.left, self.whole))  # fmt: skip
+        return one, two
 
 
 class Pairing:
@@ -78,12 +83,13 @@ class Pairing:
     def __init__(self, book: ResultBook) -> None:
         self.book = book
         self.keys = book.by_key()
-        self._alike: dict[tuple[Key, int, int], list[Entry]] = defaultdict(list)
+        self._alike: dict[tuple[Key, int, int, int], list[Entry]] = defaultdict(list)
         for entry in book.entries:
             self._alike[self._group(entry)].append(entry)
 
-    def _group(self, entry: Entry) -> tuple[Key, int, int]:
-        return replace(entry.key, present=self.book.modalities), entry.fold, entry.seed
+    def _group(self, entry: Entry) -> tuple[Key, int, int, int]:
+        key = replace(entry.key, present=self.book.modalities)
+        return key, entry.fold, entry.model_seed, entry.seed
 
     def pair(self, key: Key) -> Pair | None:
         """Pair the windows of a key with the same ones as they are; None where there are none."""
@@ -95,13 +101,13 @@ class Pairing:
             return None  # of older results, whose score is of others than can be compared
         left = np.stack([np.concatenate([e.confusion for e in row]) for row in rows])
         whole = np.stack([np.concatenate([np.asarray(e.whole) for e in row]) for row in rows])
-        return Pair(left, whole, self.book.task) if left.shape[1] else None
+        return Pair(left, whole, self.book.task, design_of(rows)) if left.shape[1] else None
 
-    def complete(self, keys: Sequence[Key]) -> list[Counts]:
+    def complete(self, keys: Sequence[Key]) -> tuple[list[Counts], Design]:
         """Return the counts of the windows that have every modality, alike for all keys.
 
         Returns:
-            For each key (seed, subject, ...); the subjects are the same.
+            For each key (unit, subject, ...), of the same subjects; and what varies.
         """
         tables = []
         for key in keys:
@@ -111,9 +117,11 @@ class Pairing:
             counts = np.stack([np.concatenate([np.asarray(e.complete) for e in r]) for r in rows])
             tables.append({who: counts[:, i] for i, who in enumerate(people) if counts[:, i].any()})
         shared = sorted(set[tuple[int, str]].intersection(*(set(table) for table in tables)))
+        fold = np.array([number for number, _ in shared], dtype=np.int64)
+        design = replace(self.book.design(keys[0]), fold=fold)
         if not shared:
-            return [np.zeros((1, 0, 1, 1), dtype=np.int64) for _ in tables]
-        return [np.stack([table[who] for who in shared], axis=1) for table in tables]
+            return [np.zeros((1, 0, 1, 1), dtype=np.int64) for _ in tables], design
+        return [np.stack([table[who] for who in shared], axis=1) for table in tables], design
 
     def _known(self, entry: Entry) -> Entry:
         """Return an entry that knows its windows with everything shown, and its complete ones."""
@@ -159,39 +167,84 @@ def shapley_records(book: ResultBook) -> Iterator[Record]:
     for full, found in groups.items():
         if len(found) < 2**m - 1 or m < 2:
             continue
-        complete = pairing.complete(list(found.values()))
+        complete, design = pairing.complete(list(found.values()))
         if not complete[0].shape[1]:
             continue
         counts = dict(zip(found, complete, strict=True))
-        for index, interval in enumerate(_shapley_intervals(counts, book.modalities, book.task)):
+        worth = _shapley_intervals(counts, book.modalities, book.task, design)
+        for index, interval in enumerate(worth):
             key = replace(full, present=(book.modalities[index],))
             yield record_of(book, key, "shapley", interval)
 
 
 def _shapley_intervals(
-    counts: dict[Present, Counts], modalities: tuple[str, ...], task: Task
+    counts: dict[Present, Counts], modalities: tuple[str, ...], task: Task, design: Design
 ) -> list[Interval]:
     m = len(modalities)
     subjects = next(iter(counts.values())).shape[1]
-    # the first "sample" counts every subject once: the value itself
-    draws = np.concatenate([np.ones((1, subjects), dtype=np.int64), subject_draws(subjects)])
+    samples = Resampling(design)
     worth = {
-        chosen: task.gain(
-            resampled_scores(counts[tuple(modalities[i] for i in chosen)], task.metric, draws)
-        )
+        chosen: task.gain(samples.scores(counts[tuple(modalities[i] for i in chosen)], task.metric))
         for size in range(1, m + 1)
         for chosen in combinations(range(m), size)
     }
     guess = task.guess(counts[modalities][0])
-    worth[()] = task.gain(resampled_scores(guess[None], task.metric, draws))
+    worth[()] = task.gain(samples.scores(guess[None], task.metric))
     return [interval_of(float(v[0]), v[1:], subjects) for v in shapley_values(worth, m)]
 
 
-def all_records(book: ResultBook) -> list[Record]:
+@dataclass(frozen=True)
+class OneMissing:
+    """The mean over all ways to lose one modality, by unit and subject.
+
+    Attributes:
+        subjects: names.
+        values: (unit, subject) main metric, averaged over the modality that is missing.
+        design: what varies between units.
+    """
+
+    subjects: tuple[str, ...]
+    values: np.ndarray
+    design: Design
+
+
+def one_missing(book: ResultBook, full: Key) -> OneMissing | None:
+    """Average each person's score over every one modality missing; None where one is not scored."""
+    left = [replace(full, present=tuple(n for n in full.present if n != gone))
+            for gone in full.present]  # fmt: skip
+    if len(left) < 2 or not all(book.has(key) for key in left):
+        return None
+    found = [book.pooled(key) for key in left]
+    if len({(subjects, len(counts)) for subjects, counts in found}) > 1:
+        return None  # somebody never wore what is left: means would be of different people
+    values = np.mean([book.task.metric(counts) for _, counts in found], axis=0)
+    return OneMissing(found[0][0], values, book.design(left[0]))
+
+
+def one_missing_records(book: ResultBook, main: str | None = None) -> Iterator[Record]:
+    """Yield the mean score of people with one modality missing, and the main method's lead."""
+    keys = [key for key in book.by_key() if key.present == book.modalities]
+    found = {key: one for key in keys if (one := one_missing(book, key)) is not None}
+    name = f"{book.task.main}_one_missing"
+    for key, one in found.items():
+        value = Resampling(one.design).means(one.values)
+        interval = interval_of(float(value[0]), value[1:], len(one.subjects))
+        yield record_of(book, key, name, interval)
+        for other, two in found.items():
+            alike = (other.label_fraction, other.budget) == (key.label_fraction, key.budget)
+            if alike and key.method == main != other.method and one.subjects == two.subjects:
+                designs = (one.design, two.design)
+                difference = difference_interval(one.values, two.values, designs=designs)
+                joint = replace(key, method=f"{key.method} - {other.method}")
+                yield record_of(book, joint, f"{name}_difference", difference)
+
+
+def all_records(book: ResultBook, main: str | None = None) -> list[Record]:
     """List summary, difference, comparison, Shapley and detail records."""
     return [
         *summary_records(book),
-        *difference_records(book, ("supervised", "untrained")),
+        *difference_records(book, ("supervised", "untrained"), main),
+        *one_missing_records(book, main),
         *kept_records(book),
         *shapley_records(book),
         *detail_records(book),

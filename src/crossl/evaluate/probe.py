@@ -12,22 +12,24 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from crossl.errors import SplitError
-from crossl.evaluate.around import embed_around, read_around, side_by_side
-from crossl.evaluate.latents import Array, Head, LatentTable, Subset, subsets
+from crossl.evaluate.around import read_around, side_by_side
+from crossl.evaluate.budgets import STRICT, VALIDATION
+from crossl.evaluate.latents import Array, Head, LatentTable, Subset
+from crossl.evaluate.probe_rows import ProbeRows, probe_subsets, rows_of_subsets
 from crossl.tasks import UNNAMED_CLASSES, Linear, Task
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of C, the inverse strength of regularisation, tried on validation subjects."""
 
-MAX_SUBSETS = 64
-"""Up to this many subsets of modalities train a probe; of more, a seeded draw does."""
+FIXED_STRENGTH = 0.1
+"""The C of a probe where no label of validation subjects may be used: chosen beforehand, once, on
+validation subjects of other experiments (benchmarks/tried.md)."""
 
 
 class Classifier(Protocol):
@@ -111,21 +113,6 @@ class Probe:
         return {"mean": self.mean, "scale": self.scale, "weight": self.weight, "bias": self.bias}
 
 
-@dataclass(frozen=True)
-class ProbeRows:
-    """Training embeddings of a probe: windows under several subsets of modalities.
-
-    Attributes:
-        embedding: (n, D), or (n, O, D) of windows and their neighbours, NaN where there is none.
-        label: (n, ...) targets.
-        weight: (n,) of each row.
-    """
-
-    embedding: Array
-    label: NDArray[Any]
-    weight: NDArray[np.float64]
-
-
 Fit = Callable[[Task], Callable[[Array, Array, Array, Sequence[float]], list[Linear]]]
 """Returns a task's way to fit linear maps: `Task.fit`, or another."""
 
@@ -194,6 +181,31 @@ def fit_probes(
 ) -> list[Probe]:
     """Fit a task's linear maps; validation subjects choose the regularisation of each.
 
+    See `fit_by_budget`.
+    """
+    return fit_by_budget(
+        draws, validation, head=head, subset=subset, missing=missing, max_rows=max_rows,
+        strengths=strengths, fixed=strengths[0], fit=fit,
+    )[VALIDATION]  # fmt: skip
+
+
+def fit_by_budget(  # noqa: PLR0913 - what is fitted to what, and how
+    draws: Iterable[tuple[LatentTable, int]],
+    validation: LatentTable,
+    *,
+    head: Head = "aggregator",
+    subset: Subset | None = None,
+    missing: bool = True,
+    max_rows: int = 12000,
+    strengths: Sequence[float] = STRENGTHS,
+    fixed: float = FIXED_STRENGTH,
+    fit: Fit | None = None,
+) -> dict[str, list[Probe]]:
+    """Fit a task's linear maps once for both label budgets.
+
+    With the budget `validation`, validation subjects choose the regularisation of each; with
+    `strict` it is fixed, and none of their labels is used.
+
     With `missing`, every labelled window is shown under every subset of its modalities (a seeded
     draw of them if that makes more than max_rows); all of them together weigh as much as the
     windows with everything present. Validation then counts the full set and the mean over
@@ -208,6 +220,7 @@ def fit_probes(
         missing: train with sensors missing, too.
         max_rows: at most about this many embeddings are used.
         strengths: values of C to try.
+        fixed: the one of these for the strict budget.
         fit: another way of the task to fit linear maps than `Task.fit`.
 
     Raises:
@@ -222,10 +235,11 @@ def fit_probes(
         task.refuse_too_little(train.label, where="probe")
         if not len(validation):
             raise SplitError("probe: validation subjects have no labelled window; they choose C")
-        choices = _probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
-        rows = _training_rows(train, head, choices, max_rows, seed)
+        choices = probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
+        rows = rows_of_subsets(train, head, choices, max_rows, seed)
         fitted.append((choices, fit_strengths(rows, head, strengths, task=task, fit=fit)))
-    best: list[Probe] = []
+    at = list(strengths).index(fixed)
+    strict, best = [some[at] for _, some in fitted], list[Probe]()
     # of many modalities each seed draws subsets of its own
     for choices, group in groupby(fitted, key=lambda pair: pair[0]):
         probes = [probe for _, some in group for probe in some]
@@ -233,73 +247,7 @@ def fit_probes(
         for i in range(0, len(probes), len(strengths)):
             chosen = i + int(task.gain(scores[i : i + len(strengths)]).argmax())
             best.append(replace(probes[chosen], validation_score=float(scores[chosen])))
-    return best
-
-
-def _probe_subsets(
-    modalities: int, subset: Subset | None, *, missing: bool, seed: int
-) -> list[Subset]:
-    """Choose the subsets that train a probe; the fullest comes first."""
-    columns = subset if subset is not None else tuple(range(modalities))
-    if not missing:
-        return [columns]
-    if 2 ** len(columns) - 1 <= MAX_SUBSETS:
-        return [tuple(columns[i] for i in chosen) for chosen in subsets(len(columns))]
-    generator = np.random.default_rng(seed)
-    drawn = {columns}
-    while len(drawn) < MAX_SUBSETS:
-        keep = generator.random(len(columns)) < generator.random()
-        if keep.any():
-            drawn.add(tuple(np.array(columns)[keep].tolist()))
-    return sorted(drawn, key=lambda s: (-len(s), s))
-
-
-def training_rows(
-    train: LatentTable, head: Head, *, max_rows: int = 12000, seed: int = 0
-) -> ProbeRows:
-    """Return what a probe is trained on: labelled windows under every subset of their modalities.
-
-    Args:
-        train: labelled windows.
-        head: which embedding is read.
-        max_rows: at most about this many.
-        seed: of the draw of subsets.
-    """
-    choices = _probe_subsets(train.present.shape[1], None, missing=True, seed=seed)
-    return _training_rows(train, head, choices, max_rows, seed)
-
-
-def _training_rows(
-    train: LatentTable, head: Head, choices: Sequence[Subset], max_rows: int, seed: int
-) -> ProbeRows:
-    generator = np.random.default_rng(seed)
-    full = np.flatnonzero(train.usable(choices[0]))
-    share = min(1.0, max(0, max_rows - len(full)) / max(1, len(full) * (len(choices) - 1)))
-    group, present = [full], [train.within(choices[0]).present[torch.from_numpy(full)]]
-    for subset in choices[1:]:
-        shown = train.within(subset)
-        rows = np.flatnonzero(shown.usable() & (generator.random(len(train)) < share))
-        group.append(rows)
-        present.append(shown.present[torch.from_numpy(rows)])
-    every = np.concatenate(group)
-    table = replace(train.take(every), present=torch.cat(present))
-    weight = np.ones(len(every))
-    weight[len(full) :] = len(full) / max(1, len(every) - len(full))
-    weight *= len(full) / weight.sum()  # C means the same with and without missing sensors
-    if len(train.task.offsets) > 1:
-        embedding = embed_around(table, head, _allowed(choices, group, train.present.shape[1]))
-        return ProbeRows(embedding, table.label, weight)
-    return ProbeRows(table.embed(head), table.label, weight)
-
-
-def _allowed(
-    choices: Sequence[Subset], group: Sequence[NDArray[np.int64]], modalities: int
-) -> torch.Tensor:
-    """Tell for each row of each group which modalities its subset has, (n, M) bool."""
-    by_group = torch.zeros(len(choices), modalities, dtype=torch.bool)
-    for row, subset in zip(by_group, choices, strict=True):
-        row[list(subset)] = True
-    return by_group.repeat_interleave(torch.tensor([len(rows) for rows in group]), dim=0)
+    return {STRICT: strict, VALIDATION: best}
 
 
 def fit_strengths(

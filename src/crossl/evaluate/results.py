@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from crossl.data.boundary import reading
 from crossl.errors import DataError, FormatError
+from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.metrics import Interval, bootstrap_score, paired_difference
+from crossl.evaluate.resampling import Design
 from crossl.files import writing
 from crossl.tasks import Statistics, Task, classes_task, stored_task
 
@@ -25,13 +27,23 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Key:
-    """What a score is of; `present` are the modalities that were shown at test time."""
+    """What a score is of.
+
+    Attributes:
+        method: name.
+        recipe: of its network, if it has one.
+        head: which embedding is read.
+        label_fraction: of training subjects' labels.
+        present: modalities that were shown at test time.
+        budget: `strict`, where validation subjects' labels were not used, or `validation`.
+    """
 
     method: str
     recipe: str | None
     head: str | None
     label_fraction: float
     present: tuple[str, ...]
+    budget: str = VALIDATION
 
 
 Counts = Statistics
@@ -50,6 +62,7 @@ class Entry:
         confusion: counts of the windows that count under this key.
         whole: the same windows with everything shown that they have; None where that was not asked.
         complete: those of them that have every modality; None where that was not asked.
+        model_seed: of the network or features that were read.
     """
 
     key: Key
@@ -59,6 +72,17 @@ class Entry:
     confusion: Counts
     whole: Counts | None = None
     complete: Counts | None = None
+    model_seed: int = 0
+
+
+def design_of(rows: Sequence[Sequence[Entry]]) -> Design:
+    """Tell how entries came about: for each label draw and pretraining, one of each fold."""
+    units = [(row[0].model_seed, row[0].seed) for row in rows]
+    fold = np.array([entry.fold for entry in rows[0] for _ in entry.subjects], dtype=np.int64)
+    seeds, draws = ({unit[i] for unit in units} for i in (0, 1))
+    if len(units) == len(seeds) * len(draws):
+        return Design(fold, len(seeds), len(draws))
+    return Design(fold, 1, len(units))  # each label draw with a training of its own
 
 
 @dataclass
@@ -78,6 +102,9 @@ class ResultBook:
     modalities: tuple[str, ...]
     entries: list[Entry] = field(default_factory=list)
     other_task: Task | None = None
+    _groups: tuple[tuple[int, int], dict[Key, list[Entry]]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def task(self) -> Task:
@@ -90,7 +117,7 @@ class ResultBook:
         plain = task.target.kind == "classes"
         return cls(dataset, task.names if plain else (), modalities, other_task=task)
 
-    def add(
+    def add(  # noqa: PLR0913 - whose predictions of what
         self,
         key: Key,
         *,
@@ -101,6 +128,7 @@ class ResultBook:
         subject: NDArray[np.str_],
         whole: NDArray[Any] | None = None,
         complete: NDArray[np.bool_] | None = None,
+        model_seed: int = 0,
     ) -> None:
         """Add the predictions of one classifier on one fold's test windows.
 
@@ -116,6 +144,7 @@ class ResultBook:
             subject: (n,) names.
             whole: (n, ...) what was predicted from everything that each window has.
             complete: (n,) whether a window has every modality.
+            model_seed: of the network or features that were read.
         """
         names, counts = self.task.by_subject(label, predicted, subject)
         if not len(names):
@@ -126,7 +155,12 @@ class ResultBook:
             inner = np.zeros_like(counts)
             some, found = self.task.by_subject(self.task.only(label, complete), predicted, subject)
             inner[np.searchsorted(names, some)] = found
-        self.entries.append(Entry(key, fold, seed, tuple(names.tolist()), counts, full, inner))
+        people = tuple(names.tolist())
+        self.entries.append(Entry(key, fold, seed, people, counts, full, inner, model_seed))
+
+    def has(self, key: Key) -> bool:
+        """Tell whether anything was scored under a key."""
+        return key in self._grouped()
 
     def by_key(self) -> dict[Key, list[Entry]]:
         """Group the entries."""
@@ -136,9 +170,9 @@ class ResultBook:
         return dict(out)
 
     def pooled(self, key: Key) -> tuple[tuple[str, ...], Statistics]:
-        """Join the folds of a key: subjects, and counts (seed, subject, ...).
+        """Join the folds of a key: subjects, and counts (unit, subject, ...).
 
-        Only label draws that every fold has count.
+        A unit is a label draw under a pretraining seed; only those that every fold has count.
 
         Raises:
             DataError: nothing was scored under this key.
@@ -148,24 +182,35 @@ class ResultBook:
         stacked = [np.concatenate([entry.confusion for entry in row]) for row in rows]
         return subjects, np.stack(stacked)
 
+    def design(self, key: Key) -> Design:
+        """Tell what varies between the units of `pooled`."""
+        return design_of(self.drawn(key))
+
     def drawn(self, key: Key) -> list[list[Entry]]:
-        """List the entries of a key: for each label draw that every fold has, one of each fold.
+        """List the entries of a key: for each unit that every fold has, one of each fold.
 
         Raises:
             DataError: nothing was scored under this key.
         """
-        entries = [e for e in self.entries if e.key == key]
+        entries = self._grouped().get(key, [])
         folds = sorted({e.fold for e in entries})
-        draws = [{e.seed for e in entries if e.fold == fold} for fold in folds]
-        seeds = sorted(set.intersection(*draws)) if draws else []
-        if not seeds:
+        units = [{(e.model_seed, e.seed) for e in entries if e.fold == fold} for fold in folds]
+        shared = sorted(set.intersection(*units)) if units else []
+        if not shared:
             raise DataError(
                 f"results: method '{key.method}' at {key.label_fraction:g} of the labels with "
                 f"{', '.join(key.present)} has no scores; at least one label draw must be scored "
                 "on every fold"
             )
-        chosen = {(e.fold, e.seed): e for e in entries}
-        return [[chosen[fold, seed] for fold in folds] for seed in seeds]
+        chosen = {(e.fold, e.model_seed, e.seed): e for e in entries}
+        return [[chosen[fold, *unit] for fold in folds] for unit in shared]
+
+    def _grouped(self) -> dict[Key, list[Entry]]:
+        """Group the entries once for every number of them; many keys are asked for."""
+        of = id(self.entries), len(self.entries)
+        if self._groups is None or self._groups[0] != of:
+            self._groups = of, self.by_key()
+        return self._groups[1]
 
     def save(self, path: Path) -> None:
         """Write to one `.npz`, replacing it whole."""
@@ -175,7 +220,13 @@ class ResultBook:
             "modalities": self.modalities,
             **({} if self.task.is_default else {"task": self.task.as_dict()}),
             "entries": [
-                {"key": asdict(e.key), "fold": e.fold, "seed": e.seed, "subjects": e.subjects}
+                {
+                    "key": asdict(e.key),
+                    "fold": e.fold,
+                    "seed": e.seed,
+                    "subjects": e.subjects,
+                    "model_seed": e.model_seed,
+                }
                 for e in self.entries
             ],
         }
@@ -219,10 +270,10 @@ def _parts(entry: Entry) -> dict[str, Counts]:
 def _entry(values: dict[str, Any], number: int, archive: Mapping[str, Counts]) -> Entry:
     key = Key(**{**values["key"], "present": tuple(values["key"]["present"])})
     # files of crossl 0.1.0 before this had the confusion alone
-    more = [archive[name] if (name := f"{number}/{part}") in archive else None
-            for part in ("whole", "complete")]  # fmt: skip
+    whole, complete = (archive[name] if (name := f"{number}/{part}") in archive else None
+                       for part in ("whole", "complete"))  # fmt: skip
     return Entry(key, values["fold"], values["seed"], tuple(values["subjects"]),
-                 archive[str(number)], *more)  # fmt: skip
+                 archive[str(number)], whole, complete, values.get("model_seed", 0))  # fmt: skip
 
 
 def record_of(
@@ -232,7 +283,7 @@ def record_of(
     score: Interval | float,
     **where: Any,
 ) -> Record:
-    """Make the record of a score; `where` has `n` and the fold, seed and subject it is of."""
+    """Make the record of a score; `where` has `n` and the fold, seeds and subject it is of."""
     interval = score if isinstance(score, Interval) else None
     return {
         "dataset": book.dataset,
@@ -241,7 +292,9 @@ def record_of(
         "head": key.head,
         "label_fraction": key.label_fraction,
         "present": list(key.present),
+        "budget": key.budget,
         "fold": where.get("fold"),
+        "model_seed": where.get("model_seed"),
         "seed": where.get("seed"),
         "subject": where.get("subject"),
         "metric": metric,
@@ -249,14 +302,15 @@ def record_of(
         "ci_low": interval.low if interval else None,
         "ci_high": interval.high if interval else None,
         "n": interval.n if interval else where["n"],
+        "p": interval.p if interval else None,
     }
 
 
 def detail_records(book: ResultBook) -> Iterator[Record]:
-    """Yield scores by fold and label draw, and the main one by subject."""
+    """Yield scores by fold, pretraining and label draw, and the main one by subject."""
     task = book.task
     for entry in book.entries:
-        where = {"fold": entry.fold, "seed": entry.seed}
+        where = {"fold": entry.fold, "model_seed": entry.model_seed, "seed": entry.seed}
         total = entry.confusion.sum(axis=0)
         n = int(task.windows(total))
         for name, metric in task.metrics.items():
@@ -267,26 +321,33 @@ def detail_records(book: ResultBook) -> Iterator[Record]:
 
 
 def summary_records(book: ResultBook) -> Iterator[Record]:
-    """Yield scores over all folds and label draws, with intervals over subjects."""
+    """Yield scores over all folds, label draws and pretrainings, with intervals."""
     for key in book.by_key():
         _, counts = book.pooled(key)
+        design = book.design(key)
         for name, metric in book.task.metrics.items():
-            yield record_of(book, key, name, bootstrap_score(counts, metric))
+            yield record_of(book, key, name, bootstrap_score(counts, metric, design=design))
 
 
-def difference_records(book: ResultBook, baselines: Sequence[str]) -> Iterator[Record]:
-    """Yield paired differences by subject, everything present, of methods minus baselines."""
+def difference_records(
+    book: ResultBook, baselines: Sequence[str], main: str | None = None
+) -> Iterator[Record]:
+    """Yield paired differences by subject, everything present.
+
+    Of every method minus the baselines, and of the main one minus every other.
+    """
     keys = [key for key in book.by_key() if key.present == book.modalities]
     for key, base in ((a, b) for a in keys for b in keys):
-        if base.method not in baselines or key.method in baselines:
+        if (key.label_fraction, key.budget) != (base.label_fraction, base.budget):
             continue
-        if key.label_fraction != base.label_fraction:
+        against = base.method in baselines and key.method not in baselines
+        if not against and not (key.method == main != base.method):
             continue
         (subjects, first), (others, second) = book.pooled(key), book.pooled(base)
         if subjects == others:
-            name = f"{key.method} - {base.method}"
-            joint = Key(name, key.recipe, key.head, key.label_fraction, key.present)
-            difference = paired_difference(first, second, book.task.metric)
+            joint = replace(key, method=f"{key.method} - {base.method}")
+            designs = (book.design(key), book.design(base))
+            difference = paired_difference(first, second, book.task.metric, designs=designs)
             yield record_of(book, joint, f"{book.task.main}_difference", difference)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crossl.evaluate.latents import Head
-from crossl.evaluate.probe import Probe, ProbeRows, fit_strengths
+from crossl.evaluate.probe import Probe, fit_strengths
+from crossl.evaluate.probe_rows import ProbeRows
 from crossl.tasks import UNNAMED_CLASSES, Task
 
 

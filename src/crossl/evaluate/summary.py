@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from crossl.data.store import Store
 from crossl.errors import counted
 from crossl.evaluate.latents import LatentTable
-from crossl.evaluate.metrics import Interval, mean_interval
+from crossl.evaluate.metrics import Interval, difference_interval, mean_interval
 from crossl.evaluate.paired import Pairing
+from crossl.evaluate.resampling import Design
 from crossl.evaluate.results import Key, ResultBook
 from crossl.tasks import Task
 
@@ -220,26 +221,40 @@ def _compare(
     lefts: Sequence[tuple[str, ...]],
 ) -> _Compared | None:
     """Average both methods over sets of modalities; None where one was not scored on all."""
-    scores, by_subject = [], dict[str, list[float]]()
+    scores, values, designs = [], [], None
     for left in lefts:
         ours = replace(main, label_fraction=fraction, present=left)
-        theirs = Key(base, None, head, fraction, left)
+        theirs = Key(base, None, head, fraction, left, main.budget)
         if ours not in pairing.keys or theirs not in pairing.keys:
             return None
-        (subjects, a), (others, b) = pairing.book.pooled(ours), pairing.book.pooled(theirs)
+        book = pairing.book
+        (subjects, a), (others, b) = book.pooled(ours), book.pooled(theirs)
         if subjects != others:
             return None
-        metric = pairing.book.task.metric
+        metric, designs = book.task.metric, (book.design(ours), book.design(theirs))
         scores.append([float(metric(one.sum(axis=1)).mean()) for one in (a, b)])
-        differences = metric(a).mean(axis=0) - metric(b).mean(axis=0)
-        for subject, difference in zip(subjects, differences.tolist(), strict=True):
-            by_subject.setdefault(subject, []).append(difference)
-    if not scores:
+        values.append((subjects, metric(a), metric(b)))
+    if designs is None:
         return None
     first, second = np.mean(scores, axis=0).tolist()
-    means = np.array([np.mean(values) for values in by_subject.values()])
-    errors = pairing.book.task.lower_is_better
-    return _Compared(fraction, first, second, mean_interval(means), errors)
+    difference = _difference(values, designs)
+    return _Compared(fraction, first, second, difference, pairing.book.task.lower_is_better)
+
+
+def _difference(
+    values: Sequence[tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]],
+    designs: tuple[Design, Design],
+) -> Interval:
+    """Average over sets of modalities, then compare; somebody may not have all of them."""
+    if len({subjects for subjects, _, _ in values}) == 1:
+        one = np.mean([a for _, a, _ in values], axis=0)
+        two = np.mean([b for _, _, b in values], axis=0)
+        return difference_interval(one, two, designs=designs)
+    by_subject = dict[str, list[float]]()
+    for subjects, a, b in values:
+        for subject, difference in zip(subjects, a.mean(axis=0) - b.mean(axis=0), strict=True):
+            by_subject.setdefault(subject, []).append(float(difference))
+    return mean_interval(np.array([np.mean(found) for found in by_subject.values()]))
 
 
 def _capital(words: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from crossl.contenders import contender_hashes
 from crossl.contenders.contender import latent_table
 from crossl.data.store import Store
 from crossl.errors import FormatError, counted
+from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.paired import all_records
 from crossl.evaluate.pictures import counted_pictures, predicted_pictures
 from crossl.evaluate.results import Key, ResultBook, write_records
@@ -51,9 +53,8 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
             if not path.is_file():
                 raise FormatError(f"{path}: is missing; run fold {one.fold} first")
             book.entries += ResultBook.load(path).entries
-    main = Key(config.recipe, config.recipe, config.evaluation.heads[0],
-               config.evaluation.main_fraction, book.modalities)  # fmt: skip
-    write_records(all_records(book), out / "results.jsonl")
+    main = _main_key(config, book)
+    write_records(all_records(book, config.recipe), out / "results.jsonl")
     examples, arrays = example_windows(store, task)
     rows = folds_of(store, config)[tasks[0].fold].test
     table = latent_table(load_run(tasks[0].folder).model, store, rows, task)
@@ -69,8 +70,17 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
                "notes": findings_in_words(book, main, facts["modalities"]),
                "in_short": findings_in_words(book, main, facts["modalities"], numbers=False),
                "main": {"method": main.method, "head": main.head,
-                        "label_fraction": main.label_fraction}}  # fmt: skip
+                        "label_fraction": main.label_fraction,
+                        "budget": main.budget}}  # fmt: skip
     write_whole(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def _main_key(config: RunConfig, book: ResultBook) -> Key:
+    """Return what the report is about; scores of earlier versions know one label budget."""
+    e = config.evaluation
+    asked = Key(config.recipe, config.recipe, e.heads[0], e.main_fraction, book.modalities,
+                e.main_budget)  # fmt: skip
+    return asked if book.has(asked) else replace(asked, budget=VALIDATION)
 
 
 def _experiment_facts(
@@ -78,18 +88,19 @@ def _experiment_facts(
 ) -> dict[str, Any]:
     head = _beginning(store, out)
     weights = {
-        f"weights, fold {t.fold}": load_run(t.folder).contract["files"]["weights.safetensors"]
+        f"weights, {t.told}": load_run(t.folder).contract["files"]["weights.safetensors"]
         for t in tasks
     }
-    e = config.evaluation
+    e, folds = config.evaluation, len({t.fold for t in tasks})
     return {
         "recipe": config.recipe,
         "contenders": contender_hashes(config),
         "label_fractions": list(e.label_fractions),
         "label_seeds": list(e.label_seeds),
-        "folds_run": [t.fold for t in tasks],
+        "pretraining_seeds": sorted({t.seed for t in tasks}),
+        "folds_run": sorted({t.fold for t in tasks}),
         "n_folds": len(folds_of(store, config)),
-        "protocol": protocol_sentences(config, len(tasks), task_of(config.task, store)),
+        "protocol": protocol_sentences(config, folds, task_of(config.task, store)),
         "command": head["command"],
         "versions": package_versions(),
         "seed": config.seed,
@@ -124,13 +135,26 @@ def protocol_sentences(config: RunConfig, folds: int, task: Task) -> list[str]:
         f"{who} Test subjects serve the final score and nothing else: not pretraining, not "
         "standardisation, not any choice.",
         f"Label fractions are drawn from training subjects, {task.drawn_by}, "
-        f"with {counted(len(e.label_seeds), 'seed')} (all labels: one).",
-        f"Validation subjects choose the strength of regularisation{stopping}; they keep all their "
-        "labels at every fraction.",
+        f"with {counted(len(e.label_seeds), 'seed')} (all labels: one); pretraining has "
+        f"{counted(e.pretraining_seeds, 'seed')}.",
+        *_budget_sentences(config, stopping),
         "Scores pool the test windows of all folds run; intervals are 95% bootstrap intervals "
-        "over subjects.",
+        "over subjects, label draws and pretraining seeds.",
         "What a missing sensor costs is measured on the windows that have it and something beside "
         "it, with it and without; Shapley values on the windows that have every sensor.",
         "Classifiers are trained once, with sensors missing at random; no subset of sensors "
         "retrains anything, except where a row says 'probe per subset'.",
     ]
+
+
+def _budget_sentences(config: RunConfig, stopping: str) -> list[str]:
+    strict = (
+        "strict: none of the validation subjects' labels is used; the strength of regularisation "
+        "is fixed, and training with labels ends with its last step"
+    )
+    full = (
+        f"validation: validation subjects, who keep all their labels at every fraction, choose the "
+        f"strength of regularisation{stopping}"
+    )
+    main, other = (strict, full) if config.evaluation.main_budget == STRICT else (full, strict)
+    return [f"Label budget of the main numbers, {main}.", f"The other label budget, {other}."]

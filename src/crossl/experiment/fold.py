@@ -33,6 +33,9 @@ from crossl.train.checkpoints import last_checkpoint
 from crossl.train.pretrain import pretrain
 from crossl.train.processes import Processes
 
+REPEATS = {"supervised": "none", "finetuned": "shared", "subset_probes": "none"}
+"""What another pretraining seed draws anew in the evaluation's own methods, where not all of it."""
+
 Progress = Callable[[str, float], None]
 """Told what is being done, and which share of the fold is done."""
 
@@ -47,14 +50,15 @@ def quiet(what: str, share: float) -> None:
 
 def named(progress: Progress, task: FoldTask) -> Progress:
     """Put the fold before what progress shows."""
-    return lambda what, share: progress(f"fold {task.fold}: {what}", share)
+    return lambda what, share: progress(f"{task.told}: {what}", share)
 
 
 @dataclass(frozen=True)
 class FoldTask:
     """One fold of an experiment: where its data are, how it is run, where it is kept.
 
-    `processes` share its pretraining; each of them has this task.
+    `processes` share its pretraining; each of them has this task. `repeat` is which of the
+    experiment's pretraining seeds it has, from 0.
     """
 
     store: Path
@@ -62,6 +66,18 @@ class FoldTask:
     folder: Path
     fold: int
     processes: Processes = field(default_factory=Processes)
+    repeat: int = 0
+
+    @property
+    def told(self) -> str:
+        """What progress calls it."""
+        seeds = self.config.evaluation.pretraining_seeds
+        return f"fold {self.fold}" + (f", seed {self.seed}" if seeds > 1 else "")
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is random in it but label draws."""
+        return self.config.seed + self.repeat
 
     def scores(self, name: str) -> Path:
         """Name the file of a contender's scores: of others' settings it is another file."""
@@ -88,8 +104,18 @@ class FoldTask:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The contenders: the evaluation's methods, then what the run file adds."""
-        return (*self.config.evaluation.methods, *self.config.contenders)
+        """The contenders: the evaluation's methods, then what the run file adds.
+
+        In a repeat those in which another seed draws something anew.
+        """
+        every = (*self.config.evaluation.methods, *self.config.contenders)
+        return tuple(n for n in every if self.repeat == 0 or self.repeats(n) != "none")
+
+    def repeats(self, name: str) -> str:
+        """Tell what another pretraining seed draws anew in a contender; see `ContenderConfig`."""
+        if name in self.config.contenders:
+            return self.config.contenders[name].repeats
+        return REPEATS.get(name, "all")
 
     def _known_as(self, name: str) -> str:
         settings = self.config.contenders.get(name)
@@ -115,10 +141,10 @@ class FoldRunner:
     """
 
     def __init__(self, task: FoldTask, progress: Progress = quiet) -> None:
-        self.config = task.config
+        self.config = task.config.model_copy(update={"seed": task.seed})
         self.progress = progress
         self.store = Store.open(task.store)
-        self.fold = folds_of(self.store, task.config)[task.fold]
+        self.fold = folds_of(self.store, self.config)[task.fold]
         self.task = task
         self.out = task.folder
         self.names = tuple(m.name for m in self.store.modalities)
@@ -181,11 +207,21 @@ class FoldRunner:
             self._main = Context(
                 self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell,
                 model, self.learned, self.task.unfinished(name),
-                self.config.evaluation.keep_probabilities,
+                self.config.evaluation.keep_probabilities, self.task.repeat,
             )  # fmt: skip
         return replace(
-            self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name)
-        )
+            self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name),
+            draws=self._draws_of(name),
+        )  # fmt: skip
+
+    def _draws_of(self, name: str) -> list[Draw]:
+        """Return a contender's label draws: all, or its share where seeds share them out."""
+        draws = list(self._main.draws) if self._main is not None else []
+        if self.task.repeats(name) != "shared":
+            return draws
+        order = self.config.evaluation.label_seeds
+        seeds = self.config.evaluation.pretraining_seeds
+        return [d for d in draws if order.index(d[1]) % seeds == self.task.repeat]
 
     def _tell(self, what: str, number: int, total: int) -> None:
         """Tell which of several classifiers is trained; pretraining was the first half."""
@@ -234,8 +270,9 @@ class FoldRunner:
         for subset, predicted in outcome.predicted.items():
             shown = tuple(self.names[i] for i in subset)
             book.add(
-                Key(name, recipe, outcome.head, fraction, shown),
+                Key(name, recipe, outcome.head, fraction, shown, outcome.budget),
                 fold=self.fold.index,
+                model_seed=self.config.seed,
                 seed=seed,
                 label=self.learned.only(target, comparable(present, subset)),
                 predicted=predicted,
@@ -256,6 +293,11 @@ def folds_of(store: Store, config: RunConfig) -> list[Fold]:
         parts = published_parts(store.manifest["recordings"])
         return [official_fold(store.subject, parts, seed=e.fold_seed, group=store.group)]
     return subject_folds(store.subject, folds=e.folds, seed=e.fold_seed, group=store.group)
+
+
+def fold_folder(out: Path, fold: int, repeat: int = 0) -> Path:
+    """Name the folder of a fold, or of its repeat under another pretraining seed."""
+    return out / (f"fold-{fold}-repeat-{repeat}" if repeat else f"fold-{fold}")
 
 
 def fold_numbers(text: str, available: int) -> list[int]:

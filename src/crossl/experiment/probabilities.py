@@ -15,6 +15,7 @@ from crossl.contenders import Outcome
 from crossl.data.boundary import reading
 from crossl.data.splits import Fold
 from crossl.data.store import Store
+from crossl.evaluate.budgets import VALIDATION
 from crossl.files import writing
 from crossl.tasks import Task
 
@@ -31,6 +32,7 @@ class Probabilities:
         by_sensors: (n, R) float32 by the names of the modalities that are shown.
         row: (n,) rows of the store.
         subject: (n,) names.
+        budget: of labels, `strict` or `validation`.
     """
 
     label_fraction: float
@@ -40,6 +42,7 @@ class Probabilities:
     by_sensors: dict[tuple[str, ...], NDArray[np.float32]]
     row: NDArray[np.int64]
     subject: NDArray[np.str_]
+    budget: str = VALIDATION
 
 
 def save_probabilities(
@@ -63,7 +66,7 @@ def save_probabilities(
         number, (fraction, seed, _) = len(head), outcome.draw
         head.append({
             "label_fraction": fraction, "seed": seed, "head": outcome.head,
-            "names": [task.names[i] for i in outcome.outputs],
+            "budget": outcome.budget, "names": [task.names[i] for i in outcome.outputs],
             "sensors": [[names[i] for i in subset] for subset in outcome.probability],
         })  # fmt: skip
         for place, found in enumerate(outcome.probability.values()):
@@ -89,7 +92,7 @@ def load_probabilities(path: Path | str) -> list[Probabilities]:
                 entry["label_fraction"], entry["seed"], entry["head"], tuple(entry["names"]),
                 {tuple(shown): archive[f"{number}/{place}"]
                  for place, shown in enumerate(entry["sensors"])},
-                row, subject,
+                row, subject, entry.get("budget", VALIDATION),
             )
             for number, entry in enumerate(json.loads(str(archive["head"])))
         ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,17 @@ CURE = "run `crossl evaluate` again"
 
 @dataclass(frozen=True)
 class Inputs:
-    """One finished folder, read and checked."""
+    """One finished folder, read and checked.
+
+    `rows` are of the summary's label budget, `other_rows` of the other one.
+    """
 
     folder: Path
     summary: dict[str, Any]
     rows: list[Row]
     arrays: dict[str, Array]
     epochs: list[list[Row]]
+    other_rows: list[Row] = field(default_factory=list)
 
     @property
     def task(self) -> TaskFacts:
@@ -58,13 +62,20 @@ def load_inputs(folder: Path) -> Inputs:
         FormatError: A file or a key is missing, or something has the wrong shape.
     """
     summary = load_summary(folder / "summary.json")
+    rows, budget = summary_rows(folder, summary), budget_of(summary["main"])
     return Inputs(
         folder=folder,
         summary=summary,
-        rows=summary_rows(folder, summary),
+        rows=[row for row in rows if budget_of(row) == budget],
         arrays=load_arrays(folder / "figures.npz", summary),
         epochs=load_epochs(folder),
+        other_rows=[row for row in rows if budget_of(row) != budget],
     )
+
+
+def budget_of(row: Row) -> str:
+    """Return the label budget of a row; results of before there were two used validation labels."""
+    return str(row.get("budget") or "validation")
 
 
 def load_results(path: Path) -> list[Row]:
@@ -151,7 +162,8 @@ def load_arrays(path: Path, summary: dict[str, Any]) -> dict[str, Array]:
 
 def load_epochs(folder: Path) -> list[list[Row]]:
     """Read the pretraining metrics of every fold, in the order of the folds' numbers."""
-    paths = sorted(folder.glob("fold-*/metrics.jsonl"), key=lambda path: _fold_number(path.parent))
+    every = [p for p in folder.glob("fold-*/metrics.jsonl") if "repeat" not in p.parent.name]
+    paths = sorted(every, key=lambda path: _fold_number(path.parent))
     if not paths and (folder / "metrics.jsonl").is_file():  # the folder is one run
         paths = [folder / "metrics.jsonl"]
     return [[_epoch(where, row) for where, row in _lines(path)] for path in paths]
@@ -209,12 +221,12 @@ def _ordered(path: Path, present: list[str], names: list[str]) -> tuple[str, ...
 
 
 def _refuse_twins(path: Path, rows: list[Row]) -> None:
-    keys = ("method", "recipe", "head", "label_fraction", "present", "metric")
+    keys = ("method", "recipe", "head", "label_fraction", "present", "metric", "budget")
     seen: set[tuple[Any, ...]] = set()
     for row in rows:
-        key = tuple(row[name] for name in keys)
+        key = tuple(row.get(name) for name in keys)
         if key in seen:
-            got = {name: row[name] for name in keys}
+            got = {name: row.get(name) for name in keys}
             raise FormatError(f"{path}: two summary rows for one number, got {got}; one is allowed")
         seen.add(key)
 

@@ -40,6 +40,7 @@ from crossl.report.style import (
     unit_text,
 )
 from crossl.report.tables import (
+    budget_table,
     difference_table,
     label_table,
     metric_tables,
@@ -167,7 +168,7 @@ def label_efficiency(inputs: Inputs) -> Section:
             else "Higher is better, and the further left a curve stays high the fewer labels it"
             " needs;"
         )
-        + " bands are 95% bootstrap intervals over subjects.",
+        + " bands are 95% bootstrap intervals over subjects, label draws and seeds.",
         f"{inputs.task.capital} against the share of labels used, one curve a method",
         legend=[line_swatch(s.label, look) for s, look in zip(every, styles, strict=True)],
     )
@@ -177,7 +178,7 @@ def label_efficiency(inputs: Inputs) -> Section:
         anchor="labels",
         title="How few labels are enough",
         pictures=[drawn],
-        tables=[label_table(inputs), *difference_table(inputs)],
+        tables=[label_table(inputs), *difference_table(inputs), *budget_table(inputs)],
         after=metric_tables(inputs),
     )
 

@@ -28,6 +28,9 @@ class StoredResult(Stored):
     ci_low: Finite | None
     ci_high: Finite | None
     n: int
+    budget: str | None = None
+    model_seed: int | None = None
+    p: Finite | None = None
 
 
 class StoredEpoch(Stored):
@@ -40,6 +43,7 @@ class _Main(Stored):
     method: str
     head: str | None
     label_fraction: float
+    budget: str | None = None
 
 
 class _Modality(Stored):

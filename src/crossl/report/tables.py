@@ -1,11 +1,12 @@
 """The tables: those of the page, and the one that the command line prints."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from crossl.report.blocks import Cell, Table
-from crossl.report.load import Inputs, Row, load_inputs, load_summary
+from crossl.report.load import Inputs, Row, budget_of, load_inputs, load_summary
 from crossl.report.rows import (
     Missing,
     Series,
@@ -38,6 +39,24 @@ def label_table(inputs: Inputs) -> Table:
         " bold"
     )
     return Table(caption, table.header, table.rows)
+
+
+BUDGETS = {
+    "strict": "no label of validation subjects is used",
+    "validation": "validation subjects, with all their labels, choose",
+}
+
+
+def budget_table(inputs: Inputs) -> list[Table]:
+    """The main metric under the other label budget, when that was scored."""
+    other = replace(inputs, rows=inputs.other_rows)
+    every = all_series(other)
+    if not every:
+        return []
+    budget = budget_of(inputs.other_rows[0])
+    table = _metric_table(other, inputs.task.metric, every)
+    caption = f"The other label budget: {BUDGETS[budget]}. {inputs.task.capital}"
+    return [Table(caption, table.header, table.rows)]
 
 
 def metric_tables(inputs: Inputs) -> list[Table]:

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from crossl.data.damaged import TrainingDamage
 from crossl.data.source import WindowSource
 from crossl.errors import SplitError
+from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.latents import Array, Head
 from crossl.evaluate.probe import Probe
 from crossl.files import json_sha256
@@ -172,7 +173,36 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
     progress: Progress | None = None,
     processes: Processes | None = None,
 ) -> tuple[CrossModalModel, LinearHead]:
+    """Train to the moment that validation subjects like best; see `fine_tune_by_budget`.
+
+    Returns:
+        The trained copy, in evaluation mode, and its head.
+    """
+    return fine_tune_by_budget(
+        model, source, label, train=train, validation=validation, settings=settings, seed=seed,
+        probe=probe, task=task, out=out, progress=progress, processes=processes,
+    )[VALIDATION]  # fmt: skip
+
+
+def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
+    model: CrossModalModel,
+    source: WindowSource,
+    label: NDArray[Any],
+    *,
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    settings: FineTuning,
+    seed: int,
+    probe: Probe | None = None,
+    task: Task = UNNAMED_CLASSES,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    processes: Processes | None = None,
+) -> dict[str, tuple[CrossModalModel, LinearHead]]:
     """Train a copy of a model with a linear head on the aggregator's output.
+
+    Of one training two moments are returned: with the budget `validation` the one that validation
+    subjects like best, with `strict`, which uses none of their labels, the last.
 
     A model with random weights makes the supervised twin. A pretrained one starts from a probe
     fitted on it (linear probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054), with
@@ -195,7 +225,7 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
         processes: that train together, of which this is one; all call this alike.
 
     Returns:
-        The trained copy, in evaluation mode, and its head.
+        For each budget, the trained copy, in evaluation mode, and its head.
 
     Raises:
         SplitError: too little to learn from, such as fewer than 2 classes, or no labelled
@@ -229,11 +259,17 @@ def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
         seed=seed, out=out, targets=encoded_targets(label, train, coding), words=WORDS,
         damage=settings.damage,
     )  # fmt: skip
-    kept, best = _trained(training, progress, processes)
-    weight, bias = decoded_layer(kept.classifier, coding)
-    score = float("nan") if best.best is None else best.best
-    head = LinearHead("aggregator", weight, bias, coding.numbers, best.step, score, task)
-    return kept.model.eval(), head
+    best = _trained(training, progress, processes)
+    found = {}
+    for budget, moment in ((VALIDATION, best), (STRICT, Moment(step=training.total_steps))):
+        if budget == STRICT and training.last_weights is not None:
+            training.load_weights(training.last_weights)
+        kept = copy.deepcopy(cast(SupervisedMethod, training.finished()))
+        weight, bias = decoded_layer(kept.classifier, coding)
+        score = float("nan") if moment.best is None else moment.best
+        head = LinearHead("aggregator", weight, bias, coding.numbers, moment.step, score, task)
+        found[budget] = kept.model.eval(), head
+    return found
 
 
 def _fingerprint(facts: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> str:
@@ -245,22 +281,23 @@ def _fingerprint(facts: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> st
     return found.hexdigest()[:16]
 
 
-def _trained(
-    training: Training, progress: Progress | None, processes: Processes | None
-) -> tuple[SupervisedMethod, Moment]:
-    """Train, or take what was trained already; of that the weights alone are left on disk."""
+def _trained(training: Training, progress: Progress | None, processes: Processes | None) -> Moment:
+    """Train, or take what was trained already; of that the weights alone are left on disk.
+
+    It ends with the best moment's weights, and with those of the last step in `last_weights`.
+    """
     done = None if training.out is None else training.out / "trained.ckpt"
-    if done is not None and done.is_file():
-        held = load_checkpoint(done)
+    held = load_checkpoint(done) if done is not None and done.is_file() else {}
+    if "last" in held:  # earlier versions kept the best moment alone
         training.load_weights(held["state_dict"])
-        training.moment = Moment(**held["moment"])
-    else:
-        run_loop(training, resume=True, progress=progress, processes=processes, restore_best=True)
-    kept, best = cast(SupervisedMethod, training.finished()), training.moment
+        training.last_weights, training.moment = held["last"], Moment(**held["moment"])
+        return training.moment
+    run_loop(training, resume=True, progress=progress, processes=processes, restore_best=True)
     if done is not None and (processes or Processes()).writes:
-        save_checkpoint({"state_dict": training.weights(), "moment": vars(best)}, done)
+        state = {"state_dict": training.weights(), "moment": vars(training.moment)}
+        save_checkpoint(state | {"last": training.last_weights or state["state_dict"]}, done)
         shutil.rmtree(last_checkpoint(done.parent).parent, ignore_errors=True)
-    return kept, best
+    return training.moment
 
 
 def known_rows(

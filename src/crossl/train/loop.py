@@ -50,7 +50,8 @@ def train(
         processes: that train together, of which this is one; all call this alike. Default: this
             one alone.
         patience: stop after this many validations without a better answer.
-        restore_best: end with the weights of the best moment, not with the last.
+        restore_best: end with the weights of the best moment, not with the last, which
+            `training.last_weights` has.
 
     Raises:
         TrainingError: the loss or a gradient is not finite (`nonfinite/` keeps the step), a step
@@ -69,6 +70,7 @@ def train(
             _run(loop, processes, resume=resume)
     best = loop.checkpoints.best() if restore_best else None
     if best is not None:
+        training.last_weights = {name: x.clone() for name, x in training.weights().items()}
         training.load_weights(best["state_dict"])
 
 

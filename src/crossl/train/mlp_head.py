@@ -14,15 +14,16 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
+from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.latents import Array, Head, LatentTable
 from crossl.methods.supervised import SupervisedMethod
 from crossl.nn.model import CrossModalModel
-from crossl.tasks import UNNAMED_CLASSES, Task
+from crossl.tasks import UNNAMED_CLASSES, Coding, Task
 from crossl.train.finetune import decoded_layer, encoded_targets, known_rows
 from crossl.train.loading import Rounds
 from crossl.train.loop import train as run_loop
 from crossl.train.target_score import TargetScore
-from crossl.train.training import Training, Words
+from crossl.train.training import Moment, Training, Words
 
 EVALUATIONS = 10
 
@@ -102,7 +103,29 @@ def fit_mlp_head(  # noqa: PLR0913 - what is trained, on what, how
     batch_size: int = 64,
     seed: int = 0,
 ) -> MlpHead:
-    """Train the authors' classifier on frozen embeddings; validation picks the best moment.
+    """Train to the moment that validation subjects like best; see `fit_mlp_by_budget`."""
+    return fit_mlp_by_budget(
+        train, validation, head=head, hidden=hidden, dropout=dropout, keep_rate=keep_rate,
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )[VALIDATION]  # fmt: skip
+
+
+def fit_mlp_by_budget(  # noqa: PLR0913 - what is trained, on what, how
+    train: LatentTable,
+    validation: LatentTable,
+    *,
+    head: Head = "encoders",
+    hidden: int = 128,
+    dropout: float = 0.1,
+    keep_rate: float = 0.8,
+    steps: int = 500,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> dict[str, MlpHead]:
+    """Train the authors' classifier on frozen embeddings, once for both label budgets.
+
+    With `validation`, validation subjects pick the best moment; `strict` takes the last.
 
     Source: `src/model_utils/classifier.py` of the authors' code. It is trained by the one loop, to
     which the latents are windows of one sample.
@@ -140,6 +163,15 @@ def fit_mlp_head(  # noqa: PLR0913 - what is trained, on what, how
         words=Words("MLP head", "batch_size"),
     )  # fmt: skip
     run_loop(training, restore_best=True)
+    found = {VALIDATION: _read_head(training, coding, head, task)}
+    if training.last_weights is not None:
+        training.load_weights(training.last_weights)
+    training.moment = Moment(step=steps)
+    return found | {STRICT: _read_head(training, coding, head, task)}
+
+
+def _read_head(training: Training, coding: Coding, head: Head, task: Task) -> MlpHead:
+    """Copy what was trained, as it is now."""
     kept = cast(SupervisedMethod, training.finished())
     first = cast(nn.Linear, cast(nn.Sequential, kept.below)[0])
     hidden_weight, hidden_bias = (p.detach().numpy().copy() for p in (first.weight, first.bias))

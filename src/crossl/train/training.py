@@ -135,6 +135,7 @@ class Training:
     Attributes:
         step: how many steps were taken.
         averaged: the moving average of what is kept, if there is one.
+        last_weights: those of the last step, where training ended with the best moment's.
     """
 
     def __init__(  # noqa: PLR0913 - what is trained, on what, how, where
@@ -161,6 +162,7 @@ class Training:
         self.targets = targets if method.sees_targets else None
         self.total_steps = plan.epochs * plan.per_epoch
         self.step, self.moment = 0, Moment()
+        self.last_weights: dict[str, Tensor] | None = None
         self.averaged: nn.Module | None = None
         if pace.average_decay > 0:
             self.averaged = copy.deepcopy(method.kept).eval().requires_grad_(requires_grad=False)

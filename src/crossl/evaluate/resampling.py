@@ -1,0 +1,151 @@
+"""Bootstrap of everything that varies: people, label draws and pretraining seeds.
+
+In each sample people are drawn with replacement, and so are label draws and pretraining seeds, in
+each fold anew, as a fold has draws and trainings of its own. Resampling each factor of a crossed
+design by itself is slightly conservative (Owen 2007, "The pigeonhole bootstrap").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from crossl.tasks import Metric, Statistics
+
+DRAWS = 2000
+AT_ONCE = 250
+"""Bootstrap samples that are scored together."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """How the counts of a method, (unit, subject, ...), came about.
+
+    A unit is one label draw under one pretraining seed: number `seed * draws + draw`.
+
+    Attributes:
+        fold: (N,) of each subject.
+        seeds: pretraining seeds; 1 also where each label draw had a training of its own.
+        draws: label draws.
+    """
+
+    fold: NDArray[np.int64]
+    seeds: int = 1
+    draws: int = 1
+
+    @classmethod
+    def of_people(cls, counts: Statistics) -> Design:
+        """Return the design in which only people vary: units are averaged as they are."""
+        return cls(np.zeros(counts.shape[1], dtype=np.int64))
+
+
+class Resampling:
+    """The same bootstrap samples for whatever is compared.
+
+    Args:
+        design: of the counts; one with a single unit varies people only, and so does one whose
+            number of units differs from that of the counts.
+        seed: of the samples. Methods of the same people and draws get the same samples of both.
+        draws: how many samples.
+    """
+
+    def __init__(self, design: Design, *, seed: int = 0, draws: int = DRAWS) -> None:
+        self.design = design
+        people = len(design.fold)
+        once = np.ones((1, people), dtype=np.int64)
+        self.weight = np.concatenate([once, subject_draws(people, seed=seed, draws=draws)])
+        self.folds = np.unique(design.fold)
+        self.units = self._units(seed, draws)
+
+    def _units(self, seed: int, draws: int) -> NDArray[np.int64]:
+        """Draw units for each sample and fold, (1 + draws, fold, unit); the first are all once."""
+        design, shape = self.design, (draws, len(self.folds))
+        drawn = np.random.default_rng([seed, 1]).integers(design.draws, size=(*shape, design.draws))
+        seeds = np.random.default_rng([seed, 2]).integers(design.seeds, size=(*shape, design.seeds))
+        pairs = seeds[..., :, None] * design.draws + drawn[..., None, :]
+        every = np.arange(design.seeds * design.draws)
+        first = np.broadcast_to(every, (1, len(self.folds), len(every)))
+        return np.concatenate([first, pairs.reshape(*shape, -1)])
+
+    def scores(self, counts: Statistics, metric: Metric) -> Float[NDArray[Any], " sample"]:
+        """Score the pooled counts of every sample, averaged over its units.
+
+        Args:
+            counts: (unit, subject, ...).
+            metric: of the sum of counts over subjects.
+
+        Returns:
+            The score itself, then that of every sample.
+        """
+        flat = counts.reshape(*counts.shape[:2], -1).astype(np.float64)
+        out = []
+        for begin in range(0, len(self.weight), AT_ONCE):
+            part = slice(begin, begin + AT_ONCE)
+            pooled = self._pooled(flat, part)
+            found = metric(pooled.reshape(*pooled.shape[:2], *counts.shape[2:]))
+            out.append(np.asarray(found).mean(axis=1))
+        return np.concatenate(out)
+
+    def _pooled(self, flat: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
+        """Sum counts over the people of each sample: (sample, unit, ...)."""
+        weight = self.weight[part].astype(np.float64)
+        if len(flat) != self.units.shape[2]:
+            return np.asarray(np.einsum("rn,unk->ruk", weight, flat, optimize=True))
+        total = np.zeros((len(weight), len(flat), flat.shape[2]))
+        rows = np.arange(len(weight))[:, None]
+        for number, fold in enumerate(self.folds):
+            of_fold = np.flatnonzero(self.design.fold == fold)
+            summed = np.tensordot(weight[:, of_fold], flat[:, of_fold], axes=(1, 1))
+            total += summed[rows, self.units[part, number]]
+        return total
+
+    def means(self, values: Float[NDArray[Any], "unit subject"]) -> Float[NDArray[Any], " sample"]:
+        """Average a value of each unit and subject over every sample; the first is the mean."""
+        if len(values) != self.units.shape[2]:
+            return np.asarray(self.weight @ values.mean(axis=0) / values.shape[1])
+        total = np.zeros(len(self.weight))
+        for number, fold in enumerate(self.folds):
+            of_fold = np.flatnonzero(self.design.fold == fold)
+            by_unit = self.weight[:, of_fold] @ values[:, of_fold].T  # (sample, unit)
+            total += np.take_along_axis(by_unit, self.units[:, number], axis=1).mean(axis=1)
+        return np.asarray(total / values.shape[1])
+
+
+def subject_draws(
+    subjects: int, *, seed: int = 0, draws: int = DRAWS
+) -> Int[NDArray[Any], "draw subject"]:
+    """Count how often each subject stands in each bootstrap sample."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=draws)
+
+
+EXACT = 12
+"""Up to this many people every way to flip signs is tried; of more, a draw of them."""
+FLIPS = 20000
+
+
+def sign_flip_p(values: Float[NDArray[Any], " subject"], *, seed: int = 0) -> float:
+    """Return how often people's differences, with signs flipped by chance, are as far from 0.
+
+    A two-sided randomisation test (Fisher 1935): if two methods are alike, the sign of each
+    person's difference is a coin. With `n` people the smallest value is 2 / 2**n, and 1 / 20001
+    where signs are drawn.
+
+    Args:
+        values: a difference of each person.
+        seed: of the draw of signs.
+    """
+    n = len(values)
+    if n <= EXACT:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        more = 0
+    else:
+        signs = 1 - 2 * np.random.default_rng(seed).integers(2, size=(FLIPS, n))
+        more = 1
+    seen, wanted = np.abs(signs @ values), abs(values.sum())
+    as_far = int((seen >= wanted - 1e-12 * max(1.0, wanted)).sum())
+    return (as_far + more) / (len(signs) + more)
