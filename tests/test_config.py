@@ -28,6 +28,13 @@ from crossl.config import (
 )
 from crossl.data.recording import Modality
 from crossl.data.splits import subject_folds
+from crossl.data.standardisation import (
+    STANDARDISATIONS,
+    CalibrationStandardisation,
+    RecordingStandardisation,
+    RunningStandardisation,
+    TrainingStandardisation,
+)
 from crossl.errors import ConfigError
 from crossl.methods import (
     CmcConfig,
@@ -94,7 +101,7 @@ def test_every_unknown_key_is_refused_by_its_path_and_the_nearest_key(
     inner = values
     for part in block:
         inner = inner[part]
-    real = next(key for key in reversed(inner) if key != "kind")
+    real = next((key for key in reversed(inner) if key != "kind"), "kind")
     inner[real + "x"] = 1
     path = re.escape(".".join((*block, real + "x")))
     with pytest.raises(ConfigError, match=f"run.yaml: {path}: unknown key; did you mean '{real}'"):
@@ -124,6 +131,10 @@ def test_a_key_that_is_near_no_other_is_refused_with_all_that_exist() -> None:
         ("method.objective.kind=barlow", "method.objective.kind: unknown objective 'barlow'"),
         ("method.objective.varince=1", "method.objective.varince: .* did you mean 'variance'"),
         ("aggregator={kind: attention, heads: 3}", "aggregator: 128 .* in 3 heads; a multiple"),
+        ("standardisation.kind=person", "standardisation.kind: unknown standardisation 'person'"),
+        ("standardisation.minutes=3", "standardisation.minutes: unknown key; allowed are 'kind'"),
+        ("standardisation={kind: calibration, minutes: 0}", "standardisation.minutes: .*, got 0"),
+        ("standardisation={kind: running, floor: 2}", "standardisation.floor: .*, got 2"),
         ("evaluation.folds=1", "evaluation.folds: .*greater than or equal to 2, got 1"),
         ("evaluation.label_fractions=[0.1, 0]", "evaluation.label_fractions.1: .*, got 0"),
         ("evaluation.methods=[crosl]", "evaluation.methods.0: .*'crossl'.*, got 'crosl'"),
@@ -274,6 +285,7 @@ def another(model: BaseModel, name: str) -> Any:
     """Find a value of a field that is allowed and is not the one it has."""
     value = getattr(model, name)
     options: list[Any] = [
+        "subject",
         "random",
         "tokens",
         "bfloat16",
@@ -335,6 +347,10 @@ def augmented(settings: Any) -> Any:
 
 
 BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
+    TrainingStandardisation: lambda c: c.build(),
+    RecordingStandardisation: lambda c: c.build(),
+    CalibrationStandardisation: lambda c: c.build(),
+    RunningStandardisation: lambda c: c.build(),
     TcnConfig: lambda c: c.build(MODALITIES[0], 40),
     StridedConfig: lambda c: c.build(MODALITIES[0], 40),
     PatchTransformerConfig: lambda c: c.build(MODALITIES[0], 40),
@@ -410,7 +426,7 @@ def test_every_block_of_a_run_file_is_tested_above_or_below() -> None:
         for part in registry.values()
         if sort not in ("contender", "task")
     }
-    assert registered <= set(BUILDERS)
+    assert {*registered, *STANDARDISATIONS.values()} <= set(BUILDERS)
 
 
 def _blocks_of(model: BaseModel) -> Iterator[BaseModel]:

@@ -18,7 +18,7 @@ from crossl.api.encoding import embedding_of, encode_windows
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of
 from crossl.api.run import Run, load_run
-from crossl.api.training import split_rows
+from crossl.api.training import calibrated_for, split_rows
 from crossl.config import (
     RunConfig,
     build_method,
@@ -125,11 +125,12 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             raise DataError("X: has 1 sample; what windows have in common takes many of them")
         people = given.subject if groups is None else subject_names("groups", groups)
         train, validation = split_rows(len(given), people)
-        source = given.source
         model = build_model(
-            config, source.modalities, window_s=source.window_s, seed=config.seed,
+            config, given.source.modalities, window_s=given.source.window_s, seed=config.seed,
             encoders=self.encoders,
         )  # fmt: skip
+        given = calibrated_for(Run(model, config), X, given, train)
+        source = given.source
         with tempfile.TemporaryDirectory(prefix="crossl-") as scratch:
             model = pretrain(
                 build_method(config, model, seed=config.seed),
@@ -225,7 +226,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
     def _seen(self, X: Data) -> tuple[Run, Given]:
         run = self.run_
-        given = take_given(X, run.modalities, window_s=run.window_s)
+        given = run.given(X)
         refuse_empty(given)
         return run, given
 

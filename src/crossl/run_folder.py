@@ -28,6 +28,8 @@ from safetensors import SafetensorError
 from crossl.config import RunConfig, build_model, dump_config, validate
 from crossl.config.encoders import Modules, check_modules
 from crossl.config.weights import Shape, check_weights
+from crossl.data.calibrated import calibration_facts, calibration_of
+from crossl.data.calibration import Calibration
 from crossl.data.contract import window_rules
 from crossl.data.recording import Modality
 from crossl.data.splits import Fold
@@ -51,7 +53,8 @@ from crossl.yaml_text import read_yaml
 
 FORMAT = "crossl-run"
 VERSION = 1
-CAME_LATER = ("task", "encoders", "shared_encoders", "frozen_encoders", "own_encoders")
+CAME_LATER = ("standardisation", "task", "encoders", "shared_encoders", "frozen_encoders",
+              "own_encoders")  # fmt: skip
 PACKAGES = ("crossl", "torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -70,6 +73,11 @@ class Run:
     model: CrossModalModel
     config: RunConfig
     contract: Mapping[str, Any]
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How its windows are calibrated, each by its recording; None for not at all."""
+        return calibration_of(self.config.standardisation, self.contract)
 
 
 def save_run(
@@ -382,6 +390,7 @@ def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
         "store_sha256": store.hash,
         **window_rules(store),
         "statistics": "channel mean and standard deviation of the training subjects",
+        **calibration_facts(store),
         "fold": fold.index,
         "subjects": {name: np.unique(store.subject[r]).tolist() for name, r in parts.items()},
     }

@@ -153,6 +153,17 @@ class StoredManifest(Stored):
         return self
 
 
+class StoredCalibration(Stored):
+    """How each recording is calibrated, in a run."""
+
+    kind: str
+    causal: bool
+    minutes: Annotated[float, Field(gt=0)] | None
+    by: Literal["recording", "subject"]
+    floor: Share
+    typical_deviation: dict[str, list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]]
+
+
 class _RunFiles(Stored):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     weights: Sha256 = Field(alias="weights.safetensors")
@@ -175,6 +186,7 @@ class StoredRun(Stored):
     files: _RunFiles
     window: StoredWindow | None = None
     resampled: dict[Name, StoredResampling] = {}
+    standardisation: StoredCalibration | None = None
     dtype: Literal["float32", "float16", "int16"] | None = None
     store_sha256: Sha256 | None = None
     fold: Count | None = None
@@ -188,6 +200,10 @@ class StoredRun(Stored):
         _once("modalities", [m.name for m in self.modalities])
         _once("classes", self.classes)
         _fits_window(self.modalities, self.window_s)
+        told = {} if self.standardisation is None else self.standardisation.typical_deviation
+        for m in self.modalities:
+            if m.name in told and len(told[m.name]) != len(m.channels):
+                raise ValueError(f"standardisation tells other channels of '{m.name}' than it has")
         if self.store_sha256 is not None and (self.fold is None or self.subjects is None):
             raise ValueError("store_sha256 is there, but fold or subjects is missing")
         if self.window is not None and self.window.window_s != self.window_s:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from crossl.data.calibrated import calibrated
+from crossl.data.calibration import Calibration
 from crossl.data.cutting import cut_recording
 from crossl.data.recording import Modality, Recording, Signal
+from crossl.data.standardisation import RecordingStandardisation
+from crossl.data.store import write_store
 from crossl.data.windower import Windower
 from crossl.data.windows import WindowSpec
-from crossl.errors import DataError
+from crossl.errors import ContractError, DataError
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0)
 TEMP = Modality("temp", ("t",), "K", 4.0)
@@ -169,6 +174,41 @@ def test_what_is_decided_does_not_depend_on_when_the_sensor_that_fell_silent_end
     assert [w.start_s for w in told[0]] == [w.start_s for w in told[1]]
     for one, other in zip(*told, strict=True):
         assert one.signals.keys() == other.signals.keys()
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_windows_that_are_calibrated_as_they_come_are_those_of_a_store(data):
+    recording, modalities = data.draw(recorded())
+    spec = data.draw(specs)
+    cut = cut_recording(recording, modalities, (), spec)
+    assume(len(cut.start_s))
+    minutes = data.draw(st.sampled_from([0.02, 0.1, math.inf]))
+    usual = {m.name: [1.0] * len(m.channels) for m in modalities[:1]}
+    calibration = Calibration("calibration", causal=True, minutes=minutes).fitted(usual)
+    with TemporaryDirectory() as folder:
+        store = calibrated(write_store([recording], f"{folder}/store", modalities=modalities,
+                                       classes=(), spec=spec, about={}), calibration)  # fmt: skip
+        signals = store.gather_zeroed(np.arange(len(store)))
+    events, rng = data.draw(arrivals_of(recording))
+    windower = Windower(modalities, spec, max_delay_s=math.inf, calibration=calibration)
+    windows = play(windower, events, [m.name for m in modalities if m.name not in cut.signals], rng)
+    names = [m.name for m in modalities]
+    assert_same(windows, [
+        (start_s, {names[column]: signals[names[column]][row] for column in np.flatnonzero(held)})
+        for row, (start_s, held) in enumerate(zip(cut.start_s, cut.present, strict=True))
+    ])  # fmt: skip
+    assert windower.arrays(windows).calibrated
+    assert all(not held.flags.writeable for w in windows for held in w.signals.values())
+
+
+def test_a_stream_is_not_calibrated_by_a_recording_that_is_not_over():
+    with pytest.raises(
+        ContractError,
+        match=r"^windower: the model calibrates each window by the whole recording .* stream does "
+        "not know; allowed in streams are standardisation.kind 'training', 'calibration' and",
+    ):
+        Windower([ACC], WindowSpec(2.0, 1.0), calibration=RecordingStandardisation().build())
 
 
 # --- the rules, one by one

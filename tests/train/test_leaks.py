@@ -64,8 +64,18 @@ OTHER_TASKS = (
     "contenders={forest: {kind: forest, trees: 5}, logistic: {kind: logistic}, minirocket: "
     "{kind: minirocket, features: 84}}",
 )
+CALIBRATED = "standardisation.kind=recording"
 KEPT = ("weights.safetensors", "config.yaml", "probe.safetensors", "probe.json")
-FACTS = ("classes", "statistics", "fold", "subjects", "modalities", "window_s", "files")
+FACTS = (
+    "classes",
+    "statistics",
+    "standardisation",
+    "fold",
+    "subjects",
+    "modalities",
+    "window_s",
+    "files",
+)
 
 
 def nonsense(recording: Recording) -> Recording:
@@ -129,7 +139,7 @@ def plain(part: Any) -> Any:
     return np.asarray(part).tobytes()
 
 
-@pytest.fixture(scope="module", params=["crossl", "paper", *TASKS])
+@pytest.fixture(scope="module", params=["crossl", "paper", "calibrated", *TASKS])
 def outcomes(
     request: pytest.FixtureRequest,
     small: Callable[..., RunConfig],
@@ -139,6 +149,8 @@ def outcomes(
     if request.param in TASKS:
         task = f"task={TASKS[request.param]}"
         config = small("crossl", *SETTINGS[:8], *OTHER_TASKS, task)
+    elif request.param == "calibrated":
+        config = small("crossl", *SETTINGS[:8], *OTHER_TASKS, CALIBRATED)
     else:
         config = small(request.param, *SETTINGS)
     folder = tmp_path_factory.mktemp("leaks")
@@ -208,11 +220,11 @@ def run(store: Store, config: RunConfig, out: Path) -> Learned:
     probe_run(out, store.path, label_fraction=0.5)
     return Learned(
         files=files,
-        facts={name: contract[name] for name in FACTS},
+        facts={name: contract.get(name) for name in FACTS},
         metrics=[json.loads(line) for line in lines],
         fitted=runner.fitted,
         scores=scores,
-        sweep=validation_score(held, store, runner.fold, config),
+        sweep=validation_score(held, runner.store, runner.fold, config),
         probed=[(out / name).read_bytes() for name in KEPT],
     )
 

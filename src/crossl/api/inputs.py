@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.arrays import Signals, Windows, check_named
-from crossl.data.contract import fit_store
+from crossl.data.calibration import Calibration
+from crossl.data.contract import Fitted, fit_store
 from crossl.data.recording import Modality
 from crossl.data.source import ArraySource, as_windows
 from crossl.data.store import Store
@@ -78,7 +79,12 @@ class Given:
 
 
 def take_given(
-    data: Data, modalities: Sequence[Modality] | None = None, *, window_s: float | None = None
+    data: Data,
+    modalities: Sequence[Modality] | None = None,
+    *,
+    window_s: float | None = None,
+    calibration: Calibration | None = None,
+    train: NDArray[np.int64] | None = None,
 ) -> Given:
     """See windows with the eyes of a model.
 
@@ -86,6 +92,8 @@ def take_given(
         data: a store, its path, or arrays by modality.
         modalities: of the model; None for those of the data.
         window_s: length of a window, seconds; of a store, None for its own.
+        calibration: how windows are calibrated, each by its recording; None for not at all.
+        train: windows of training subjects, who say what is usual, where `calibration` does not.
 
     Raises:
         ContractError: windows that the model was not made for.
@@ -95,8 +103,13 @@ def take_given(
     if isinstance(data, str | Path):
         data = Store.open(data)
     if isinstance(data, Store):
-        return _of_store(data, modalities, window_s)
+        window_s = data.window_s if window_s is None else window_s
+        return _of_store(fit_store(
+            data, modalities or data.modalities, window_s=window_s, calibration=calibration,
+            train=train,
+        ))  # fmt: skip
     check_named("windows", data)
+    _check_calibrated(data, calibration)
     if modalities is None:
         modalities = declare(data, window_s)
     unseen = sorted(set(data) - {m.name for m in modalities})
@@ -121,9 +134,22 @@ def _target_of(label: NDArray[np.str_] | None) -> dict[Target, NDArray[np.int64]
     return {Target(LABEL, "classes", tuple(classes.tolist())): numbers.astype(np.int64)}
 
 
-def _of_store(store: Store, modalities: Sequence[Modality] | None, window_s: float | None) -> Given:
-    window_s = store.window_s if window_s is None else window_s
-    fitted = fit_store(store, modalities or store.modalities, window_s=window_s)
+def _check_calibrated(windows: Signals, calibration: Calibration | None) -> None:
+    """Refuse windows in memory that would be calibrated, or not, other than the model's."""
+    are = isinstance(windows, Windows) and windows.calibrated
+    if calibration is not None and not are:
+        raise ContractError(
+            f"windows: the model calibrates each by {calibration.told}, which arrays in memory do "
+            "not tell; give a store, or windows that run.windower() cut of a stream"
+        )
+    if calibration is None and are:
+        raise ContractError(
+            "windows: are calibrated by their recording and the model was made for signals as they "
+            "were recorded; cut them by the windower of this run"
+        )
+
+
+def _of_store(fitted: Fitted) -> Given:
     for note in fitted.notes:
         logger.info(note)
     seen = fitted.store

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crossl.api.inputs import Given
 from crossl.commands.other_store import learned_from
+from crossl.data.calibrated import calibration_facts
 from crossl.data.contract import window_rules
 from crossl.data.targets import LABEL
 from crossl.errors import SplitError
@@ -41,7 +42,8 @@ def facts_of(
         check_name("subject", name)
     facts: dict[str, Any] = {}
     if given.store is not None:
-        facts = {"dataset": given.store.manifest["dataset"], **window_rules(given.store)}
+        facts = {"dataset": given.store.manifest["dataset"], **window_rules(given.store),
+                 **calibration_facts(given.store)}  # fmt: skip
     return {
         **facts,
         "classes": [c for t in given.source.targets if t.name == LABEL for c in t.names],

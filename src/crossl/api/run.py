@@ -17,6 +17,8 @@ from crossl.commands.embed import dates
 from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
 from crossl.config.encoders import Modules
+from crossl.data.calibrated import calibration_of
+from crossl.data.calibration import Calibration
 from crossl.data.recording import Float32, Modality
 from crossl.data.targets import LABEL
 from crossl.data.windower import Windower
@@ -57,7 +59,9 @@ class Run:
 
     `load_run`, `build_model`, `pretrain` and `fit_probe` make one. Windows are a `Store`, the path
     of one, or arrays {modality: (n, time, channel)}; what was not recorded is NaN, None or left
-    out. Of a store, modalities that the run never saw are left out.
+    out. Of a store, modalities that the run never saw are left out. A run that calibrates windows
+    by their recording (the setting `standardisation`) takes those of a store, or those that its
+    `windower` cut.
 
     Attributes:
         model: a `torch.nn.Module`, in evaluation mode.
@@ -94,6 +98,11 @@ class Run:
         return self.model.window_s
 
     @property
+    def calibration(self) -> Calibration | None:
+        """How windows are calibrated, each by its recording; None for not at all."""
+        return calibration_of(self.config.standardisation, self.contract)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of what is predicted, in the order of `predict_proba`; empty without classifier.
 
@@ -113,9 +122,11 @@ class Run:
 
         Raises:
             ContractError: the run does not say how its windows were cut, as runs of older versions
-                and those learned from arrays.
+                and those learned from arrays; or it calibrates windows by their whole recording.
         """
         contract = {**self.contract, "modalities": [m.as_dict() for m in self.modalities]}
+        if self.calibration is not None:
+            contract["standardisation"] = self.calibration.as_dict()
         return Windower.from_contract(
             contract, max_delay_s=max_delay_s, start_s=start_s, in_order=in_order
         )
@@ -200,7 +211,7 @@ class Run:
             ContractError: windows that the model was not made for.
             DataError: arrays that cannot be used.
         """
-        given = take_given(x, self.modalities, window_s=self.window_s)
+        given = self.given(x)
         present, names = given.source.present, [m.name for m in self.modalities]
         out = {**_known(given), **{f"present_{n}": present[:, i] for i, n in enumerate(names)}}
         probe = self.classifier.probe if self.classifier is not None else None
@@ -242,9 +253,18 @@ class Run:
                 fitted = self.classifier
                 run_folder.save_probe(path, fitted.probe, about=dict(fitted.about))
 
+    def given(self, x: Data) -> Given:
+        """Return windows as the model sees them, and what is known of each.
+
+        Raises:
+            ContractError: windows that the model was not made for.
+            DataError: arrays that cannot be used.
+        """
+        return take_given(x, self.modalities, window_s=self.window_s, calibration=self.calibration)
+
     def _outputs(self, x: Data) -> Float32:
         probe = self._fitted().probe
-        given = take_given(x, self.modalities, window_s=self.window_s)
+        given = self.given(x)
         (embedding,) = encode_windows(
             self.model, given.source, embedding_of(self.model, probe.head)
         )
@@ -260,7 +280,7 @@ class Run:
         return self.classifier
 
     def _source(self, x: Data) -> Any:
-        return take_given(x, self.modalities, window_s=self.window_s).source
+        return self.given(x).source
 
 
 def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:

@@ -132,7 +132,9 @@ def pretrain(
     """
     given = take_given(data, run.modalities, window_s=run.window_s)
     refuse_empty(given)
-    parts, about = _parts(given, run, train, validation, fold)
+    parts, chosen = _parts(given, run, train, validation, fold)
+    given = calibrated_for(run, data, given, parts[0])
+    about = _facts(given, parts, chosen)
     about = with_people_before(about, run.contract, given, same_names=same_names)
     with ExitStack() as stack:
         if out is None:
@@ -173,20 +175,43 @@ def train_model(
     )
 
 
+def calibrated_for(run: Run, data: Data, given: Given, train: NDArray[np.int64]) -> Given:
+    """See windows calibrated as a run that is trained on them will.
+
+    Args:
+        run: as it is before.
+        data: windows as they were handed over.
+        given: the same as the model sees them, not calibrated.
+        train: rows of training subjects, who say what is usual; a trained run knows.
+    """
+    calibration = run.calibration
+    if calibration is None:
+        return given
+    return take_given(data, run.modalities, window_s=run.window_s, calibration=calibration,
+                      train=None if calibration.typical else train)  # fmt: skip
+
+
+def _facts(
+    given: Given, parts: tuple[NDArray[np.int64], NDArray[np.int64]], chosen: Fold | None
+) -> dict[str, Any]:
+    """Return what a run must remember of its data."""
+    if chosen is not None and given.store is not None:
+        return run_facts(given.store, chosen)
+    return {} if given.subject is None else facts_of(given, *parts)
+
+
 def _parts(
     given: Given, run: Run, train: Subjects | None, validation: Subjects | None, fold: int
-) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], dict[str, Any]]:
-    """Return the rows of both parts, and what the run must remember of its data."""
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], Fold | None]:
+    """Return the rows of both parts, and the fold if they are one's."""
     if train is not None and validation is not None:
-        rows = _named_parts(given, train, validation)
-        return rows, facts_of(given, *rows)
+        return _named_parts(given, train, validation), None
     if train is not None or validation is not None:
         raise SplitError("pretrain: one of train and validation is missing; give both or neither")
     if given.store is not None:
         chosen = _fold(given, run, fold)
-        return (chosen.train, chosen.validation), run_facts(given.store, chosen)
-    rows = split_rows(len(given), given.subject)
-    return rows, {} if given.subject is None else facts_of(given, *rows)
+        return (chosen.train, chosen.validation), chosen
+    return split_rows(len(given), given.subject), None
 
 
 def _fold(given: Given, run: Run, number: int) -> Fold:
@@ -279,7 +304,7 @@ def fit_probe(
         raise SplitError(f"label_fraction: is {label_fraction!r:.40}; a number up to 1 is needed")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"seed: is {seed!r:.40}; a whole number from 0 is needed")
-    given = take_given(data, run.modalities, window_s=run.window_s)
+    given = run.given(data)
     rows, chose = _named_parts(given, *_people(given, run, train, validation))
     asked = run.config if task is None else config_from({"task": task}, where="fit_probe")
     learned = task_of(asked.task, given.source)

@@ -28,7 +28,10 @@ OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz")
 def open_pair(run_path: Path, store_path: Path) -> tuple[Run, Fitted]:
     """Load a run, and a store as its model sees it."""
     run, store = load_run(run_path), Store.open(store_path)
-    return run, fit_store(store, run.model.modalities, window_s=run.model.window_s)
+    fitted = fit_store(
+        store, run.model.modalities, window_s=run.model.window_s, calibration=run.calibration
+    )
+    return run, fitted
 
 
 def probe_run(

@@ -21,6 +21,7 @@ from crossl.cluster import Cluster
 from crossl.commands.pretrain import pretrain_run
 from crossl.config import RunConfig
 from crossl.contenders.contender import latent_table
+from crossl.data.calibrated import calibrated
 from crossl.data.manifest import read_manifest
 from crossl.data.splits import Fold
 from crossl.data.store import Store
@@ -225,7 +226,8 @@ def _run(store_path: Path, folder: Path, trial: Trial, progress: Progress) -> di
         pretrain_run(store_path, trial.config, folder, fold=trial.fold, progress=progress)
     except TrainingError as error:  # such as a learning rate that is too high: that is a result
         return {**record, "error": str(error)}
-    run, store = load_run(folder), Store.open(store_path)
+    run = load_run(folder)
+    store = calibrated(Store.open(store_path), run.calibration)
     fold = folds_of(store, trial.config)[trial.fold]
     return {
         **record,

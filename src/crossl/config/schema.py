@@ -20,6 +20,11 @@ import crossl.nn.attention
 import crossl.nn.deepconvlstm
 import crossl.nn.patch_transformer
 import crossl.nn.resnet  # noqa: F401 - as the others, registers its encoder
+from crossl.data.standardisation import (
+    STANDARDISATIONS,
+    StandardisationConfig,
+    TrainingStandardisation,
+)
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
@@ -110,6 +115,7 @@ Encoders = dict[str, Annotated[EncoderConfig, OneOf(ENCODERS, "strided")]]
 class RunConfig(Settings):
     """Everything that decides a run, but the data.
 
+    `standardisation` says by whose mean and deviation signals are measured, whoever reads them.
     `encoder` is that of every modality that `encoders` does not name; all have its `dim`. Each
     group of `shared_encoders` has one encoder, that of its first modality; `frozen_encoders` are
     not trained. `own_encoders` are modules that Python hands over.
@@ -117,6 +123,9 @@ class RunConfig(Settings):
 
     recipe: Literal["crossl", "paper"] = "crossl"
     seed: int = Field(0, ge=0)
+    standardisation: Annotated[StandardisationConfig, OneOf(STANDARDISATIONS, "training")] = (
+        TrainingStandardisation()
+    )
     encoder: Annotated[EncoderConfig, OneOf(ENCODERS, "strided")] = StridedConfig()
     encoders: Encoders = Field(default_factory=dict)
     shared_encoders: tuple[tuple[str, ...], ...] = ()

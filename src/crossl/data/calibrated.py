@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from crossl.data.calibration import Calibration, apply
 from crossl.data.recording import Float32
 from crossl.data.recording_statistics import RecordingStatistics
+from crossl.data.standardisation import StandardisationConfig
 from crossl.data.store import Store
 
 
@@ -62,3 +64,21 @@ def calibrated(
     if train is not None:
         calibration = calibration.fitted(statistics.typical(train))
     return CalibratedStore(statistics, calibration)
+
+
+def calibration_of(
+    settings: StandardisationConfig, contract: Mapping[str, Any]
+) -> Calibration | None:
+    """Return how the windows of a run are calibrated; None for not at all.
+
+    Args:
+        settings: of the run.
+        contract: of the run, which says what was usual in training; of an untrained one nothing.
+    """
+    kept = contract.get("standardisation")
+    return settings.build() if kept is None else Calibration.from_dict(kept)
+
+
+def calibration_facts(store: Store) -> dict[str, Any]:
+    """Return what a contract must say of how a store's windows were calibrated."""
+    return {} if store.calibration is None else {"standardisation": store.calibration.as_dict()}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Float32, Modality
+from crossl.errors import ContractError
 
 Float64: TypeAlias = NDArray[np.float64]
 Whose: TypeAlias = Literal["recording", "subject"]
@@ -210,3 +211,22 @@ class Stream:
         divisor = self._calibration.divisor(self._modality, deviation.astype(np.float32))
         calibrated = apply(values[None].copy(), mean[None].astype(np.float32), divisor[None])
         return np.asarray(calibrated[0])
+
+
+def streams(
+    where: str, modalities: Sequence[Modality], calibration: Calibration | None
+) -> dict[str, Stream] | None:
+    """Make what calibrates the windows of each modality of a stream, by name; None for none.
+
+    Raises:
+        ContractError: the calibration needs the whole recording.
+    """
+    if calibration is None:
+        return None
+    if not calibration.causal:
+        raise ContractError(
+            f"{where}: the model calibrates each window by {calibration.told}, which a stream does "
+            "not know; allowed in streams are standardisation.kind 'training', 'calibration' and "
+            "'running', and a recording that is over goes into a store"
+        )
+    return {m.name: Stream(calibration, m) for m in modalities}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.arrays import Windows
+from crossl.data.calibration import Calibration, streams
 from crossl.data.cut_windows import CutSignals, Window
 from crossl.data.rate_change import RATE_FILTER
 from crossl.data.recording import Float32, Modality, Signal, check_samples
@@ -65,8 +66,11 @@ class Windower:
             modality comes 10 samples of the slower rate later.
         in_order: chunks of one modality never change places, as over TCP, Bluetooth and LSL. Then a
             hole between two chunks is a gap at once, and nobody waits for what could fill it.
+        calibration: by which statistics of the stream windows are standardised as they come; None
+            for none. To the bit as windows of a store, see `Calibration`.
 
     Raises:
+        ContractError: the calibration needs the whole recording.
         DataError: a window holds no sample of a modality, a name is duplicate or unknown, rates are
             out of reach of each other, or `max_delay_s` is negative.
 
@@ -92,6 +96,7 @@ class Windower:
         start_s: float | None = None,
         recorded_hz: Mapping[str, float | None] | None = None,
         in_order: bool = False,
+        calibration: Calibration | None = None,
     ) -> None:
         if not max_delay_s >= 0:
             raise DataError(f"{WHERE}: max_delay_s is {max_delay_s}; allowed is 0 or more")
@@ -103,6 +108,7 @@ class Windower:
             raise DataError(f"{WHERE}: a modality occurs twice; each may occur once")
         for name, rate_hz in (recorded_hz or {}).items():
             self._track(name).let_change(rate_hz)
+        self._streams = streams(WHERE, self.modalities, calibration)
         self._origin_s = start_s
         self._newest_s = -inf
         self._told_s = -inf
@@ -126,9 +132,13 @@ class Windower:
             start_s: see `Windower`.
             in_order: see `Windower`.
 
+        Returns:
+            A windower. Of a run that calibrates windows by their recording, it does so.
+
         Raises:
             ContractError: the contract does not say how windows are cut, as those of older runs
-                and of models fitted on arrays; or this version cannot change rates as it says.
+                and of models fitted on arrays; this version cannot change rates as it says; or the
+                run calibrates windows by their whole recording.
         """
         if contract.get("window") is None:
             raise ContractError(
@@ -137,6 +147,7 @@ class Windower:
                 "Windower(modalities, WindowSpec(...))"
             )
         modalities = [Modality.from_dict(m) for m in contract["modalities"]]
+        kept = contract.get("standardisation")
         resampled = contract.get("resampled", {})
         for name, how in resampled.items():
             if how["filter"] != RATE_FILTER:
@@ -150,6 +161,7 @@ class Windower:
             max_delay_s=max_delay_s,
             start_s=start_s,
             in_order=in_order,
+            calibration=None if kept is None else Calibration.from_dict(kept),
             recorded_hz={
                 m.name: resampled[m.name]["from_hz"] for m in modalities if m.name in resampled
             },
@@ -171,7 +183,7 @@ class Windower:
             for row, window in enumerate(windows):
                 if name in window.signals:
                     arrays[name][row] = window.signals[name]
-        return Windows(arrays)
+        return Windows(arrays, calibrated=self._streams is not None)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -361,6 +373,9 @@ class Windower:
                 first = int(cut.offsets[row, column])
                 if first >= 0:
                     view = cut.signals[name][first : first + track.samples]
+                    if self._streams is not None:
+                        begin = track.first(cut.start_s[row : row + 1])
+                        view = self._streams[name].next(int(begin[0]), view)
                     view.flags.writeable = False
                     signals[name] = view
             windows.append(Window(number, float(cut.start_s[row]), signals))

@@ -17,6 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from crossl.data.batch import Batch, collate
+from crossl.data.calibrated import calibration_facts
 from crossl.data.contract import fit_store
 from crossl.data.recording import Float32
 from crossl.data.store import Store
@@ -51,7 +52,9 @@ class RowEncoder:
     def __init__(self, run_path: Path, store_path: Path, *, device: str = "cpu") -> None:
         self.run, store = load_run(run_path), Store.open(store_path)
         model = self.run.model
-        self.fitted = fit_store(store, model.modalities, window_s=model.window_s)
+        self.fitted = fit_store(
+            store, model.modalities, window_s=model.window_s, calibration=self.run.calibration
+        )
         self.store = self.fitted.store
         self.device = device
         self.model = self.run.model.to(device)
@@ -165,6 +168,7 @@ def describe(encoder: RowEncoder, *, block_rows: int) -> dict[str, Any]:
         "config": encoder.run.contract["files"]["config.yaml"],
         "probe": file_sha256(probe) if encoder.probe is not None else None,
         "classes": encoder.classes,
+        **calibration_facts(encoder.store),
         **_of_task(encoder),
         "store": encoder.store.hash,
         "windows": len(encoder.store),

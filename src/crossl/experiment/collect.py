@@ -15,6 +15,7 @@ import numpy as np
 from crossl.config import RunConfig
 from crossl.contenders import contender_hashes
 from crossl.contenders.contender import latent_table
+from crossl.data.calibrated import calibrated
 from crossl.data.store import Store
 from crossl.errors import FormatError, counted
 from crossl.evaluate.budgets import STRICT, VALIDATION
@@ -57,7 +58,8 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     write_records(all_records(book, config.recipe), out / "results.jsonl")
     examples, arrays = example_windows(store, task)
     rows = folds_of(store, config)[tasks[0].fold].test
-    table = latent_table(load_run(tasks[0].folder).model, store, rows, task)
+    run = load_run(tasks[0].folder)
+    table = latent_table(run.model, calibrated(store, run.calibration), rows, task)
     facts = describe_store(store, task)
     group = task.groups(task.values(store))[1][rows]
     arrays |= embedding_map(table, group, facts["subjects"], seed=config.seed)
@@ -134,6 +136,7 @@ def protocol_sentences(config: RunConfig, folds: int, task: Task) -> list[str]:
     return [
         f"{who} Test subjects serve the final score and nothing else: not pretraining, not "
         "standardisation, not any choice.",
+        *_standardisation_sentences(config),
         f"Label fractions are drawn from training subjects, {task.drawn_by}, "
         f"with {counted(len(e.label_seeds), 'seed')} (all labels: one); pretraining has "
         f"{counted(e.pretraining_seeds, 'seed')}.",
@@ -144,6 +147,16 @@ def protocol_sentences(config: RunConfig, folds: int, task: Task) -> list[str]:
         "it, with it and without; Shapley values on the windows that have every sensor.",
         "Classifiers are trained once, with sensors missing at random; no subset of sensors "
         "retrains anything, except where a row says 'probe per subset'.",
+    ]
+
+
+def _standardisation_sentences(config: RunConfig) -> list[str]:
+    calibration = config.standardisation.build()
+    if calibration is None:
+        return []
+    return [
+        f"Every contender sees signals that are calibrated without labels, each window by "
+        f"{calibration.told}, test subjects' windows by their own."
     ]
 
 

@@ -20,6 +20,7 @@ from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders import Contender, Context, Draw, Outcome
 from crossl.contenders.networks import Probed, SubsetProbed, Untrained
 from crossl.contenders.supervised import FinetunedConfig, SupervisedConfig
+from crossl.data.calibrated import calibrated
 from crossl.data.splits import Fold, official_fold, published_parts, subject_folds
 from crossl.data.store import Store
 from crossl.errors import ConfigError
@@ -145,6 +146,8 @@ class FoldRunner:
         self.progress = progress
         self.store = Store.open(task.store)
         self.fold = folds_of(self.store, self.config)[task.fold]
+        calibration = self.config.standardisation.build()
+        self.store = calibrated(self.store, calibration, self.fold.train)
         self.task = task
         self.out = task.folder
         self.names = tuple(m.name for m in self.store.modalities)
