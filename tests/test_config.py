@@ -40,10 +40,12 @@ from crossl.methods import (
     CmcConfig,
     CocoaConfig,
     CrosslMethodConfig,
+    DependentSplitConfig,
     FocalConfig,
     JointEmbeddingConfig,
     PaperMethodConfig,
     SimclrConfig,
+    Ts2vecConfig,
 )
 from crossl.methods.augment import Augmentation
 from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
@@ -287,6 +289,7 @@ def another(model: BaseModel, name: str) -> Any:
     options: list[Any] = [
         "subject",
         "random",
+        "independent",
         "tokens",
         "bfloat16",
         "keras_adam",
@@ -372,6 +375,8 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     CmcConfig: lambda c: c.build(model_of(recipe("crossl"))),
     CocoaConfig: lambda c: c.build(model_of(recipe("crossl"))),
     FocalConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    DependentSplitConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    Ts2vecConfig: lambda c: c.build(model_of(recipe("crossl"))),
     ConcatConfig: lambda c: c.build(2, 8),
     GatedConfig: lambda c: c.build(2, 8),
     AttentionConfig: lambda c: c.build(2, 8),

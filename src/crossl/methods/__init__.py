@@ -7,11 +7,13 @@ latents are masked twice, one aggregator joins each view, VICReg makes the two a
 from crossl.methods.cmc import CmcConfig, CmcMethod
 from crossl.methods.cocoa import CocoaConfig, CocoaMethod
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
+from crossl.methods.dependent_split import DependentSplitConfig, DependentSplitMethod
 from crossl.methods.focal import FocalConfig, FocalMethod
 from crossl.methods.joint_embedding import JointEmbeddingConfig, JointEmbeddingMethod
 from crossl.methods.method import Method, MethodConfig
 from crossl.methods.paper import PaperMethod, PaperMethodConfig
 from crossl.methods.simclr import SimclrConfig, SimclrMethod
+from crossl.methods.ts2vec import Ts2vecConfig, Ts2vecMethod
 
 __all__ = [
     "CmcConfig",
@@ -20,6 +22,8 @@ __all__ = [
     "CocoaMethod",
     "CrosslMethod",
     "CrosslMethodConfig",
+    "DependentSplitConfig",
+    "DependentSplitMethod",
     "FocalConfig",
     "FocalMethod",
     "JointEmbeddingConfig",
@@ -30,4 +34,6 @@ __all__ = [
     "PaperMethodConfig",
     "SimclrConfig",
     "SimclrMethod",
+    "Ts2vecConfig",
+    "Ts2vecMethod",
 ]
