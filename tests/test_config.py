@@ -37,12 +37,14 @@ from crossl.data.standardisation import (
 )
 from crossl.errors import ConfigError
 from crossl.methods import (
+    AutoencoderConfig,
     CmcConfig,
     CocoaConfig,
     CrosslMethodConfig,
     DependentSplitConfig,
     FocalConfig,
     JointEmbeddingConfig,
+    MaskedAutoencoderConfig,
     PaperMethodConfig,
     SimclrConfig,
     Ts2vecConfig,
@@ -54,6 +56,7 @@ from crossl.nn.deepconvlstm import DeepConvLstmConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
 from crossl.nn.patch_transformer import PatchTransformerConfig
 from crossl.nn.resnet import ResnetConfig
+from crossl.nn.token_transformer import TokenTransformerConfig
 from crossl.objectives.barlow_twins import BarlowTwinsConfig
 from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfig
 from crossl.objectives.nt_xent import NtXentConfig
@@ -291,6 +294,7 @@ def another(model: BaseModel, name: str) -> Any:
         "random",
         "independent",
         "tokens",
+        "modalities",
         "bfloat16",
         "keras_adam",
         "adamw",
@@ -349,6 +353,11 @@ def augmented(settings: Any) -> Any:
     return settings.build()(signals, torch.Generator().manual_seed(1))["acc"].tolist()
 
 
+TOKENS = [
+    "encoder={kind: patch_transformer, read: tokens, depth: 0}",
+    "aggregator={kind: token_transformer}",
+    "method={kind: masked_autoencoder}",
+]
 BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     TrainingStandardisation: lambda c: c.build(),
     RecordingStandardisation: lambda c: c.build(),
@@ -381,6 +390,9 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     GatedConfig: lambda c: c.build(2, 8),
     AttentionConfig: lambda c: c.build(2, 8),
     TransformerConfig: lambda c: c.build(2, 8),
+    AutoencoderConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    MaskedAutoencoderConfig: lambda c: c.build(model_of(load_config(overrides=TOKENS))),
+    TokenTransformerConfig: lambda c: c.build(2, 112 * c.places),
 }
 """What is read of the other blocks is seen in tests/train/test_fold_latents.py."""
 

@@ -15,6 +15,7 @@ from crossl.nn.attention import AttentionAggregator, GatedAggregator, Transforme
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.model import CrossModalModel
 from crossl.nn.patch_transformer import PatchTransformerEncoder
+from crossl.nn.token_transformer import TokenTransformer
 
 MODALITIES = (
     Modality("acc", ("x", "y", "z"), "m/s^2", 25.0, "wrist"),
@@ -27,13 +28,20 @@ ENCODERS = {
     "patch_transformer": lambda m, samples: PatchTransformerEncoder(
         len(m.channels), samples, dim=8, places=4, depth=1, heads=2
     ),
+    "patch_tokens": lambda m, samples: PatchTransformerEncoder(
+        len(m.channels), samples, dim=8, places=4, depth=0, read="tokens"
+    ),
 }
+PATCH_TOKENS = ("patch_tokens", "token_transformer")
 AGGREGATORS = {
     "mlp": partial(MlpAggregator, 3, latent_dim=8, dim=16, hidden=32),
     "predictive": partial(PredictiveAggregator, 3, latent_dim=8, shared_dim=6),
     "gated": partial(GatedAggregator, 3, latent_dim=8, shared_dim=6, hidden=4),
     "attention": partial(AttentionAggregator, 3, latent_dim=8, shared_dim=6, heads=2),
     "transformer": partial(TransformerAggregator, 3, latent_dim=8, shared_dim=6, heads=2),
+    "token_transformer": partial(
+        TokenTransformer, 3, latent_dim=8, places=4, depth=2, heads=1, read="modalities"
+    ),
 }
 
 
@@ -65,6 +73,9 @@ def made():
     return SimpleNamespace(model=make_model, batch=make_batch, modalities=MODALITIES)
 
 
-@pytest.fixture(params=[(e, a) for e in ENCODERS for a in AGGREGATORS], ids="-".join)
+COMMON = [(e, a) for e in ENCODERS for a in AGGREGATORS if not {e, a} & set(PATCH_TOKENS)]
+
+
+@pytest.fixture(params=[*COMMON, PATCH_TOKENS], ids="-".join)
 def any_model(request):
     return make_model(*request.param)

@@ -10,6 +10,7 @@ from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
 from crossl.nn.fast import pooling
 from crossl.nn.layers import pad_same, pool_time
+from crossl.nn.token_transformer import TokenTransformer
 
 
 def count(module):
@@ -98,11 +99,13 @@ def test_pooling_over_time_equals_three_reductions_and_so_does_its_gradient(pool
 # --- aggregators
 
 
-@pytest.fixture(params=["mlp", "predictive"])
+@pytest.fixture(params=["mlp", "predictive", "token_transformer"])
 def aggregator(request):
     torch.manual_seed(0)
     if request.param == "mlp":
         return MlpAggregator(4, latent_dim=6, dim=16, hidden=32)
+    if request.param == "token_transformer":
+        return TokenTransformer(4, latent_dim=6, places=3, depth=2, heads=1)
     return PredictiveAggregator(4, latent_dim=6, shared_dim=5)
 
 

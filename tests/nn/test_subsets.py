@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 from crossl.nn.aggregators import MlpAggregator, PredictiveAggregator
 from crossl.nn.attention import AttentionAggregator, GatedAggregator, TransformerAggregator
 from crossl.nn.subsets import ReadsSubsets, read_side_by_side, read_subsets
+from crossl.nn.token_transformer import TokenTransformer
 
 MODALITIES, LATENT = 4, 12
 CHOICES = torch.tensor([[bool(n >> i & 1) for i in range(MODALITIES)] for n in range(16)])
@@ -34,6 +35,10 @@ KINDS = {
     ),
     "not completed": lambda: TransformerAggregator(
         MODALITIES, latent_dim=LATENT, shared_dim=20, layers=1, completed=False
+    ),
+    "tokens": lambda: TokenTransformer(MODALITIES, latent_dim=LATENT, places=3, heads=2),
+    "tokens by modality": lambda: TokenTransformer(
+        MODALITIES, latent_dim=LATENT, places=3, heads=2, read="modalities"
     ),
     "any other": Loud,
 }

@@ -98,6 +98,11 @@ def check_parts(config: RunConfig, *, where: str) -> None:
     if needed:
         method, got = kind_of(config.method), kind_of(config.aggregator)
         raise ConfigError(f"{where}: method.kind '{method}' needs {needed}, got '{got}'")
+    for encoder in (config.encoder, *config.encoders.values()):
+        needed = config.method.refuses_encoder(encoder, config.aggregator)
+        if needed:
+            method, got = kind_of(config.method), kind_of(encoder)
+            raise ConfigError(f"{where}: method.kind '{method}' needs {needed}, got '{got}'")
 
 
 def check_schedule(config: RunConfig, *, where: str) -> None:

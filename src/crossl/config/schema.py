@@ -19,7 +19,8 @@ from pydantic import (
 import crossl.nn.attention
 import crossl.nn.deepconvlstm
 import crossl.nn.patch_transformer
-import crossl.nn.resnet  # noqa: F401 - as the others, registers its encoder
+import crossl.nn.resnet
+import crossl.nn.token_transformer  # noqa: F401 - as the others, registers its part
 from crossl.data.standardisation import (
     STANDARDISATIONS,
     StandardisationConfig,

@@ -4,18 +4,22 @@
 latents are masked twice, one aggregator joins each view, VICReg makes the two agree.
 """
 
+from crossl.methods.autoencoder import AutoencoderConfig, AutoencoderMethod
 from crossl.methods.cmc import CmcConfig, CmcMethod
 from crossl.methods.cocoa import CocoaConfig, CocoaMethod
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
 from crossl.methods.dependent_split import DependentSplitConfig, DependentSplitMethod
 from crossl.methods.focal import FocalConfig, FocalMethod
 from crossl.methods.joint_embedding import JointEmbeddingConfig, JointEmbeddingMethod
+from crossl.methods.masked_autoencoder import MaskedAutoencoderConfig, MaskedAutoencoderMethod
 from crossl.methods.method import Method, MethodConfig
 from crossl.methods.paper import PaperMethod, PaperMethodConfig
 from crossl.methods.simclr import SimclrConfig, SimclrMethod
 from crossl.methods.ts2vec import Ts2vecConfig, Ts2vecMethod
 
 __all__ = [
+    "AutoencoderConfig",
+    "AutoencoderMethod",
     "CmcConfig",
     "CmcMethod",
     "CocoaConfig",
@@ -28,6 +32,8 @@ __all__ = [
     "FocalMethod",
     "JointEmbeddingConfig",
     "JointEmbeddingMethod",
+    "MaskedAutoencoderConfig",
+    "MaskedAutoencoderMethod",
     "Method",
     "MethodConfig",
     "PaperMethod",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from crossl.data.batch import Batch
 from crossl.methods.views import Augment, augment_views
 from crossl.nn.aggregators import AggregatorConfig
+from crossl.nn.encoders import EncoderConfig
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
 from crossl.settings import Settings
@@ -43,6 +44,19 @@ class MethodConfig(Settings):
             Such as `aggregator.kind 'predictive'`; None if it can be used.
         """
         del aggregator
+        return None
+
+    def refuses_encoder(self, encoder: EncoderConfig, aggregator: AggregatorConfig) -> str | None:
+        """Say what is needed instead of an encoder that the method cannot use.
+
+        Args:
+            encoder: of some modality.
+            aggregator: of the model, which the method can use.
+
+        Returns:
+            Such as `encoder.kind 'patch_transformer'`; None if it can be used.
+        """
+        del encoder, aggregator
         return None
 
 
@@ -145,6 +159,17 @@ class Steps(nn.Module):
         drawn = self.draw(batch.present, generator)
         found: dict[str, Tensor] = self.compare(encoded, batch.present, drawn, targets)
         return found
+
+
+class AsRecorded(Steps):
+    """What methods have in common that see windows as they are, once."""
+
+    def views(
+        self, batch: Batch, *, seed: int, first: int = 0, whole: int | None = None
+    ) -> Signals:
+        """Standardise."""
+        del seed, first, whole
+        return self.model.standardise(batch)
 
 
 class TwoViews(Steps):

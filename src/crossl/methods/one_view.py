@@ -57,8 +57,13 @@ class EncodersOnly(MethodConfig):
 
     def refuses(self, aggregator: AggregatorConfig) -> str | None:
         """Refuse an aggregator with weights: they would stay random."""
-        plain = isinstance(aggregator, ConcatConfig)
-        return None if plain else "aggregator.kind 'concat', as it trains encoders only"
+        return refuse_weights(aggregator)
+
+
+def refuse_weights(aggregator: AggregatorConfig) -> str | None:
+    """Say that a method which trains encoders only needs an aggregator without weights."""
+    plain = isinstance(aggregator, ConcatConfig)
+    return None if plain else "aggregator.kind 'concat', as it trains encoders only"
 
 
 def pairs(modalities: int) -> list[tuple[int, int]]:

@@ -83,10 +83,18 @@ class PatchTransformerEncoder(nn.Module):
 
     def tokens(self, x: Window) -> Tokens:
         """Encode windows to a token for each patch."""
-        y = self.embed(self.patches(x)) + self.position
+        return self.join(self.embedded(self.patches(x)))
+
+    def embedded(self, patches: Patches) -> Tokens:
+        """Make a token of each patch, which knows its place and no other patch."""
+        out: Tensor = self.embed(patches) + self.position
+        return out
+
+    def join(self, tokens: Tokens) -> Tokens:
+        """Let the tokens of patches, all or some of them, attend to each other."""
         for block in self.blocks:
-            y = block(y)
-        out: Tensor = self.norm(y)
+            tokens = block(tokens)
+        out: Tensor = self.norm(tokens)
         return out
 
     def patches(self, x: Window) -> Patches:
