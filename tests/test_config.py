@@ -41,6 +41,7 @@ from crossl.methods import (
     CmcConfig,
     CocoaConfig,
     CrosslMethodConfig,
+    CrossReconstructionConfig,
     DependentSplitConfig,
     FocalConfig,
     JointEmbeddingConfig,
@@ -56,6 +57,7 @@ from crossl.nn.deepconvlstm import DeepConvLstmConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
 from crossl.nn.patch_transformer import PatchTransformerConfig
 from crossl.nn.resnet import ResnetConfig
+from crossl.nn.time_frequency import TimeFrequencyConfig
 from crossl.nn.token_transformer import TokenTransformerConfig
 from crossl.objectives.barlow_twins import BarlowTwinsConfig
 from crossl.objectives.contrastive import DclConfig, HardDclConfig, InfoNceConfig
@@ -353,6 +355,11 @@ def augmented(settings: Any) -> Any:
     return settings.build()(signals, torch.Generator().manual_seed(1))["acc"].tolist()
 
 
+SPECTRA = [
+    "encoder={kind: time_frequency, dim: 112}",
+    "aggregator={kind: concat}",
+    "method={kind: cross_reconstruction}",
+]
 TOKENS = [
     "encoder={kind: patch_transformer, read: tokens, depth: 0}",
     "aggregator={kind: token_transformer}",
@@ -384,6 +391,8 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     CmcConfig: lambda c: c.build(model_of(recipe("crossl"))),
     CocoaConfig: lambda c: c.build(model_of(recipe("crossl"))),
     FocalConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    CrossReconstructionConfig: lambda c: c.build(model_of(load_config(overrides=SPECTRA))),
+    TimeFrequencyConfig: lambda c: c.build(MODALITIES[0], 40),
     DependentSplitConfig: lambda c: c.build(model_of(recipe("crossl"))),
     Ts2vecConfig: lambda c: c.build(model_of(recipe("crossl"))),
     ConcatConfig: lambda c: c.build(2, 8),

@@ -9,19 +9,25 @@ import pytest
 import torch
 from torch.export import Dim, export
 
+from crossl.config import load_config
 from crossl.data.batch import Batch
 from crossl.data.recording import Modality
+from crossl.errors import ConfigError
 from crossl.nn.aggregators import PredictiveAggregator
 from crossl.nn.deepconvlstm import DeepConvLstmEncoder
 from crossl.nn.encoders import GivesTokens, signed_logarithm
 from crossl.nn.model import CrossModalModel
 from crossl.nn.own_module import check_windows_apart
 from crossl.nn.resnet import ResidualBlock, ResnetEncoder
+from crossl.nn.time_frequency import TimeFrequencyEncoder
 
 KINDS = {
     "resnet": lambda channels, samples: ResnetEncoder(channels, dim=8, widths=(6, 8)),
     "deepconvlstm": lambda channels, samples: DeepConvLstmEncoder(
         channels, samples=samples, dim=8, filters=6, hidden=7, layers=2
+    ),
+    "time_frequency": lambda channels, samples: TimeFrequencyEncoder(
+        channels, samples, dim=8, places=3, bands=2, depth=1, heads=2
     ),
 }
 
@@ -193,3 +199,31 @@ def test_the_last_token_is_the_latent_and_tokens_know_what_came_before_only():
     other = encoder.tokens(later)
     torch.testing.assert_close(other[:, :8], tokens[:, :8], rtol=0, atol=0)
     assert ((other - tokens)[:, -1].abs() > 1e-4).any()
+
+
+# --- time and frequency
+
+
+def test_patches_of_the_spectrum_are_magnitudes_and_phases():
+    encoder = TimeFrequencyEncoder(2, 11, dim=4, places=2, bands=3, heads=2)
+    x = torch.randn(3, 11, 2, dtype=torch.float64)
+    found = encoder.patches(x)
+    assert tuple(part.shape[1:] for part in found) == ((2, 12), (3, 4), (3, 8))
+    torch.testing.assert_close(found.time[:, 0].view(3, 6, 2), x[:, :6])
+    torch.testing.assert_close(found.time[:, 1].view(3, 6, 2), x[:, 5:])
+    spectrum = np.fft.rfft(x.numpy(), axis=1) / np.sqrt(11)
+    magnitude = found.magnitude.view(3, 6, 2).expm1().numpy()
+    turn = found.phase.view(3, 6, 2, 2).numpy()
+    np.testing.assert_allclose(magnitude * turn[..., 0], spectrum.real, atol=1e-9)
+    np.testing.assert_allclose(magnitude * turn[..., 1], spectrum.imag, atol=1e-9)
+
+
+def test_a_window_of_another_length_is_refused():
+    encoder = TimeFrequencyEncoder(1, 20, dim=4, places=2, bands=2, heads=2)
+    with pytest.raises(ConfigError, match="a window has 19 samples; it was made for 20"):
+        encoder(torch.zeros(1, 19, 1))
+
+
+def test_heads_that_do_not_divide_a_token_are_refused():
+    with pytest.raises(ConfigError, match=r"encoder: heads is 3 and a token has 64 numbers"):
+        load_config(overrides=["encoder={kind: time_frequency, heads: 3}"])

@@ -29,10 +29,26 @@ EVERY = sorted(METHODS)
 WITH_OBJECTIVE = [name for name in EVERY if "objective" in METHODS[name].model_fields]
 
 
+NEEDS = {
+    "masked_autoencoder": (
+        "encoder={kind: patch_transformer, read: tokens, depth: 0, dim: 32, places: 4}",
+        "aggregator={kind: token_transformer, places: 4}",
+    ),
+    "cross_reconstruction": (
+        "encoder={kind: time_frequency, dim: 8, places: 5, bands: 4, depth: 1, heads: 2}",
+        "aggregator.kind=concat",
+        "method.instance=1",  # its weight is so small that its gradient would seem to be none
+    ),
+}
+"""Other parts than those of the recipe, of methods that need them."""
+
+
 def settings_of(method: str) -> tuple[str, ...]:
     """A recipe, and what makes another method of it."""
     if method in RECIPES:
         return (method,)
+    if method in NEEDS:
+        return ("crossl", f"method.kind={method}", *NEEDS[method])
     plain = METHODS[method]().refuses(load_config().aggregator)
     aggregator = ("aggregator.kind=concat",) if plain else ()
     return ("crossl", f"method.kind={method}", *aggregator)

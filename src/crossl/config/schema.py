@@ -20,6 +20,7 @@ import crossl.nn.attention
 import crossl.nn.deepconvlstm
 import crossl.nn.patch_transformer
 import crossl.nn.resnet
+import crossl.nn.time_frequency
 import crossl.nn.token_transformer  # noqa: F401 - as the others, registers its part
 from crossl.data.standardisation import (
     STANDARDISATIONS,

@@ -7,6 +7,10 @@ latents are masked twice, one aggregator joins each view, VICReg makes the two a
 from crossl.methods.autoencoder import AutoencoderConfig, AutoencoderMethod
 from crossl.methods.cmc import CmcConfig, CmcMethod
 from crossl.methods.cocoa import CocoaConfig, CocoaMethod
+from crossl.methods.cross_reconstruction import (
+    CrossReconstructionConfig,
+    CrossReconstructionMethod,
+)
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
 from crossl.methods.dependent_split import DependentSplitConfig, DependentSplitMethod
 from crossl.methods.focal import FocalConfig, FocalMethod
@@ -24,6 +28,8 @@ __all__ = [
     "CmcMethod",
     "CocoaConfig",
     "CocoaMethod",
+    "CrossReconstructionConfig",
+    "CrossReconstructionMethod",
     "CrosslMethod",
     "CrosslMethodConfig",
     "DependentSplitConfig",
