@@ -321,12 +321,14 @@ def known_by(config: RunConfig, *, without: set[str] | None = None) -> dict[str,
     """Return the settings that an experiment is known by.
 
     Settings that came later are left out where they are the default, so that what was begun before
-    there were such is resumed, and what is kept beside scores, which changes none.
+    there were such is resumed, and what changes no score: what is kept beside them, how many seeds
+    there are, which label budget comes first.
     """
     usual = RunConfig()
     same = {name for name in CAME_LATER if getattr(config, name) == getattr(usual, name)}
     found = config.model_dump(mode="json", exclude=same | (without or set()))
-    del found["evaluation"]["keep_probabilities"]
+    for name in ("keep_probabilities", "pretraining_seeds", "main_budget"):
+        del found["evaluation"][name]
     if config.finetuning.precision == usual.finetuning.precision and "finetuning" in found:
         del found["finetuning"]["precision"]
     return found

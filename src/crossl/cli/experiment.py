@@ -16,7 +16,6 @@ from crossl.cli.options import (
     RecipeOption,
     SeedOption,
     SetOption,
-    StoreArgument,
     load_settings,
 )
 
@@ -73,7 +72,10 @@ def demo(
 
 
 def benchmark(
-    store: StoreArgument,
+    store: Annotated[
+        Path,
+        typer.Argument(metavar="STORE|STUDY", help="Store, or YAML study of several."),
+    ],
     out: OutOption,
     fold_numbers: NumbersOption = None,
     fold_count: CountOption = None,
@@ -83,18 +85,89 @@ def benchmark(
     config: ConfigOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only tell what is left to compute, and its cost.")
+    ] = False,
 ) -> None:
-    """Run the whole protocol on a prepared store.
+    """Run the whole protocol on a prepared store, or on several.
 
-    Every fold, few labels, dead sensors, baselines, rivals (`contenders:` of --config), report; see
-    docs/protocol.md. Test subjects serve the final score and nothing else. What `prepare` was
-    asked for (rates, windows, modalities) holds here. Started again, it resumes where it stopped.
+    Every fold, few labels, dead sensors, baselines, rivals (`contenders:` of --config), tables,
+    report; see docs/protocol.md. Test subjects serve the final score and nothing else. What
+    `prepare` was asked for (rates, windows, modalities) holds here. A study file names several
+    stores. Started again, it resumes where it stopped.
 
     Example: crossl benchmark stores/study --out results/study --seed 0
     """
+    from crossl.config.study import is_study
+
+    asked = choose_folds(folds, fold_numbers, fold_count, "")
+    if is_study(store):
+        _refuse_with_study(config, recipe)
+        _run_study(store, out, overrides or [], asked or None, seed, workers, estimate=estimate)
+        return
     settings = load_settings(config, recipe, overrides, seed)
-    chosen = choose_folds(folds, fold_numbers, fold_count, "all")
-    _run_protocol("benchmark", store, settings, out, chosen, workers)
+    if estimate:
+        _estimate(store, settings, out, asked or "all")
+        return
+    _run_protocol("benchmark", store, settings, out, asked or "all", workers)
+    _write_tables(out)
+
+
+def _refuse_with_study(config: Path | None, recipe: str) -> None:
+    from crossl.errors import ConfigError
+
+    if config is not None or recipe != "crossl":
+        raise ConfigError(
+            "--config, --recipe: a study file has `settings:` for all its data sets, and for each; "
+            "write them there"
+        )
+
+
+def _run_study(
+    path: Path,
+    out: Path,
+    overrides: list[str],
+    folds: str | None,
+    seed: int | None,
+    workers: int | None,
+    *,
+    estimate: bool,
+) -> None:
+    from crossl.commands.study import run_study
+    from crossl.config.study import load_study
+    from crossl.report import study_notes
+
+    study = load_study(path, overrides=overrides, folds=folds, seed=seed)
+    if estimate:
+        for one in study.data:
+            typer.echo(f"{one.name}:")
+            _estimate(one.store, one.config, out / one.name, one.folds)
+        return
+    command = shlex.join(["crossl", *sys.argv[1:]])
+    with show.progress("benchmark") as tell:
+        page = run_study(study, out, workers=workers, command=command, progress=tell)
+    for note in study_notes(out):
+        typer.echo(textwrap.fill(f"- {note}", 100, subsequent_indent="  ", break_long_words=False))
+    typer.echo(f"\ntables: {out / 'tables.md'}, .csv, .tex\nreport: {page}")
+
+
+def _estimate(store: Path, settings: RunConfig, out: Path, folds: str) -> None:
+    import os
+
+    from crossl.commands.estimate import estimates, told
+
+    found = list(estimates(store, settings, out, folds))
+    if found:
+        show.table(told(found, cores=os.cpu_count() or 1))
+    else:
+        typer.echo("nothing is left to compute")
+
+
+def _write_tables(out: Path) -> None:
+    from crossl.report import one_folder, write_tables
+
+    write_tables(one_folder(out), out)
+    typer.echo(f"tables: {out / 'tables.md'}, .csv, .tex")
 
 
 def choose_folds(folds: str | None, numbers: str | None, count: int | None, default: str) -> str:

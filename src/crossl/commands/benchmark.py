@@ -78,8 +78,13 @@ def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
     if not path.is_file():
         return False
     summary = json.loads(path.read_text(encoding="utf-8"))
-    wanted = contender_hashes(config)
-    return bool(summary["folds_run"] == folds and summary.get("contenders", {}) == wanted)
+    seeds = [config.seed + i for i in range(config.evaluation.pretraining_seeds)]
+    return bool(
+        summary["folds_run"] == folds
+        and summary.get("contenders", {}) == contender_hashes(config)
+        and summary.get("pretraining_seeds", seeds[:1]) == seeds
+        and summary["main"].get("budget") == config.evaluation.main_budget
+    )
 
 
 def _run_fold(task: FoldTask, progress: Progress) -> None:

@@ -37,7 +37,7 @@ repeat, which draws anew what is random."""
 ROWS = 2048
 LEAVES = (1, 2, 3, 5, 8, 12)
 """Values of the smallest leaf of a tree, as many as a probe has strengths to choose from."""
-FIXED_LEAF, FIXED_RIDGE = 1, 1e-3
+FIXED_LEAF, FIXED_RIDGE = 5, 1e-3
 """The smallest leaf, and the inverse penalty of ridge regression, where no label of validation
 subjects may be used."""
 

@@ -28,6 +28,7 @@ from crossl.evaluate.summary import (
     example_windows,
     findings_in_words,
 )
+from crossl.experiment.cost import mean_costs, read_costs
 from crossl.experiment.fold import FoldTask, folds_of
 from crossl.files import write_whole, writing
 from crossl.run_folder import load_probe, load_run, package_versions, read_begun
@@ -100,6 +101,14 @@ def _experiment_facts(
         "label_fractions": list(e.label_fractions),
         "label_seeds": list(e.label_seeds),
         "pretraining_seeds": sorted({t.seed for t in tasks}),
+        "costs": mean_costs(
+            [read_costs(t.folder) for t in tasks],
+            {
+                config.recipe if name == "crossl" else name: tasks[0].known_as(name)
+                for name in tasks[0].names
+            },
+            main=config.recipe,
+        ),
         "folds_run": sorted({t.fold for t in tasks}),
         "n_folds": len(folds_of(store, config)),
         "protocol": protocol_sentences(config, folds, task_of(config.task, store)),

@@ -26,6 +26,7 @@ from crossl.data.store import Store
 from crossl.errors import ConfigError
 from crossl.evaluate.latents import Subset, comparable, subsets
 from crossl.evaluate.results import Key, ResultBook
+from crossl.experiment.cost import PRETRAINING, measured
 from crossl.experiment.probabilities import save_probabilities
 from crossl.nn.model import CrossModalModel
 from crossl.run_folder import load_run, run_facts, save_run, settings_sha256
@@ -82,11 +83,11 @@ class FoldTask:
 
     def scores(self, name: str) -> Path:
         """Name the file of a contender's scores: of others' settings it is another file."""
-        return self.folder / f"scores-{self._known_as(name)}.npz"
+        return self.folder / f"scores-{self.known_as(name)}.npz"
 
     def probabilities(self, name: str) -> Path:
         """Name the file of what a contender says with which probability, if that is kept."""
-        return self.folder / f"probabilities-{self._known_as(name)}.npz"
+        return self.folder / f"probabilities-{self.known_as(name)}.npz"
 
     def is_scored(self, name: str) -> bool:
         """Whether a contender has its scores, and its probabilities if they are kept."""
@@ -97,11 +98,11 @@ class FoldTask:
         """Name the folder where a contender keeps what it made; the main method has the fold's."""
         if name not in self.config.contenders:
             return self.folder
-        return self.folder / "contenders" / self._known_as(name)
+        return self.folder / "contenders" / self.known_as(name)
 
     def unfinished(self, name: str) -> Path:
         """Name the folder of a contender's trainings until it has its scores."""
-        return self.folder / "unfinished" / self._known_as(name)
+        return self.folder / "unfinished" / self.known_as(name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,7 +119,8 @@ class FoldTask:
             return self.config.contenders[name].repeats
         return REPEATS.get(name, "all")
 
-    def _known_as(self, name: str) -> str:
+    def known_as(self, name: str) -> str:
+        """Name a contender and, of those that the run file adds, its settings."""
         settings = self.config.contenders.get(name)
         return name if settings is None else f"{name}-{settings_sha256(settings)[:8]}"
 
@@ -144,10 +146,8 @@ class FoldRunner:
     def __init__(self, task: FoldTask, progress: Progress = quiet) -> None:
         self.config = task.config.model_copy(update={"seed": task.seed})
         self.progress = progress
-        self.store = Store.open(task.store)
-        self.fold = folds_of(self.store, self.config)[task.fold]
-        calibration = self.config.standardisation.build()
-        self.store = calibrated(self.store, calibration, self.fold.train)
+        opened = Store.open(task.store)
+        self.store, self.fold = calibrated_fold(opened, self.config, task.fold)
         self.task = task
         self.out = task.folder
         self.names = tuple(m.name for m in self.store.modalities)
@@ -170,7 +170,8 @@ class FoldRunner:
         model = self.pretrained()
         for name in self.task.names:
             if not self.task.is_scored(name):
-                self._score(name, model).save(self.task.scores(name))
+                with measured(self.out, self.task.known_as(name)):
+                    self._score(name, model).save(self.task.scores(name))
             shutil.rmtree(self.task.unfinished(name), ignore_errors=True)
             self._scored += 1
         shutil.rmtree(self.out / "unfinished", ignore_errors=True)
@@ -235,6 +236,10 @@ class FoldRunner:
         """Return the fold's model, pretrained now or earlier."""
         if (self.out / "model.json").is_file():
             return load_run(self.out).model
+        with measured(self.out, PRETRAINING):
+            return self._pretrain()
+
+    def _pretrain(self) -> CrossModalModel:
         model = build_model(self.config, self.store.modalities, window_s=self.store.window_s,
                             seed=self.config.seed)  # fmt: skip
         method = build_method(self.config, model, seed=self.config.seed)
@@ -283,6 +288,12 @@ class FoldRunner:
                 whole=outcome.predicted.get(everything),
                 complete=np.asarray(present.all(axis=1)),
             )
+
+
+def calibrated_fold(store: Store, config: RunConfig, number: int) -> tuple[Store, Fold]:
+    """Return a fold, and the store as it is seen in it: calibrated as the config says."""
+    fold = folds_of(store, config)[number]
+    return calibrated(store, config.standardisation.build(), fold.train), fold
 
 
 def folds_of(store: Store, config: RunConfig) -> list[Fold]:

@@ -49,19 +49,23 @@ def build_report(folder: Path) -> Path:
 
 def render(inputs: Inputs) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("template.html.j2")
+    template = environment().get_template("template.html.j2")
     return template.render(
         summary=inputs.summary,
         cards=cards(inputs),
         notes=[*inputs.summary["notes"], *fold_notes(inputs.summary)],
         sections=all_sections(inputs),
+    )
+
+
+def environment() -> Environment:
+    """Where pages find their template."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -1,0 +1,114 @@
+"""What a benchmark will cost, told before it begins."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossl.config import RunConfig, build_method, build_model
+from crossl.contenders.network_settings import PretrainingConfig
+from crossl.data.store import Store
+from crossl.experiment.cost import PRETRAINING, read_costs
+from crossl.experiment.fold import FoldTask, calibrated_fold, fold_folder, fold_numbers, folds_of
+from crossl.train.pretrain import pretrain
+
+SHORT, LONG = 2, 8
+"""Steps that are timed: the difference has no start in it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to compute of one contender on one store.
+
+    Attributes:
+        contender: name.
+        left: folds, over all pretraining seeds.
+        each_s: processor seconds of one; None where that is not known before one is done.
+        basis: what that follows from.
+    """
+
+    contender: str
+    left: int
+    each_s: float | None
+    basis: str
+
+
+def estimates(store_path: Path, config: RunConfig, out: Path, folds: str) -> Iterator[Estimate]:
+    """Tell what is left of an experiment, by contender.
+
+    Folds that are done tell what others will cost. Where there are none yet, a few steps of each
+    pretraining are timed here; what classifiers cost is not known before.
+
+    Args:
+        store_path: a prepared store.
+        config: of the experiment.
+        out: its folder, which may not exist yet.
+        folds: `all`, or numbers.
+    """
+    store = Store.open(store_path)
+    numbers = fold_numbers(folds, len(folds_of(store, config)))
+    tasks = [FoldTask(store_path, config, fold_folder(out, n, r), n, repeat=r)
+             for r in range(config.evaluation.pretraining_seeds) for n in numbers]  # fmt: skip
+    for name in tasks[0].names:
+        left = [t for t in tasks if name in t.names and not t.is_scored(name)]
+        if left:
+            yield _of(name, left, tasks, config, store)
+
+
+def _of(
+    name: str, left: Sequence[FoldTask], tasks: Sequence[FoldTask], config: RunConfig, store: Store
+) -> Estimate:
+    asked = [PRETRAINING, name] if name == "crossl" else [tasks[0].known_as(name)]
+    done = [read_costs(t.folder) for t in tasks if t not in left]
+    complete = [costs for costs in done if costs.keys() >= {*asked}]
+    known = [sum(costs[part]["cpu_s"] for part in asked) for costs in complete]
+    if known:
+        basis = f"measured on {len(known)} of its folds"
+        return Estimate(name, len(left), sum(known) / len(known), basis)
+    trained = _pretraining_of(name, config)
+    if trained is None:
+        return Estimate(name, len(left), None, "known after its first fold")
+    seconds = trained.schedule.steps * step_seconds(trained, store, left[0].fold)
+    return Estimate(name, len(left), seconds, f"{LONG - SHORT} steps timed; without its probes")
+
+
+def _pretraining_of(name: str, config: RunConfig) -> RunConfig | None:
+    """Return the settings of a contender's pretraining, if it has one."""
+    if name == "crossl":
+        return config
+    block = config.contenders.get(name)
+    return block.within(config) if isinstance(block, PretrainingConfig) else None
+
+
+def step_seconds(config: RunConfig, store: Store, fold_number: int) -> float:
+    """Time a step of pretraining on a fold's training people: processor seconds."""
+    store, fold = calibrated_fold(store, config, fold_number)
+    took = []
+    for steps in (SHORT, SHORT, LONG):  # the first warms up
+        model = build_model(config, store.modalities, window_s=store.window_s, seed=config.seed)
+        schedule = config.schedule.model_copy(update={"steps": steps, "epochs": 1})
+        with tempfile.TemporaryDirectory() as folder:
+            method = build_method(config, model, seed=config.seed)
+            begun = time.process_time()
+            pretrain(method, store, train=fold.train, validation=fold.validation,
+                     schedule=schedule, seed=config.seed, out=Path(folder))  # fmt: skip
+            took.append(time.process_time() - begun)
+    return max(0.0, took[2] - took[1]) / (LONG - SHORT)
+
+
+def told(found: Sequence[Estimate], *, cores: int) -> list[list[str]]:
+    """Return the rows of a table: what is left, and what it will take."""
+    rows = [["contender", "folds left", "CPU s each", "CPU min in all", "from"]]
+    for one in found:
+        each = "?" if one.each_s is None else f"{one.each_s:.3g}"
+        total = "?" if one.each_s is None else f"{one.each_s * one.left / 60:.1f}"
+        rows.append([one.contender, str(one.left), each, total, one.basis])
+    known = sum(one.each_s * one.left for one in found if one.each_s is not None)
+    unknown = sum(one.each_s is None for one in found)
+    more = f", and {unknown} contenders not known yet" if unknown else ""
+    rows.append(["all", "", "", f"{known / 60:.1f}",
+                 f"about {known / 60 / max(1, cores):.0f} min on {cores} cores{more}"])  # fmt: skip
+    return rows
