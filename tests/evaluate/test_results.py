@@ -235,10 +235,10 @@ def test_details_count_windows_by_fold_and_by_subject() -> None:
     details = [r for r in all_records(make_book(methods=("crossl",))) if r["fold"] is not None]
     whole = [r for r in details if r["subject"] is None]
     assert {r["n"] for r in whole} == {60}
-    assert len(whole) == 7 * 2 * 2 * 3
+    assert len(whole) == 4 * 2 * 2 * 3  # of 3 modalities: all, and one missing
     by_subject = [r for r in details if r["subject"] is not None]
     assert {(r["n"], r["metric"]) for r in by_subject} == {(30, "macro_f1")}
-    assert len(by_subject) == 7 * 2 * 2 * 2
+    assert len(by_subject) == 4 * 2 * 2 * 2
 
 
 def test_differences_are_of_methods_minus_baselines_only() -> None:

@@ -307,9 +307,15 @@ def record_of(
 
 
 def detail_records(book: ResultBook) -> Iterator[Record]:
-    """Yield scores by fold, pretraining and label draw, and the main one by subject."""
-    task = book.task
+    """Yield scores by fold, pretraining and label draw, and the main one by subject.
+
+    Of the smaller subsets of many modalities there would be millions; they are in the scores of
+    the folds (`ResultBook.load`), and here those with at most one modality missing.
+    """
+    task, least = book.task, len(book.modalities) - 1
     for entry in book.entries:
+        if len(entry.key.present) < least:
+            continue
         where = {"fold": entry.fold, "model_seed": entry.model_seed, "seed": entry.seed}
         total = entry.confusion.sum(axis=0)
         n = int(task.windows(total))

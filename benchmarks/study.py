@@ -1,0 +1,93 @@
+"""Run the benchmark of all contenders under one protocol and keep what it found.
+
+The study file names label draws, seeds and contenders. Started again it resumes; with everything
+computed it only writes. What is kept, in results/study/: the tables, mean ranks, and for each data
+set every score by fold, pretraining seed, label draw and person (`NAME.jsonl.gz`; with every
+sensor, and with one missing).
+
+    python benchmarks/study.py --data sp_sw_har=DIR --data noneeg=DIR --work WORK [--folds 0,1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).parent
+OUT = HERE / "results" / "study"
+COMMAND = (sys.executable, "-m", "crossl.cli.main")
+PREPARED = {
+    "wesad3": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
+    "wesad4": ("wesad", "--option", "chest=no"),
+}
+"""How stores are made that are not simply a reader's."""
+Row = dict[str, object]
+
+
+def main() -> None:
+    """Parse, prepare, run, keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", action="append", required=True, metavar="NAME=DIR")
+    parser.add_argument("--work", type=Path, required=True, help="for stores and results")
+    parser.add_argument("--folds", default="all")
+    parser.add_argument("--config", type=Path, default=HERE / "study.yaml")
+    parser.add_argument("--keep-only", action="store_true", help="what was computed")
+    arguments = parser.parse_args()
+    sets = dict(pair.split("=", 1) for pair in arguments.data)
+    out = arguments.work / "study"
+    if not arguments.keep_only:
+        study = written(arguments, sets)
+        subprocess.run([*COMMAND, "benchmark", str(study), "--out", str(out)], check=True)
+    keep(out)
+
+
+def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
+    """Make the stores and the study file of these data sets."""
+    study = yaml.safe_load(arguments.config.read_text())
+    for name, root in sets.items():
+        store = arguments.work / "stores" / name
+        if not store.exists():
+            reader, *more = PREPARED.get(name, (name,))
+            asked = ("prepare", reader, "--root", root, "--out", str(store), *more)
+            subprocess.run([*COMMAND, *asked], check=True)
+        study["data"][name] = {**study["data"].get(name, {}), "store": str(store.resolve())}
+    study["data"] = {name: study["data"][name] for name in sets}
+    study["folds"] = arguments.folds
+    path: Path = arguments.work / "study.yaml"
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    return path
+
+
+def keep(out: Path) -> None:
+    """Copy the tables, and the scores behind them."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in ("tables.md", "tables.csv", "study.json"):
+        shutil.copy(out / name, OUT / name)
+    for name, folder in json.loads((out / "study.json").read_text())["data"].items():
+        text = "".join(f"{json.dumps(row)}\n" for row in rows(out / folder / "results.jsonl"))
+        # no time in it: the same scores are the same bytes
+        (OUT / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """Yield summaries and differences, and details with at most one sensor missing."""
+    with path.open() as lines:
+        found: list[Row] = [json.loads(line) for line in lines]
+    full = max(len(row["present"]) for row in found)  # type: ignore[arg-type]
+    for row in found:
+        detail = row["seed"] is not None
+        few = len(row["present"]) >= full - (row["subject"] is None)  # type: ignore[arg-type]
+        if not detail or (few and row["metric"] in ("macro_f1", "mean_absolute_error")):
+            yield {name: value for name, value in row.items() if value is not None}
+
+
+if __name__ == "__main__":
+    main()
