@@ -85,7 +85,12 @@ class MaskedAutoencoderMethod(AsRecorded):
             places * (modalities - hidden_of(modalities, modality_rate)) if modalities > 1 else 0,
         )
         self.decoder = TokenDecoder(
-            aggregator.width, tokens, own=decoder_dim, depth=decoder_depth, heads=decoder_heads
+            aggregator.width,
+            places,
+            modalities=modalities,
+            own=decoder_dim,
+            depth=decoder_depth,
+            heads=decoder_heads,
         )
         self.outs = nn.ModuleList(
             nn.Linear(decoder_dim, encoder.length * len(m.channels))

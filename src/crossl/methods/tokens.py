@@ -14,7 +14,7 @@ from crossl.nn.encoders import EncoderConfig
 from crossl.nn.model import CrossModalModel
 from crossl.nn.patch_transformer import PatchTransformerConfig, PatchTransformerEncoder
 from crossl.nn.token_transformer import TokenTransformer, TokenTransformerConfig
-from crossl.nn.transformer import TransformerBlock
+from crossl.nn.transformer import TransformerBlock, sinusoids
 
 Patches = Float[Tensor, "batch place sample"]
 
@@ -107,19 +107,23 @@ class TokenDecoder(nn.Module):
 
     Args:
         width: of the tokens that are given.
-        tokens: N, of all modalities.
+        places: P, tokens of a modality.
+        modalities: M, whose tokens come one modality after the other.
         own: width of its own tokens.
         depth: blocks.
         heads: of the attention.
     """
 
-    def __init__(self, width: int, tokens: int, *, own: int, depth: int, heads: int) -> None:
+    def __init__(
+        self, width: int, places: int, *, modalities: int, own: int, depth: int, heads: int
+    ) -> None:
         super().__init__()
         self.into = nn.Linear(width, own)
         self.unknown = nn.Parameter(torch.empty(own))
-        self.position = nn.Parameter(torch.empty(tokens, own))  # of modality and place
-        for parameter in (self.unknown, self.position):
-            nn.init.normal_(parameter, std=0.02)
+        nn.init.normal_(self.unknown, std=0.02)
+        place = sinusoids(places, own).repeat(modalities, 1)
+        which = torch.randn(modalities, own).repeat_interleave(places, dim=0)
+        self.position = nn.Parameter(place + 0.5 * which)
         self.blocks = nn.ModuleList(TransformerBlock(own, heads=heads) for _ in range(depth))
         self.norm = nn.LayerNorm(own)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossl.data.recording import Modality
 from crossl.errors import ConfigError
 from crossl.nn.encoders import EncoderConfig, Latent, Tokens, Window
-from crossl.nn.transformer import TransformerBlock
+from crossl.nn.transformer import TransformerBlock, sinusoids
 from crossl.registry import register
 
 Read = Literal["mean", "tokens"]
@@ -67,8 +67,7 @@ class PatchTransformerEncoder(nn.Module):
         index = patch_index(samples, places)
         self.register_buffer("index", index.flatten(), persistent=False)
         self.embed = nn.Linear(self.length * channels, self.width)
-        self.position = nn.Parameter(torch.empty(places, self.width))
-        nn.init.normal_(self.position, std=0.02)
+        self.position = nn.Parameter(sinusoids(places, self.width))
         self.blocks = nn.ModuleList(TransformerBlock(self.width, heads=heads) for _ in range(depth))
         self.norm: nn.Module = nn.LayerNorm(self.width) if depth else nn.Identity()
 

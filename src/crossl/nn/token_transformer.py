@@ -61,7 +61,7 @@ class TokenTransformer(nn.Module):
         self.places, self.read, self.width = places, read, latent_dim // places
         self.dim = self.width * (modalities if read == "modalities" else 1)
         self.modality = nn.Parameter(torch.empty(modalities, 1, self.width))
-        nn.init.normal_(self.modality, std=0.02)
+        nn.init.normal_(self.modality, std=0.5)
         self.blocks = nn.ModuleList(TransformerBlock(self.width, heads=heads) for _ in range(depth))
         self.norm = nn.LayerNorm(self.width)
 

@@ -13,6 +13,19 @@ TokenRow = Float[Tensor, "batch token width"]
 TokenThere = Bool[Tensor, "batch token"]
 
 
+def sinusoids(places: int, width: int) -> Float[Tensor, "place width"]:
+    """Tell places apart by sines and cosines of falling frequency, as section 3.5 of 1706.03762.
+
+    Examples:
+        >>> sinusoids(2, 4)[0].tolist()
+        [0.0, 0.0, 1.0, 1.0]
+    """
+    half = -(-width // 2)
+    rate = 10000.0 ** (-torch.arange(half) / half)
+    angle = torch.arange(places)[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width]
+
+
 class TransformerBlock(nn.Module):
     """Attention and two dense layers, each normalised before and added to what came in.
 
