@@ -44,6 +44,7 @@ from crossl.methods import (
     CrossReconstructionConfig,
     DependentSplitConfig,
     FocalConfig,
+    HybridConfig,
     JointEmbeddingConfig,
     MaskedAutoencoderConfig,
     PaperMethodConfig,
@@ -400,6 +401,7 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     AttentionConfig: lambda c: c.build(2, 8),
     TransformerConfig: lambda c: c.build(2, 8),
     AutoencoderConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    HybridConfig: lambda c: c.build(model_of(load_config(overrides=TOKENS))),
     MaskedAutoencoderConfig: lambda c: c.build(model_of(load_config(overrides=TOKENS))),
     TokenTransformerConfig: lambda c: c.build(2, 112 * c.places),
 }

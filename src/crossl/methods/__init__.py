@@ -14,6 +14,7 @@ from crossl.methods.cross_reconstruction import (
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
 from crossl.methods.dependent_split import DependentSplitConfig, DependentSplitMethod
 from crossl.methods.focal import FocalConfig, FocalMethod
+from crossl.methods.hybrid import HybridConfig, HybridMethod
 from crossl.methods.joint_embedding import JointEmbeddingConfig, JointEmbeddingMethod
 from crossl.methods.masked_autoencoder import MaskedAutoencoderConfig, MaskedAutoencoderMethod
 from crossl.methods.method import Method, MethodConfig
@@ -36,6 +37,8 @@ __all__ = [
     "DependentSplitMethod",
     "FocalConfig",
     "FocalMethod",
+    "HybridConfig",
+    "HybridMethod",
     "JointEmbeddingConfig",
     "JointEmbeddingMethod",
     "MaskedAutoencoderConfig",

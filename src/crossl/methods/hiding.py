@@ -30,6 +30,15 @@ def hide_tokens(present: Present, places: int, *, rate: float, rng: torch.Genera
     return lowest.view_as(there)
 
 
+def hide_each(present: Present, places: int, *, rate: float, rng: torch.Generator) -> Hidden:
+    """Hide a share of the tokens of each modality that is present, as many of each."""
+    score = torch.rand((*present.shape, places), generator=rng, device=present.device)
+    lowest = _lowest(
+        score.flatten(0, 1), torch.ones_like(score, dtype=torch.bool).flatten(0, 1), rate
+    )
+    return lowest.view_as(score) & present[:, :, None]
+
+
 def hide_places(present: Present, places: int, *, rate: float, rng: torch.Generator) -> Hidden:
     """Hide a share of the places in time of each window, from all modalities."""
     score = torch.rand((len(present), places), generator=rng, device=present.device)
