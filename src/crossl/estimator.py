@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 
-from crossl.api.encoding import embedding_of, encode_windows
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of
 from crossl.api.run import Run, load_run
@@ -32,6 +31,7 @@ from crossl.config.encoders import Modules
 from crossl.data.arrays import Windows, subject_names
 from crossl.data.recording import Float32
 from crossl.data.store import Store
+from crossl.embedding.in_memory import embedding_of, encode_windows
 from crossl.errors import DataError
 from crossl.train.pretrain import pretrain
 

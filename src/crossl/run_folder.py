@@ -30,7 +30,7 @@ from crossl.config.encoders import Modules, check_modules
 from crossl.config.weights import Shape, check_weights
 from crossl.data.calibrated import calibration_facts, calibration_of
 from crossl.data.calibration import Calibration
-from crossl.data.contract import window_rules
+from crossl.data.contract import how_read, window_rules
 from crossl.data.recording import Modality
 from crossl.data.splits import Fold
 from crossl.data.store import Store
@@ -391,6 +391,7 @@ def run_facts(store: Store, fold: Fold) -> dict[str, Any]:
         "classes": list(store.classes),
         "store_sha256": store.hash,
         **window_rules(store),
+        **how_read(store),
         "statistics": "channel mean and standard deviation of the training subjects",
         **calibration_facts(store),
         "fold": fold.index,

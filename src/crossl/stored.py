@@ -177,6 +177,15 @@ class _Subjects(Stored):
     test: list[Name]
 
 
+class StoredReading(Stored):
+    """How the recordings of a store were read."""
+
+    reader: str
+    options: dict[str, str] = {}
+    mapping: dict[str, Any] | None = None
+    chosen: dict[str, str] = {}
+
+
 class StoredRun(Stored):
     """`model.json` of a run; what is about a store is there where one was learned from."""
 
@@ -188,6 +197,7 @@ class StoredRun(Stored):
     resampled: dict[Name, StoredResampling] = {}
     standardisation: StoredCalibration | None = None
     dtype: Literal["float32", "float16", "int16"] | None = None
+    reading: StoredReading | None = None
     store_sha256: Sha256 | None = None
     fold: Count | None = None
     subjects: _Subjects | None = None

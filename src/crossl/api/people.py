@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crossl.api.inputs import Given
 from crossl.commands.other_store import learned_from
 from crossl.data.calibrated import calibration_facts
-from crossl.data.contract import window_rules
+from crossl.data.contract import how_read, window_rules
 from crossl.data.targets import LABEL
 from crossl.errors import SplitError
 from crossl.names import check_name
@@ -43,7 +43,7 @@ def facts_of(
     facts: dict[str, Any] = {}
     if given.store is not None:
         facts = {"dataset": given.store.manifest["dataset"], **window_rules(given.store),
-                 **calibration_facts(given.store)}  # fmt: skip
+                 **how_read(given.store), **calibration_facts(given.store)}  # fmt: skip
     return {
         **facts,
         "classes": [c for t in given.source.targets if t.name == LABEL for c in t.names],

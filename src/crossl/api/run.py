@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl import run_folder
-from crossl.api.encoding import embedding_of, encode_windows, latents_of, outputs_of
 from crossl.api.inputs import Data, Given, take_given
 from crossl.commands.embed import dates
 from crossl.commands.probe import OF_A_PROBE
@@ -22,6 +21,7 @@ from crossl.data.calibration import Calibration
 from crossl.data.recording import Float32, Modality
 from crossl.data.targets import LABEL
 from crossl.data.windower import Windower
+from crossl.embedding.in_memory import embedding_of, encode_windows, latents_of, outputs_of
 from crossl.errors import FormatError
 from crossl.evaluate.probe import Probe
 from crossl.files import read_json, working_in

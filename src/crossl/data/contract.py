@@ -68,6 +68,22 @@ def window_rules(store: Store) -> dict[str, Any]:
     }
 
 
+def how_read(store: Store) -> dict[str, Any]:
+    """Return how the recordings of a store were read, so that more can be read the same way.
+
+    Returns:
+        JSON values: `reader` and its `options`, `mapping` where one said what files hold, and
+        `chosen`, the class of each label, where some were chosen. Empty for a store that was
+        written from recordings in memory.
+    """
+    told = store.manifest
+    if told.get("reader") is None:
+        return {}
+    options = {key: value for key, value in told.get("options", {}).items() if key != "mapping"}
+    kept = {key: told[key] for key in ("mapping", "chosen") if key in told}
+    return {"reading": {"reader": told["reader"], "options": options, **kept}}
+
+
 class StoreView(Store):
     """A store as one with other modalities: those it lacks are absent, those not named are hidden.
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.errors import DataError
-
-if TYPE_CHECKING:
-    from crossl.data.store import Store
 
 NONE = -1
 """Stands where there is no window."""
@@ -58,7 +55,20 @@ class Places:
         return cls(recording, step, span, key)
 
 
-def neighbours(store: Store, rows: NDArray[np.int64], offsets: Sequence[int]) -> NDArray[np.int64]:
+class InPlaces(Protocol):
+    """Windows whose places are known: of a store, or of a recording."""
+
+    @property
+    def places(self) -> Places:
+        """Where windows lie in their recordings."""
+
+    def __len__(self) -> int:
+        """Count the windows."""
+
+
+def neighbours(
+    store: InPlaces, rows: NDArray[np.int64], offsets: Sequence[int]
+) -> NDArray[np.int64]:
     """Find the windows that start some strides before or behind others.
 
     A window has neighbours in its own recording only. Where nothing was recorded there is no

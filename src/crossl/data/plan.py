@@ -174,6 +174,7 @@ def plan_for(
         "crossl": version("crossl"),
         "title": card.title,
         **({"notes": list(dataset.notes)} if dataset.notes else {}),
+        **({"mapping": dict(dataset.mapping)} if dataset.mapping else {}),
         "description": f"{card.description} Licence: {card.licence}. Cite: {card.citation}.",
     }
     plan = Plan(kept, card.classes, spec or card.spec, dtype, dict(resample or {}), about,

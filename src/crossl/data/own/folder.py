@@ -97,7 +97,7 @@ def mapped_dataset(mapped: Mapped) -> Dataset:
     parts = tuple(plan_part(plan, mapped.rules, mapped.path) for plan in mapped.plans)
     notes = (*mapped.notes, *(f"not read: {why}" for why in unread(mapped.root)))
     any_rate = tuple(name for name, entry in mapping.modalities.items() if entry.resample)
-    return Dataset(card, parts, notes, mapped.targets, any_rate)
+    return Dataset(card, parts, notes, mapped.targets, any_rate, mapping.for_others())
 
 
 def plan_part(plan: RecordingPlan, rules: Rules, *more: Path) -> Part:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from crossl.data.boundary import check_regular, reading
 from crossl.data.readers.card import Card
@@ -39,6 +40,8 @@ class Dataset:
         notes: what holds for all of it, such as a modality that no file has.
         targets: what is to be predicted for windows beside their label, where it is known.
         any_rate: modalities that files may hold at another rate, which is changed to the card's.
+        mapping: how files like these are read, as JSON values, where a mapping said it; without
+            what holds for single people.
     """
 
     card: Card
@@ -46,6 +49,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     targets: TargetBlock | None = None
     any_rate: tuple[str, ...] = ()
+    mapping: Mapping[str, Any] | None = None
 
     def read(self) -> Iterator[Recording]:
         """Yield every recording, part after part."""

@@ -32,7 +32,7 @@ def alike(folder: Path, draft: Draft) -> list[list[FileContent]]:
     groups: dict[tuple[object, ...], list[FileContent]] = {}
     for why in unread(folder):
         draft.skip(folder, why)
-    for opened, name in enumerate(_candidates(folder)):
+    for opened, name in enumerate(candidates(folder)):
         if opened == MAX_OPENED:
             draft.skip(folder, f"only the first {MAX_OPENED} files were looked at")
             break
@@ -53,7 +53,8 @@ def alike(folder: Path, draft: Draft) -> list[list[FileContent]]:
     return list(groups.values())
 
 
-def _candidates(folder: Path) -> Iterator[str]:
+def candidates(folder: Path) -> Iterator[str]:
+    """Yield what may be a recording: paths below a folder, of a known format, no text beside it."""
     names = find_sources(folder)
     sessions = {name for name in names if (folder / name).is_dir()}
     headers = {name[:-4] for name in names if name.endswith(".hea")}

@@ -10,7 +10,13 @@ from crossl.data.own.mapping.entries import (
     SignalEntry,
     WindowsEntry,
 )
-from crossl.data.own.mapping.load import MAPPING_NAMES, Mapped, find_mapping, load_mapping
+from crossl.data.own.mapping.load import (
+    MAPPING_NAMES,
+    Mapped,
+    find_mapping,
+    load_mapping,
+    read_mapping,
+)
 from crossl.data.own.mapping.plan import RecordingPlan, Source
 from crossl.data.own.mapping.read import read_recording
 from crossl.data.own.mapping.schema import Mapping
@@ -29,5 +35,6 @@ __all__ = [
     "WindowsEntry",
     "find_mapping",
     "load_mapping",
+    "read_mapping",
     "read_recording",
 ]

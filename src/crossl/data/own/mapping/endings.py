@@ -39,11 +39,18 @@ def unread(root: Path) -> list[str]:
             if format_of(path) is None and _looks_like_a_file(path):
                 found.append(f"{name}: is a folder that is named like a file; rename it")
             continue
-        ending = path.suffix.lower()
-        cure = next((cure for endings, cure in CURES.items() if ending in endings), "")
-        if cure and format_of(path) is None:
-            found.append(f"{name}: nothing reads the ending {ending}; {cure}")
+        if cure := cure_of(path):
+            found.append(f"{name}: {cure}")
     return found
+
+
+def cure_of(path: Path) -> str:
+    """Say that nothing reads a file of this ending, and what to do; empty where something does."""
+    ending = path.suffix.lower()
+    cure = next((cure for endings, cure in CURES.items() if ending in endings), "")
+    if not cure or format_of(path) is not None:
+        return ""
+    return f"nothing reads the ending {ending}; {cure}"
 
 
 def _looks_like_a_file(path: Path) -> bool:

@@ -31,10 +31,12 @@ class Names:
     Attributes:
         classes: labels to keep; none keeps no label.
         label_names: what a label in the files is called instead.
+        optional: files may lack their column of labels.
     """
 
     classes: Collection[str] = ()
     label_names: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
 
     def keeps(self, label: str) -> bool:
         """Tell whether a label of the files is among the classes."""
@@ -69,12 +71,17 @@ def source_labels(
             LabelInterval(one.start_s + source.offset_s, one.end_s + source.offset_s, one.label)
             for one in annotated(content, names)
         ]
-    elif entry.label is not None:
+    elif entry.label is not None and not (names.optional and _lacks(content, entry.label)):
         found = _per_sample(source, content, modalities, names, zones)
     else:
         return []
     check_overlap(str(source.path), [one for one in found if names.keeps(one.label)])
     return found
+
+
+def _lacks(content: FileContent, column: str) -> bool:
+    """Tell whether a file has neither a column nor a stream of this name."""
+    return all(column not in (one.name, *one.columns, *one.beside) for one in content.streams)
 
 
 def annotated(content: FileContent, names: Names) -> list[LabelInterval]:

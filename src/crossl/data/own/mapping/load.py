@@ -30,6 +30,7 @@ class Mapped:
         notes: what the mapping names and does not find.
         targets: what it tells beside labels.
         root: folder that its paths start from.
+        for_others: it was not written for these files, which may lack labels.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Mapped:
     notes: tuple[str, ...] = ()
     root: Path = Path()
     targets: TargetBlock | None = None
+    for_others: bool = False
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -54,6 +56,7 @@ class Mapped:
             classes=self.classes,
             label_names=dict(self.mapping.label_names),
             max_gap_s=self.mapping.windows.max_gap_s,
+            may_lack_labels=self.for_others,
         )
 
 
@@ -77,6 +80,19 @@ def find_mapping(root: Path, name: str = "") -> Path | None:
     return next((root / one for one in MAPPING_NAMES if (root / one).is_file()), None)
 
 
+def read_mapping(path: Path) -> Mapping:
+    """Read a mapping, whatever files there are.
+
+    Args:
+        path: YAML, or CSV with a row per recording and modality.
+
+    Raises:
+        DataError: it is not well-formed.
+    """
+    with reading(path, "a mapping"):
+        return read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
+
+
 def load_mapping(path: Path, root: Path | None = None) -> Mapped:
     """Read a mapping and find its files.
 
@@ -88,8 +104,7 @@ def load_mapping(path: Path, root: Path | None = None) -> Mapped:
         DataError: it is not well-formed, or does not fit the files.
     """
     root = root or path.parent
-    with reading(path, "a mapping"):
-        mapping = read_rows(path) if path.suffix.lower() == ".csv" else read_yaml(path)
+    mapping = read_mapping(path)
     targets = None
     if mapping.targets:
         targets = check_targets(mapping.targets, where=str(path), folder=path.parent)

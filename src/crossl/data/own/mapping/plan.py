@@ -22,7 +22,7 @@ from crossl.data.own.mapping.sources import Key, RecordingPlan, Source, beside, 
 from crossl.errors import DataError, PackageError
 
 __all__ = [
-    "RecordingPlan", "Source", "beside", "find_sources", "natural", "plan_recordings",
+    "RecordingPlan", "Source", "beside", "find_sources", "natural", "plan_recordings", "sources_of",
 ]  # fmt: skip
 
 
@@ -47,7 +47,12 @@ def _is_one(path: Path, tables: Sequence[Path]) -> bool:
 
 
 def plan_recordings(
-    mapping: Mapping, root: Path, *, where: str, tables: Sequence[Path] = ()
+    mapping: Mapping,
+    root: Path,
+    *,
+    where: str,
+    tables: Sequence[Path] = (),
+    only: Sequence[str] | None = None,
 ) -> tuple[tuple[RecordingPlan, ...], tuple[str, ...]]:
     """Match every pattern, and group the files by subject and session.
 
@@ -61,6 +66,7 @@ def plan_recordings(
         root: folder that patterns and paths start from.
         where: names the mapping in messages.
         tables: of people, which no pattern finds.
+        only: paths below the folder that count, as if there were no others; None for all.
 
     Returns:
         The recordings by subject and session; what cannot be read, though others can, is a plan
@@ -72,7 +78,8 @@ def plan_recordings(
     """
     found: list[tuple[Key, Source]] = []
     refused: list[RecordingPlan] = []
-    names = [name for name in find_sources(root) if not _is_one(root / name, tables)]
+    held = find_sources(root) if only is None else only
+    names = [name for name in held if not _is_one(root / name, tables)]
     empty = []
     patterns = {
         number: _pattern(entry, f"{where}: files.{number}")
@@ -142,7 +149,7 @@ def _matches(
     groups = _in_parts(pattern, entry, root, names, where)
     for told, paths in groups:
         try:
-            held = list(_sources(entry, told, [root / path for path in paths]))
+            held = list(sources_of(entry, told, [root / path for path in paths]))
         except PackageError:
             raise
         except DataError as error:  # only tables for several people are opened here
@@ -198,8 +205,17 @@ def _may_be(entry: FileEntry, path: Path) -> bool:
     return entry.format != "e4" or format_of(path) == "e4"
 
 
-def _sources(entry: FileEntry, told: Told, paths: Sequence[Path]) -> Iterator[tuple[Key, Source]]:
-    """Yield the recordings of a file, or of its parts: one, or those that columns tell apart."""
+def sources_of(entry: FileEntry, told: Told, paths: Sequence[Path]) -> Iterator[tuple[Key, Source]]:
+    """Yield the recordings of a file, or of its parts: one, or those that columns tell apart.
+
+    Args:
+        entry: what the file holds.
+        told: subject, session and label as its path tells them.
+        paths: the file, and the parts that follow it.
+
+    Raises:
+        DataError: it cannot be opened, which only tables for several people are.
+    """
     subject, session, label = told[0] or entry.subject, told[1] or entry.session, told[2]
     first, more = paths[0], tuple(paths[1:])
     source = Source(first, entry, label, entry.offset_s, more)

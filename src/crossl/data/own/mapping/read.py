@@ -93,7 +93,8 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
     signals = gathered.signals
     if not signals:
         names = ", ".join(source.path.name for source in plan.sources)
-        raise DataError(f"{where}: none of its files has a sample ({names}); leave it out")
+        why = "".join(f"; {note}" for note in zones.notes[:1])
+        raise DataError(f"{where}: none of its files has a sample ({names}){why}; leave it out")
     labels = gathered.all_labels(where)
     start_s = min(signal.start_s for signal in signals.values())
     _one_clock(where, plan, signals, labels, zones)

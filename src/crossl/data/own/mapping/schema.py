@@ -27,6 +27,9 @@ from crossl.data.windows import WindowSpec
 from crossl.errors import DataError, nearest
 from crossl.yaml_text import read_yaml as read_keys
 
+OF_SINGLE_PEOPLE = ("recordings", "offsets", "targets")
+"""Keys that say nothing of files of other people."""
+
 
 class Mapping(Entry):
     """A whole mapping.
@@ -64,6 +67,15 @@ class Mapping(Entry):
     recordings: tuple[RecordingEntry, ...] = ()
     offsets: tuple[OffsetEntry, ...] = ()
     targets: dict[Text, Any] = Field(default_factory=dict)
+
+    def for_others(self) -> dict[str, Any]:
+        """Return what also holds for files of other people, as JSON values that `validate` takes.
+
+        Without files that are listed one by one, clocks of single people, and targets.
+        """
+        return self.model_dump(
+            mode="json", exclude=set(OF_SINGLE_PEOPLE), exclude_defaults=True, exclude_none=True
+        )
 
     def spec(self) -> WindowSpec:
         """Return what cuts windows, with the gaps of single modalities."""

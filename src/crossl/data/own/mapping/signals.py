@@ -38,6 +38,7 @@ class Rules:
         classes: labels to keep; none keeps no label.
         label_names: what a label in the files is called instead.
         max_gap_s: longer steps between samples are gaps.
+        may_lack_labels: files may lack their column of labels.
     """
 
     modalities: Mapping[str, ModalityEntry]
@@ -45,6 +46,7 @@ class Rules:
     classes: tuple[str, ...] = ()
     label_names: Mapping[str, str] = field(default_factory=dict)
     max_gap_s: float = 0.2
+    may_lack_labels: bool = False
 
     def gap_of(self, modality: str) -> float:
         """Seconds of the longest step between samples that is no gap."""
@@ -54,7 +56,7 @@ class Rules:
     @property
     def names(self) -> Names:
         """What is said of labels by name."""
-        return Names(self.classes, self.label_names)
+        return Names(self.classes, self.label_names, self.may_lack_labels)
 
 
 def read_signals(

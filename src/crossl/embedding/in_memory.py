@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossl.data.batch import in_batches
-from crossl.data.neighbours import neighbours
+from crossl.data.neighbours import InPlaces, neighbours
 from crossl.data.recording import Float32
 from crossl.data.source import WindowSource
-from crossl.data.store import Store
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe
 from crossl.nn.finite import check_finite, check_reach
@@ -83,7 +82,7 @@ def latents_of(latent: Tensor, present: Tensor) -> NDArray[np.floating[Any]]:
     return np.asarray(latent.cpu())
 
 
-def outputs_of(probe: Probe, embedding: Float32, store: Store | None) -> Float32:
+def outputs_of(probe: Probe, embedding: Float32, store: InPlaces | None) -> Float32:
     """Return what a probe reads of embeddings; see `Probe.decide` for what follows.
 
     Args:
@@ -97,11 +96,37 @@ def outputs_of(probe: Probe, embedding: Float32, store: Store | None) -> Float32
     known = np.asarray(np.isfinite(embedding).all(axis=1))
     weight, bias = probe.affine()
     read = np.where(known[:, None], embedding, 0) @ weight.T + bias
-    width = len(bias) // len(probe.offsets)
+    return with_neighbours(probe, np.where(known[:, None], read, np.nan), store)
+
+
+def affine_of(model: CrossModalModel, probe: Probe) -> Read:
+    """Read what the affine map of a probe makes of embeddings, (B, O * R)."""
+    weight, bias = probe.affine()
+    embed = embedding_of(model, probe.head)
+
+    def read(latent: Tensor, present: Tensor) -> NDArray[np.floating[Any]]:
+        return np.asarray(embed(latent, present) @ weight.T + bias)
+
+    return read
+
+
+def with_neighbours(probe: Probe, read: Float32, windows: InPlaces | None) -> Float32:
+    """Return the outputs of a probe, to which the neighbours of a window may add.
+
+    Args:
+        probe: with or without neighbours.
+        read: (n, O * R) of all windows, in order; NaN where nothing was recorded.
+        windows: that they are of; None where nobody knows which are neighbours.
+
+    Returns:
+        (n, R), NaN where nothing was recorded.
+    """
+    known = np.asarray(np.isfinite(read).all(axis=1))
+    width = read.shape[1] // len(probe.offsets)
     read = np.where(known[:, None], read, 0).reshape(len(read), len(probe.offsets), width)
     out = read[:, probe.offsets.index(0)]
-    if store is not None and len(probe.offsets) > 1:
-        near = neighbours(store, np.arange(len(store)), probe.offsets)
+    if windows is not None and len(probe.offsets) > 1:
+        near = neighbours(windows, np.arange(len(windows)), probe.offsets)
         parts = [np.where(column[:, None] >= 0, read[column, place], 0)
                  for place, column in enumerate(near.T)]  # fmt: skip
         out = np.sum(parts, axis=0)

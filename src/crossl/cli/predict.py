@@ -1,0 +1,81 @@
+"""`crossl predict`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossl.cli import show
+from crossl.cli.data import PARTLY
+from crossl.cli.options import RunArgument
+
+MOST_LISTED = 20
+
+
+def predict(
+    run: RunArgument,
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Files, a folder of files, or a store; several if needed.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the timelines.")] = Path("predictions"),
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="Mapping that says what the files hold; default: the training's."),
+    ] = None,
+    reader: Annotated[
+        str | None,
+        typer.Option(help="Reader of the files, as in `crossl prepare`; default: the training's."),
+    ] = None,
+    resample: Annotated[
+        list[str] | None,
+        typer.Option(help="Sensor that may have another rate, which is changed; repeatable."),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="csv, parquet, edf or png; repeatable. Default: all."),
+    ] = None,
+) -> None:
+    """Label new recordings: a timeline for each.
+
+    Files are read as the run's own recordings were. Sensors may be missing, wholly or partly; those
+    that the run never saw are left out. For each recording the folder gets a table (CSV, Parquet)
+    with start and end of each window, in the recording's time zone and in seconds, its label, the
+    probability of each class, which sensors were present, and why where there is no label;
+    annotations for EDF viewers; a picture; and index.html with all of them. What cannot be read
+    is left out and named; the exit code is then 3. If interrupted, give the same command again to
+    resume.
+
+    Example: crossl predict runs/first new/ --out timelines
+    """
+    from crossl.commands.predict import predict_files
+    from crossl.errors import counted
+    from crossl.predict.inputs import How
+
+    how = How(mapping, reader, tuple(resample or ()))
+    with show.progress("predict") as tell:
+        done = predict_files(run, inputs, out, how=how, formats=formats or (), progress=tell,
+                             note=show.note)  # fmt: skip
+    rows = [["recording", "began", "seconds", "windows", "most", "no label", "absent"]]
+    for name, one in list(done.records.items())[:MOST_LISTED]:
+        most = next(iter(one["labels"]), "")
+        share = f"{most} {one['labels'][most] / one['windows']:.0%}" if most else "-"
+        rows.append([name, (one["began"] or "-")[:19], f"{one['seconds']:.0f}",
+                     str(one["windows"]), share, f"{one['seconds_without']:.0f} s",
+                     ", ".join(one["absent"]) or "-"])  # fmt: skip
+    show.table(rows)
+    if len(done.records) > MOST_LISTED:
+        typer.echo(f"and {len(done.records) - MOST_LISTED} more")
+    reasons = Counter[str]()
+    for one in done.records.values():
+        reasons.update(one["unlabelled"])
+    for reason, count in reasons.most_common(5):
+        typer.echo(f"no label in {counted(count, 'row')}: {reason}")
+    typer.echo(f"\n{out}: {counted(len(done.records), 'timeline')}; look at {done.page}")
+    if done.left_out:
+        typer.echo(f"\ncrossl: {counted(len(done.left_out), 'recording')} left out:", err=True)
+        for left in done.left_out:
+            typer.echo(f"  {left.part}: {left.why}", err=True)
+        raise typer.Exit(PARTLY)

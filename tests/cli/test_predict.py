@@ -1,0 +1,394 @@
+"""`crossl predict`: files to timelines, as the run's own recordings were read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossl.api.run import load_run
+from crossl.commands.predict import predict_files
+from crossl.data.formats import open_file
+from crossl.data.manifest import read_manifest
+from crossl.data.own.mapping.schema import validate
+from crossl.data.store import Store
+from crossl.errors import DataError
+from crossl.files import json_sha256
+from crossl.predict.inputs import How
+
+from .conftest import SETTINGS
+
+Crossl = Callable[..., Any]
+
+MAPPING = """
+timezone: Europe/Berlin
+modalities:
+  acc: {channels: [x, y, z], unit: g, rate_hz: 20, device: wrist}
+  gyr: {channels: [x, y, z], unit: rad/s, rate_hz: 20, device: wrist}
+windows: {window_s: 2, stride_s: 1}
+files:
+  - pattern: '{subject}.csv'
+    clock: time
+    label: activity
+    signals: {acc: [ax, ay, az], gyr: [gx, gy, gz]}
+"""
+STARTED_S = 1717236000.0
+"""2024-06-01 12:00 in Berlin."""
+
+
+def write_csv(
+    path: Path,
+    seed: int,
+    *,
+    labelled: bool = False,
+    gyr: bool = True,
+    hz: int = 20,
+    gap_s: tuple[float, float] = (0.0, 0.0),
+    more: str = "",
+) -> Path:
+    """Write 40 s of noise that is louder while running."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(40 * hz) / hz
+    runs = (t // 10) % 2 == 1
+    columns = {"time": STARTED_S + t}
+    columns |= {f"a{axis}": np.where(runs, 4, 1) * rng.normal(size=len(t)) for axis in "xyz"}
+    if gyr:
+        columns |= {f"g{axis}": np.where(runs, 4, 1) * rng.normal(size=len(t)) for axis in "xyz"}
+    columns |= {more: t} if more else {}
+    rows = np.flatnonzero((t < gap_s[0]) | (t >= gap_s[1]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, *(["activity"] if labelled else [])])
+        for row in rows.tolist():
+            cells = [f"{values[row]:.4f}" for values in columns.values()]
+            writer.writerow([*cells, *(["run" if runs[row] else "rest"] if labelled else [])])
+    return path
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of people with labels, its store, and a run that learned from it."""
+    from crossl.cli.data import make_store
+    from crossl.commands.pretrain import pretrain_run
+    from crossl.commands.probe import probe_run
+    from crossl.config import load_config
+
+    home = tmp_path_factory.mktemp("study")
+    for number in range(6):
+        write_csv(home / "files" / f"S{number}.csv", number, labelled=True)
+    (home / "files/recordings.yaml").write_text(MAPPING)
+    make_store("folder", home / "files", home / "store")
+    pretrain_run(home / "store", load_config(overrides=SETTINGS[1::2]), home / "run")
+    probe_run(home / "run", home / "store", label_fraction=1.0)
+    shutil.rmtree(home / "files")
+    return home
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_keeps_how_files_are_read_without_what_is_of_single_people(study: Path) -> None:
+    reading = json.loads((study / "run/model.json").read_text())["reading"]
+    assert reading["reader"] == "folder"
+    assert reading["mapping"] == read_manifest(study / "store")["mapping"]
+    assert set(reading["mapping"]) == {"timezone", "modalities", "files"}
+    again = validate(reading["mapping"], where="run")
+    assert again.modalities["acc"].unit == "g"
+    assert again.for_others() == reading["mapping"]
+    bare = validate({**reading["mapping"], "recordings": [], "targets": {"t": {}}}, where="run")
+    assert "targets" not in bare.for_others()
+
+
+def test_a_folder_without_sensor_label_and_mapping_becomes_dated_timelines(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "new/ann.csv", 11, gyr=False, gap_s=(12.0, 18.0))
+    write_csv(tmp_path / "new/bob.csv", 12)
+    done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "ann" in done.out
+    assert "2 timelines" in done.out
+    rows = table(tmp_path / "out/ann.csv")
+    assert rows[0]["start_time"] == "2024-06-01T12:00:00.000+02:00"
+    assert {row["present_gyr"] for row in rows} == {"false"}
+    (gap,) = [row for row in rows if not row["label"]]
+    assert (gap["start_s"], gap["end_s"]) == ("11", "19")
+    assert gap["reason"] == "no sensor that the run knows recorded enough of it"
+    assert {row["label"] for row in rows} == {"rest", "run", ""}
+    assert "truth" not in rows[0]
+    labels = open_file(tmp_path / "out/ann.edf").labels
+    assert labels[0].start_s == 0.0
+    assert (tmp_path / "out/ann.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "out/index.html").read_text()
+    assert 'src="ann.png"' in page
+    assert "absent: gyr" in page
+
+
+def test_the_timeline_says_what_the_run_says_of_the_store(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    done = crossl("predict", study / "run", study / "store", "--out", tmp_path, "--format", "csv")
+    assert done.code == 0, done.err
+    run, store = load_run(study / "run"), Store.open(study / "store")
+    said, sure = run.predict(store), run.predict_proba(store)
+    for subject in np.unique(store.subject):
+        rows, mine = table(tmp_path / f"{subject}.csv"), store.subject == subject
+        assert [row["label"] for row in rows] == said[mine].tolist()
+        found = [float(row["probability_run"]) for row in rows]
+        np.testing.assert_allclose(found, sure[mine, 1], atol=1e-5)
+        truth = np.array(["rest", "run", ""])[store.label[mine]]
+        assert [row["truth"] for row in rows] == truth.tolist()
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_raw_files_and_their_store_give_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        write_csv(tmp_path / "new" / f"S{number}.csv", number, labelled=True)
+    predict_files(study / "run", [tmp_path / "new"], tmp_path / "files", formats=["csv"])
+    predict_files(study / "run", [study / "store"], tmp_path / "store", formats=["csv"])
+    assert (tmp_path / "files/S1.csv").read_bytes() == (tmp_path / "store/S1.csv").read_bytes()
+
+
+def test_another_rate_is_refused_and_changed_where_that_is_asked_for(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "new/fast.csv", 3, hz=50)
+    words = ("predict", study / "run", tmp_path / "new/fast.csv", "--out", tmp_path / "out",
+             "--format", "csv")  # fmt: skip
+    done = crossl(*words)
+    assert done.code == 2
+    assert "declares 20 Hz but its timestamps give 50 Hz" in done.err
+    assert not (tmp_path / "out").exists()
+    done = crossl(*words, "--resample", "acc", "--resample", "gyr")
+    assert done.code == 0, done.err
+    assert len(table(tmp_path / "out/fast.csv")) == 39
+
+
+def test_a_mapping_of_other_files_counts_instead(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "new/p7.csv", 4)
+    other = MAPPING.replace("unit: g,", "unit: m/s^2,").replace("Berlin", "Lisbon")
+    (tmp_path / "other.yaml").write_text(other)
+    words = ("predict", study / "run", tmp_path / "new/p7.csv", "--format", "csv")
+    assert crossl(*words, "--out", tmp_path / "a").code == 0
+    done = crossl(*words, "--out", tmp_path / "b", "--mapping", tmp_path / "other.yaml")
+    assert done.code == 0, done.err
+    mine, theirs = table(tmp_path / "a/p7.csv"), table(tmp_path / "b/p7.csv")
+    assert theirs[0]["start_time"] == "2024-06-01T11:00:00.000+01:00"
+    assert mine[0]["probability_run"] != theirs[0]["probability_run"]
+    # a mapping that lies with the files counts for them
+    shutil.copy(tmp_path / "other.yaml", tmp_path / "new/recordings.yaml")
+    done = crossl("predict", study / "run", tmp_path / "new", "--format", "csv",
+                  "--out", tmp_path / "c")  # fmt: skip
+    assert table(tmp_path / "c/p7.csv") == theirs
+
+
+def test_sensors_that_the_run_never_saw_are_named(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "new/p7.csv", 4, more="temp")
+    more = MAPPING.replace("windows:", "  temp: {channels: [t], unit: K, rate_hz: 20}\nwindows:")
+    more = more.replace("gyr: [gx, gy, gz]}", "gyr: [gx, gy, gz], temp: [temp]}")
+    (tmp_path / "new/recordings.yaml").write_text(more)
+    done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "o",
+                  "--format", "csv")  # fmt: skip
+    assert done.code == 0
+    assert "sensor temp was not in training and is left out" in done.err
+    assert not any("temp" in name for name in table(tmp_path / "o/p7.csv")[0])
+
+
+@pytest.fixture
+def made(study: Path, tmp_path: Path) -> Path:
+    """Two timelines."""
+    write_csv(tmp_path / "new/ann.csv", 11)
+    write_csv(tmp_path / "new/bob.csv", 12)
+    predict_files(study / "run", [tmp_path / "new"], tmp_path / "out", formats=["csv", "edf"])
+    return tmp_path / "out"
+
+
+def test_what_is_done_is_not_done_again_until_its_files_change(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crossl.commands import predict
+
+    seen: list[str] = []
+    whole = predict.timeline_of
+
+    def noted(*words: Any) -> Any:
+        seen.append(words[2].subject)
+        return whole(*words)
+
+    monkeypatch.setattr(predict, "timeline_of", noted)
+    new, before = made.parent / "new", (made / "bob.csv").read_bytes()
+    again = predict_files(study / "run", [new], made, formats=["csv", "edf"])
+    assert (seen, list(again.records)) == ([], ["ann", "bob"])
+    (made / "bob.json").unlink()  # as if it was killed before the record
+    (made / "bob.csv").write_bytes(b"half")
+    predict_files(study / "run", [new], made, formats=["csv", "edf"])
+    assert seen == ["bob"]
+    assert (made / "bob.csv").read_bytes() == before
+    write_csv(new / "ann.csv", 13, gyr=False)
+    predict_files(study / "run", [new], made, formats=["csv", "edf"])
+    assert seen == ["bob", "ann"]
+    predict_files(study / "run", [new], made, formats=["csv"])
+    assert seen == ["bob", "ann", "ann", "bob"]
+    assert not (made / "bob.edf").exists()
+
+
+def test_a_stopped_command_leaves_whole_timelines_and_says_so(study: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "new/ann.csv", 11)
+    write_csv(tmp_path / "new/bob.csv", 12)
+
+    def stop(what: str, share: float) -> None:
+        if share > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        predict_files(study / "run", [tmp_path / "new"], tmp_path / "out", formats=["csv"],
+                      progress=stop)  # fmt: skip
+    assert any("work so far is kept" in note for note in stopped.value.__notes__)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"ann.csv", "ann.json"}
+
+
+def test_timelines_of_something_else_are_not_overwritten(
+    crossl: Crossl, study: Path, made: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(study / "run", tmp_path / "other")
+    probe = json.loads((other / "probe.json").read_text())
+    weights = bytearray((other / "probe.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "probe.safetensors").write_bytes(weights)
+    import hashlib
+
+    probe["arrays"] = hashlib.sha256(weights).hexdigest()
+    probe["sha256"] = json_sha256(probe)
+    (other / "probe.json").write_text(json.dumps(probe))
+    done = crossl("predict", other, tmp_path / "new", "--out", made)
+    assert done.code == 2
+    assert "holds timelines of another run or classifier" in done.err
+    write_csv(tmp_path / "later/ann.csv", 20)
+    done = crossl("predict", study / "run", tmp_path / "later", "--out", made)
+    assert done.code == 2
+    assert "has a timeline ann of" in done.err
+
+
+def test_what_cannot_be_read_is_left_out_and_named(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "new/ann.csv", 11)
+    (tmp_path / "new/bad.csv").write_text("time,ax,ay,az\n1,2,3,4\n1,2,3,4\n")
+    done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "out",
+                  "--format", "csv")  # fmt: skip
+    assert done.code == 3
+    assert "1 recording left out:" in done.err
+    assert "bad/1:" in done.err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"ann.csv", "ann.json", "index.html"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("other.csv", "a,b\n1,2\n3,4\n", "none of its files has a sample"),
+        ("sheet.xlsx", "x", "sheet.xlsx: nothing reads the ending .xlsx; save it as CSV"),
+        ("night.edf", "0", "night.edf"),
+        ("p1.csv", "", "p1.csv"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(
+    crossl: Crossl, study: Path, tmp_path: Path, name: str, content: str, match: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    done = crossl("predict", study / "run", tmp_path / name, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert match in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_words_that_mean_nothing_are_refused(
+    crossl: Crossl, study: Path, tmp_path: Path, trained: Path
+) -> None:
+    file = write_csv(tmp_path / "p1.csv", 1)
+    run = study / "run"
+    for words, match in (
+        ((run, tmp_path / "no.csv"), "no.csv: does not exist; name files, a folder or a store"),
+        ((run, file, "--resample", "ac"), "--resample: modality 'ac'; did you mean 'acc'?"),
+        ((run, file, "--format", "cvs"), "--format: got 'cvs'; did you mean 'csv'?"),
+        ((run, study / "store", "--resample", "acc"), "is a store, in which recordings are read"),
+        ((run, file, "--mapping", "no.yaml"), "no.yaml: does not exist"),
+        ((run, file, "--reader", "eeg"), "reader 'eeg': unknown"),
+        ((trained, file), "nothing says what it holds"),
+    ):
+        done = crossl("predict", *words, "--out", tmp_path / "out")
+        assert (done.code, match in done.err) == (2, True), done.err
+    bare = shutil.copytree(run, tmp_path / "bare")
+    (bare / "probe.json").unlink()
+    done = crossl("predict", bare, file, "--out", tmp_path / "out")
+    assert (done.code, "run `crossl probe`" in done.err) == (2, True)
+
+
+def test_a_run_of_before_reads_files_by_a_mapping_that_is_given(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    old = shutil.copytree(study / "run", tmp_path / "old")
+    contract = json.loads((old / "model.json").read_text())
+    for key in ("reading", "window", "resampled", "dtype"):
+        del contract[key]
+    contract["sha256"] = json_sha256(contract)
+    (old / "model.json").write_text(json.dumps(contract))
+    file = write_csv(tmp_path / "p1.csv", 1)
+    (tmp_path / "m.yaml").write_text(MAPPING)
+    done = crossl("predict", old, file, "--out", tmp_path / "out")
+    assert "does not keep how its recordings were read" in done.err
+    done = crossl("predict", old, file, "--out", tmp_path / "out", "--mapping",
+                  tmp_path / "m.yaml", "--format", "csv")  # fmt: skip
+    assert done.code == 0, done.err
+    predict_files(study / "run", [file], tmp_path / "now", formats=["csv"])
+    assert (tmp_path / "out/p1.csv").read_bytes() == (tmp_path / "now/p1.csv").read_bytes()
+
+
+def test_real_recordings_are_read_as_the_run_read_its_own(
+    crossl: Crossl, real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    import crossl as package
+
+    root = real_data("eegmat")
+    done = crossl("prepare", "eegmat", "--root", root, "--out", tmp_path / "store",
+                  "--window-s", 4, "--stride-s", 4)  # fmt: skip
+    assert done.code == 0, done.err
+    store = Store.open(tmp_path / "store")
+    people = np.unique(store.subject).tolist()
+    settings = {"encoder.width": 8, "encoder.dim": 8, "schedule.steps": 1,
+                "schedule.batch_size": 8}  # fmt: skip
+    run = package.build_model(store, settings=settings)
+    run = package.pretrain(run, store, train=people[:1], validation=people[1:2])
+    run = package.fit_probe(run, store, train=people[:1], validation=people[1:2])
+    run.save(tmp_path / "run")
+    done = crossl("predict", tmp_path / "run", root, "--out", tmp_path / "out",
+                  "--format", "csv", "--format", "edf")  # fmt: skip
+    assert done.code == 0, done.err
+    said = run.predict(store)
+    sessions = np.unique(store.session[store.subject == people[2]]).tolist()
+    for session in sessions:
+        mine = (store.subject == people[2]) & (store.session == session)
+        name = people[2] if session in ("", "1") else f"{people[2]}_{session}"
+        rows = [one for one in table(tmp_path / "out" / f"{name}.csv") if not one["reason"]]
+        assert [one["label"] for one in rows] == said[mine].tolist()
+        labels = open_file(tmp_path / "out" / f"{name}.edf").labels
+        assert labels[0].label == rows[0]["label"]
+
+
+def test_reading_by_another_reader_or_option_is_a_choice(tmp_path: Path, study: Path) -> None:
+    file = write_csv(tmp_path / "p1.csv", 1)
+    with pytest.raises(DataError, match="holds no recording in the format edf"):
+        predict_files(study / "run", [file], tmp_path / "o", how=How(reader="edf"))
