@@ -329,6 +329,7 @@ def known_by(config: RunConfig, *, without: set[str] | None = None) -> dict[str,
     found = config.model_dump(mode="json", exclude=same | (without or set()))
     for name in ("keep_probabilities", "pretraining_seeds", "main_budget"):
         del found["evaluation"][name]
+    found["evaluation"].pop("damages", None)  # scores know them by their own name
     if config.finetuning.precision == usual.finetuning.precision and "finetuning" in found:
         del found["finetuning"]["precision"]
     return found

@@ -23,20 +23,23 @@ class Settings(BaseModel):
     settings into the object; see `crossl.registry`.
 
     Attributes:
-        CAME_LATER: settings that are not written where they have their default: what was made
-            before there were such is known by the same settings as before.
+        came_later: settings that a block did not always have. They are left out of what is written
+            while they have their defaults, so that what was made before is known as it was.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    CAME_LATER: ClassVar[frozenset[str]] = frozenset()
+    came_later: ClassVar[tuple[str, ...]] = ()
 
     @model_serializer(mode="wrap")
-    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        usual = {name: type(self).model_fields[name].default for name in self.CAME_LATER}
-        same = {name for name, default in usual.items() if getattr(self, name) == default}
-        return {name: value for name, value in written.items() if name not in same}
+        fields = type(self).model_fields
+        later = (name for block in type(self).__mro__ for name in vars(block).get("came_later", ()))
+        for name in later:
+            if getattr(self, name) == fields[name].get_default():
+                written.pop(name, None)
+        return written
 
 
 class OneOf:

@@ -126,9 +126,13 @@ def test_a_run_is_pretrained_probed_evaluated_reported_and_embeds(
     assert found is not None, done.out
     score, low, high = map(float, found.groups())
     assert 0 <= low <= score <= high <= 1
-    done = crossl("evaluate", run, "--store", watch)
+    lost = "evaluation.damages=[{kind: gap, severity: 0.5}]"
+    done = crossl("evaluate", run, "--store", watch, "--set", lost)
     assert done.code == 0
     rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    assert {row["damaged"][0] for row in rows if row.get("damage") == "gap"} == {
+        "watch_acc", "watch_gyro"
+    }  # fmt: skip
     alike = [r["value"] for r in rows if r["method"] == "crossl" and r["metric"] == "macro_f1"]
     assert any(abs(value - score) < 5e-4 for value in alike)
     done = crossl("report", run)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from crossl.data.calibrated import calibrated
+from crossl.data.calibration import Calibration
 from crossl.data.chance import keys_of, normal, uniform
 from crossl.data.damage import KINDS, Damage, Kind, Spoiler, gap, suits
 from crossl.data.damaged import DamagedSource, TestedDamage, TrainingDamage
-from crossl.data.recording import Modality
+from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.source import ArraySource
-from crossl.data.windows import fill_short_gaps
+from crossl.data.store import write_store
+from crossl.data.windows import WindowSpec, fill_short_gaps
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist")
 GYRO = Modality("gyro", ("x", "y", "z"), "rad/s", 20.0, "wrist")
@@ -222,3 +227,19 @@ def test_kinds_that_are_0_or_do_not_suit_never_happen() -> None:
 def test_training_damage_of_nothing_is_refused() -> None:
     with pytest.raises(ValidationError, match="nothing is damaged; give null"):
         TrainingDamage(gap=0, noise=0, rotation=0)
+
+
+def test_calibrated_windows_are_damaged_as_they_were_recorded(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    signal = Signal(rng.normal([9, 0, 2], [1, 3, 2], (800, 3)).astype(np.float32), rate_hz=20.0)
+    person = Recording("ann", "monday", {"acc": ACC}, {"acc": signal}, [])
+    store = write_store([person], tmp_path / "s", modalities=[ACC], classes=[],
+                        spec=WindowSpec(2.0, 2.0), about={})  # fmt: skip
+    rows = np.arange(len(store))
+    seen = calibrated(store, Calibration("recording", causal=False), rows)
+    turned = TrainingDamage(share=1, gap=0, noise=0, rotation=90)
+    raw, found = (DamagedSource(one, turned, spoiler()).gather_zeroed(rows)["acc"]
+                  for one in (store, seen))  # fmt: skip
+    assert (raw != store.gather_zeroed(rows)["acc"]).all(axis=2).any(axis=1).mean() > 0.9
+    wanted = (raw - signal.values.mean(axis=0)) / signal.values.std(axis=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)

@@ -13,11 +13,12 @@ import torch
 from crossl.contenders.contender import PARTS, Context
 from crossl.contenders.features import LogisticConfig, feature_tables
 from crossl.data.damage import Damage, Spoiler
+from crossl.data.damaged import DamagedSource, TrainingDamage
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import DataError
-from crossl.evaluate.around import table_with_neighbours
-from crossl.evaluate.damaged import damaged_tables
+from crossl.evaluate.around import embed_around, table_with_neighbours
+from crossl.evaluate.damaged import beside, damaged_at_random, damaged_tables
 from crossl.evaluate.latents import LatentTable
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.tasks import SequenceConfig, classes_task
@@ -114,7 +115,7 @@ def test_features_of_damaged_windows_are_on_the_scale_of_training(
 ) -> None:
     def context(source: Any) -> Context:
         task = classes_task(store.classes)
-        return SimpleNamespace(store=source, fold=fold, task=task, tell=lambda *_: None)  # type: ignore[return-value]
+        return SimpleNamespace(store=source, fold=fold, task=task, repeat=0, tell=lambda *_: None)  # type: ignore[return-value]
 
     fit = LogisticConfig().build("logistic").fit
     clean = feature_tables(context(store), fit)
@@ -131,6 +132,34 @@ def test_features_of_damaged_windows_are_on_the_scale_of_training(
     assert not torch.equal(other.latent, clean["test"].latent)
     for part in PARTS[:2]:
         assert torch.equal(wanted[part].latent, clean[part].latent)
+
+
+def test_windows_to_learn_from_are_damaged_at_random_where_present(
+    model: CrossModalModel, store: Store, fold: Fold, table: LatentTable, spoiler: Spoiler
+) -> None:
+    source = DamagedSource(store, TrainingDamage(share=0.5), spoiler)
+    found = damaged_at_random(table, source)
+    wanted = encode_rows(model, source, fold.train)
+    torch.testing.assert_close(found.latent, wanted, rtol=1e-4, atol=1e-5)
+    same = (found.latent == table.latent).all(dim=2)
+    assert same[~table.present].all()
+    assert 0.2 < (~same[table.present]).float().mean() < 0.6
+
+
+def test_two_states_of_the_same_windows_stand_below_each_other(
+    model: CrossModalModel, store: Store, fold: Fold, spoiler: Spoiler
+) -> None:
+    task = SequenceConfig(context=1).build(classes_task(store.classes).target)
+    table = table_with_neighbours(model, store, fold.train, task)
+    other = damaged_at_random(table, DamagedSource(store, TrainingDamage(share=1.0), spoiler))
+    both, n = beside(table, other), len(table)
+    assert (len(both), both.copies, table.copies) == (2 * n, 2, 1)
+    allowed = torch.ones_like(both.present)
+    wanted = [embed_around(one, "encoders", allowed[:n]) for one in (table, other)]
+    np.testing.assert_array_equal(embed_around(both, "encoders", allowed), np.concatenate(wanted))
+    assert not np.array_equal(*wanted, equal_nan=True)
+    np.testing.assert_array_equal(both.label, np.tile(table.label, 2))
+    np.testing.assert_array_equal(both.rows, np.tile(fold.train, 2))
 
 
 def test_a_table_that_does_not_know_its_rows_is_refused(

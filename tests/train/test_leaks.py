@@ -46,6 +46,7 @@ ADDED = {
     "tuned": "{kind: finetuned, fractions: [1.0], finetuning: {steps: 4, evaluations: 2}}",
     "other": "{kind: untrained, encoder: {kind: tcn, dim: 8}}",
     "mlp": "{kind: mlp, steps: 10, hidden: 8}",
+    "rough": "{kind: pretrained, damage: {share: 1}}",
 }
 CONTENDERS = (*METHODS, *ADDED)
 SETTINGS = (
@@ -57,6 +58,7 @@ SETTINGS = (
     "evaluation.label_seeds=[0]",
     "finetuning.steps=6",
     "finetuning.evaluations=3",
+    "evaluation.damages=[{kind: noise, severity: 2, modalities: all}]",
     *(f"contenders.{name}={settings}" for name, settings in ADDED.items()),
 )
 OTHER_TASKS = (

@@ -110,7 +110,15 @@ def probe(
                f"{counted(score.n, 'test subject')}")  # fmt: skip
 
 
-def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption = False) -> None:
+def evaluate(
+    run: RunArgument,
+    store: StoreOption,
+    same_names: SameNamesOption = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Damages of sensors to score, too: evaluation.damages=[...]."),
+    ] = None,
+) -> None:
     """Score the classifier of a run under every set of sensors.
 
     Writes results.jsonl, summary.json and figures.npz into the run; `crossl report` draws them.
@@ -118,12 +126,17 @@ def evaluate(run: RunArgument, store: StoreOption, same_names: SameNamesOption =
     into RUN/elsewhere, and prints the table.
 
     Example: crossl evaluate runs/first --store stores/sp_sw_har
+
+    Example: crossl evaluate runs/first --store stores/sp_sw_har --set
+    "evaluation.damages=[{kind: gap, severity: [0.1, 0.3, 0.5]}]"
     """
     from crossl.commands.evaluate import evaluate_run
     from crossl.report import summary_table, summary_title
 
     with show.progress("evaluate") as tell:
-        scored = evaluate_run(run, store, same_names=same_names, progress=tell)
+        scored = evaluate_run(
+            run, store, same_names=same_names, overrides=overrides or (), progress=tell
+        )
     if scored is None:
         typer.echo(f"{summary_title(run)}\n")
         show.table(summary_table(run))

@@ -73,16 +73,18 @@ def run_experiment(
 
 
 def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
-    """Tell whether the summary is of these folds and contenders; it is written last of all."""
+    """Tell whether the summary is of these folds, contenders and damages; it is written last."""
     path = out / "summary.json"
     if not path.is_file():
         return False
     summary = json.loads(path.read_text(encoding="utf-8"))
     seeds = [config.seed + i for i in range(config.evaluation.pretraining_seeds)]
+    damages = [one.model_dump(mode="json") for one in config.evaluation.damages]
     return bool(
         summary["folds_run"] == folds
         and summary.get("contenders", {}) == contender_hashes(config)
         and summary.get("pretraining_seeds", seeds[:1]) == seeds
+        and summary.get("damages", []) == damages
         and summary["main"].get("budget") == config.evaluation.main_budget
     )
 

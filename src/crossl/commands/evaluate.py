@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from crossl.commands.other_store import Scored, evaluate_elsewhere
 from crossl.commands.probe import open_pair
+from crossl.config import with_overrides
 from crossl.data.store import Store
-from crossl.errors import ContractError, FormatError
+from crossl.errors import ConfigError, ContractError, FormatError
 from crossl.experiment.collect import collect
 from crossl.experiment.fold import FoldRunner, FoldTask, Progress, folds_of, named, quiet
 from crossl.files import telling_what_is_kept, working_in
@@ -45,12 +46,24 @@ def _on_its_fold(kept: Mapping[str, Any], run: Run) -> bool:
 
 
 def evaluate_run(
-    run_path: Path, store_path: Path, *, same_names: bool = False, progress: Progress = quiet
+    run_path: Path,
+    store_path: Path,
+    *,
+    same_names: bool = False,
+    overrides: Sequence[str] = (),
+    progress: Progress = quiet,
 ) -> Scored | None:
     """Score a run's probe under every subset, with its baselines, into the run folder.
 
     Baselines get the labels that the probe got. On another store than the run's, the probe alone
     is scored, on people that nothing was learned from.
+
+    Args:
+        run_path: the run.
+        store_path: windows.
+        same_names: people of another store are others, whatever their names.
+        overrides: `evaluation.damages=...`, which damages to score.
+        progress: told what is going on.
 
     Returns:
         None for the run's own store; what was scored, and on whom, for another.
@@ -60,7 +73,13 @@ def evaluate_run(
             another.
         FormatError: the run has no probe.
         SplitError: another store has nobody but those who were learned from.
+        ConfigError: an override of something else, or damages on another store.
     """
+    for override in overrides:
+        if override.split("=")[0].strip() != "evaluation.damages":
+            raise ConfigError(
+                f"--set {override}: a run is trained already; allowed is evaluation.damages=..."
+            )
     run, fitted = open_pair(run_path, store_path)
     store = fitted.store
     probe, _ = load_probe(run_path)
@@ -72,6 +91,11 @@ def evaluate_run(
                 "`crossl probe` again"
             )
     own = run.contract.get("store_sha256")
+    if store.hash != own and overrides:
+        raise ConfigError(
+            f"--set {overrides[0]}: damages are scored on the run's own store; {store_path} is "
+            "another"
+        )
     if store.hash != own:
         return evaluate_elsewhere(run, fitted, probe, kept, same_names=same_names)
     if kept.get("store_sha256", own) != own:
@@ -85,7 +109,8 @@ def evaluate_run(
             "by crossl.evaluate_subsets in Python, or fit one on the fold: crossl probe "
             f"{run_path} --store {store_path}"
         )
-    evaluation = run.config.evaluation.model_copy(update={
+    asked = with_overrides(run.config, overrides)
+    evaluation = asked.evaluation.model_copy(update={
         "label_fractions": (kept["label_fraction"],),
         "main_fraction": kept["label_fraction"],
         "label_seeds": (kept["seed"],),

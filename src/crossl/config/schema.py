@@ -10,9 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
     field_serializer,
-    model_serializer,
     model_validator,
 )
 
@@ -22,6 +20,7 @@ import crossl.nn.patch_transformer
 import crossl.nn.resnet
 import crossl.nn.time_frequency
 import crossl.nn.token_transformer  # noqa: F401 - as the others, registers its part
+from crossl.data.damaged import TestedDamage, TrainingDamage
 from crossl.data.standardisation import (
     STANDARDISATIONS,
     StandardisationConfig,
@@ -45,7 +44,10 @@ class EvaluationConfig(Settings):
     keeps what every contender says of test windows, with probabilities, beside its scores.
     `pretraining_seeds` is how often what is random in a contender is drawn anew: `seed` of the run
     file and those that follow it. `main_budget` is the label budget that reports are about.
+    `damages` are done to test windows, with every sensor shown.
     """
+
+    came_later: ClassVar[tuple[str, ...]] = ("damages",)
 
     split: Literal["subjects", "official"] = "subjects"
     folds: int = Field(5, ge=2)
@@ -61,29 +63,24 @@ class EvaluationConfig(Settings):
     keep_probabilities: bool = False
     pretraining_seeds: int = Field(1, ge=1)
     main_budget: Literal["strict", "validation"] = "strict"
+    damages: tuple[TestedDamage, ...] = ()
 
 
 class ContenderConfig(Settings):
     """Settings of a contender; a subclass has a `kind`, its settings and `build`.
 
     Attributes:
-        came_later: settings that its kind did not always have. They are left out of what is written
-            while they have their defaults, so that a contender of old results is known by its hash.
+        damage: how windows are damaged that a classifier of embeddings or features is fitted on,
+            beside the same windows as they are; None for these alone.
         repeats: what another pretraining seed draws anew: `all` label draws are fitted again,
             `none`, where each label draw has seeds of its own, or the draws are `shared` out among
             the seeds, where each is trained from a pretrained network.
     """
 
     repeats: ClassVar[Literal["all", "none", "shared"]] = "all"
-    came_later: ClassVar[tuple[str, ...]] = ()
+    came_later: ClassVar[tuple[str, ...]] = ("damage",)
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        for name in self.came_later:
-            if getattr(self, name) == type(self).model_fields[name].get_default():
-                written.pop(name, None)
-        return written
+    damage: TrainingDamage | None = None
 
     def build(self, name: str) -> Any:
         """Make the contender; see `crossl.contenders.Contender`.

@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from crossl.config import RunConfig
+from crossl.data.damage import Damage, Spoiler
+from crossl.data.damaged import DamagedSource, TrainingDamage
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.evaluate.around import table_with_neighbours
 from crossl.evaluate.budgets import VALIDATION
+from crossl.evaluate.damaged import beside, damaged_at_random, damaged_tables
 from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.missing import predict_subsets, probability_subsets
 from crossl.evaluate.probe import Classifier
@@ -46,6 +49,7 @@ class Outcome:
             does not ask, or the task has none.
         outputs: (R,) which classes or labels of the task these columns stand for.
         budget: `strict` where no label of validation subjects was used, else `validation`.
+        damaged: what is said of test windows with each damage, with every modality shown, (n, ...).
     """
 
     draw: Draw
@@ -55,6 +59,7 @@ class Outcome:
     probability: Mapping[Subset, NDArray[np.float32]] | None = None
     outputs: NDArray[np.int64] | None = None
     budget: str = VALIDATION
+    damaged: Mapping[Damage, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,6 +80,9 @@ class Context:
             contender has its scores.
         probabilities: whether outcomes have them, too.
         repeat: which of several pretrainings of the fold this is; `config.seed` is its own.
+        damages: that are done to test windows.
+        spoiler: that does them, the same to all contenders.
+        damage: of windows that this contender's classifiers are fitted on.
     """
 
     store: Store
@@ -89,6 +97,9 @@ class Context:
     unfinished: Path
     probabilities: bool = False
     repeat: int = 0
+    damages: Sequence[Damage] = ()
+    spoiler: Spoiler | None = None
+    damage: TrainingDamage | None = None
     _tables: dict[int | str, Tables] = field(default_factory=dict)
 
     def shared(self, name: str, make: Callable[[], Tables]) -> Tables:
@@ -107,10 +118,29 @@ class Context:
         return self._tables[id(model)]
 
     def labelled(self, train: LatentTable, what: str) -> Iterator[tuple[LatentTable, int]]:
-        """Yield the labelled windows of each draw and its seed, telling of each."""
+        """Yield the labelled windows of each draw and its seed, telling of each.
+
+        Where the contender learns from damaged windows, these stand below the same as they are.
+        """
+        rough = None if self.damage is None else self.roughened(train)
         for number, (_, seed, rows) in enumerate(self.draws):
             self.tell(what, number, len(self.draws))
-            yield train.take(np.searchsorted(self.fold.train, rows)), seed
+            place = np.searchsorted(self.fold.train, rows)
+            shown = train.take(place)
+            yield shown if rough is None else beside(shown, rough.take(place)), seed
+
+    def roughened(self, table: LatentTable) -> LatentTable:
+        """Return windows damaged as this contender's classifiers learn from them."""
+        assert self.damage is not None  # noqa: S101 - it was asked for
+        assert self.spoiler is not None  # noqa: S101 - a context has one
+        spoiler = self.spoiler.reseeded(self.config.seed)
+        return damaged_at_random(table, DamagedSource(self.store, self.damage, spoiler))
+
+    def damaged(self, test: LatentTable) -> Iterator[tuple[Damage, LatentTable]]:
+        """Yield test windows with each damage that is scored."""
+        if self.damages:
+            assert self.spoiler is not None  # noqa: S101 - a context has one
+            yield from damaged_tables(test, self.store, self.spoiler, self.damages)
 
     def outcomes(
         self,
@@ -127,16 +157,21 @@ class Context:
             test: windows.
             choices: subsets; None for those that are scored.
         """
+        spoilt = self.damaged(test) if choices is None else ()
         choices = choices or self.choices
         every = [one for found in classifiers.values() for one in found]
         whose = [(budget, draw) for budget, found in classifiers.items()
                  for draw, _ in zip(draws, found, strict=True)]  # fmt: skip
         found = predict_subsets(every, test, choices)
+        full = self.choices[0]
+        rough = {damage: predict_subsets(every, table, [full]) for damage, table in spoilt}
         asked = probability_subsets(every, test, choices) if self.probabilities else ()
         below = dict(test.model.state_dict()) if isinstance(test.model, torch.nn.Module) else {}
         for i, (classifier, labels) in enumerate(zip(every, found, strict=True)):
             budget, draw = whose[i]
-            outcome = Outcome(draw, classifier.head, labels, (classifier, below), budget=budget)
+            said = {damage: by_one[i][full] for damage, by_one in rough.items()}
+            outcome = Outcome(draw, classifier.head, labels, (classifier, below), budget=budget,
+                              damaged=said)  # fmt: skip
             if asked and asked[i] is not None:
                 outputs = getattr(classifier, "classes", None)
                 outcome = replace(outcome, probability=asked[i], outputs=outputs)
@@ -174,4 +209,5 @@ def latent_table(
         task.values(store)[rows],
         store.subject[rows],
         task,
+        rows=rows,
     )

@@ -141,6 +141,8 @@ class Forest:
         shown = context.labelled(tables["train"], f"fitting {self.name}")
         task, validation = context.task, tables["validation"]
         validation = validation.take(task.known(validation.label))
+        damaged = {damage: _shown(table, context.choices[0])
+                   for damage, table in context.damaged(tables["test"])}  # fmt: skip
         for draw, (train, seed) in zip(context.draws, shown, strict=True):
             rows = training_rows(train.take(task.whole(train.label)), "encoders", seed=seed)
             forests = [self._fit(task, rows, leaf, seed) for leaf in LEAVES]
@@ -149,7 +151,9 @@ class Forest:
             chosen = {STRICT: (LEAVES.index(FIXED_LEAF), np.nan), VALIDATION: (best, scores[best])}
             for budget, (number, score) in chosen.items():
                 outcome = self._outcome(context, draw, forests[number], tables["test"])
-                yield replace(outcome, budget=budget, fitted=(forests[number], score))
+                said = {damage: _said(forests[number], x, train.label)
+                        for damage, x in damaged.items()}  # fmt: skip
+                yield replace(outcome, budget=budget, fitted=(forests[number], score), damaged=said)
 
     @staticmethod
     def _outcome(context: Context, draw: Draw, forest: Any, test: LatentTable) -> Outcome:

@@ -114,7 +114,10 @@ class PretrainedConfig(PretrainingConfig):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Pretrains in a folder of its own, then probes as the main method does."""
+    """Pretrains in a folder of its own, then probes as the main method does.
+
+    Where nothing of the network differs from the experiment's, it reads that one.
+    """
 
     name: str
     settings: PretrainedConfig
@@ -130,7 +133,10 @@ class Pretrained:
         if (context.folder / "model.json").is_file():
             return load_run(context.folder).model
         self.settings.check(context.config, where=f"contenders.{self.name}")
-        return pretrained(context, self.settings.within(context.config))
+        own = self.settings.within(context.config)
+        if own == context.config.model_copy(update={"contenders": {}}):
+            return context.main  # it differs in what reads the network alone
+        return pretrained(context, own)
 
 
 def pretrained(context: Context, config: RunConfig) -> CrossModalModel:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Draw, Outcome, latent_table
 from crossl.contenders.network_settings import NetworkConfig
 from crossl.contenders.networks import untrained
 from crossl.evaluate.budgets import BUDGETS, STRICT
+from crossl.evaluate.damaged import beside
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Classifier, Probe, fit_by_budget
 from crossl.nn.model import CrossModalModel
@@ -35,6 +36,15 @@ class _TrainedConfig(ContenderConfig):
     finetuning: FineTuning | None = None
     read: Literal["head", "probe"] = "head"
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _learns_from_damage(self) -> Self:
+        if self.damage is not None and self.read == "head":
+            raise ValueError(
+                "damage is of what a probe is fitted on, got read 'head'; give finetuning.damage, "
+                "or read: probe"
+            )
+        return self
 
 
 class SupervisedConfig(NetworkConfig, _TrainedConfig):
@@ -136,6 +146,8 @@ def _probes(context: Context, model: CrossModalModel, draw: Draw) -> dict[str, P
         latent_table(model, context.store, rows, context.task)
         for rows in (draw[2], context.fold.validation)
     )
+    if context.damage is not None:
+        train = beside(train, context.roughened(train))
     found = fit_by_budget([(train, draw[1])], validation)
     return {budget: probes[0] for budget, probes in found.items()}
 

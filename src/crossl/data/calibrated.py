@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crossl.data.calibration import Calibration, apply
 from crossl.data.recording import Float32
 from crossl.data.recording_statistics import RecordingStatistics
+from crossl.data.source import WindowSource
 from crossl.data.standardisation import StandardisationConfig
 from crossl.data.store import Store
 
@@ -37,12 +38,35 @@ class CalibratedStore(Store):
         return calibrated, (self.prepared, self.calibration)
 
     def _gather_modality(self, column: int, rows: NDArray[np.int64]) -> Float32:
+        return self.calibrate(column, self.prepared._gather_modality(column, rows), rows)
+
+    def calibrate(self, column: int, windows: Float32, rows: NDArray[np.int64]) -> Float32:
+        """Calibrate windows of a modality in place, by what their recordings tell.
+
+        Args:
+            column: of the modality.
+            windows: (n, T, C), contiguous; perhaps other samples than were recorded.
+            rows: (n,) that they stand for.
+        """
         assert self.calibration is not None  # noqa: S101 - for mypy
-        windows = self.prepared._gather_modality(column, rows)
         found = self._statistics.of(column)
         place = found.index[rows]
         divisor = self.calibration.divisor(self.modalities[column], found.deviation[place])
         return apply(windows, found.mean[place], divisor)
+
+
+def recorded(source: WindowSource) -> WindowSource:
+    """Return windows as they were recorded, of a source that may be calibrated."""
+    return source.prepared if isinstance(source, CalibratedStore) else source
+
+
+def as_seen(
+    source: WindowSource, column: int, windows: Float32, rows: NDArray[np.int64]
+) -> Float32:
+    """Return windows of a modality as a source shows them, from such as were recorded."""
+    if not isinstance(source, CalibratedStore):
+        return windows
+    return source.calibrate(column, np.ascontiguousarray(windows), rows)
 
 
 def calibrated(

@@ -108,12 +108,25 @@ class Damage:
         severity: how much of it.
         modalities: names.
         per: a turn is drawn for each window, or once for each person.
+        together: why these: `each` by itself, those of one of the `devices`, or `all`.
     """
 
     kind: Kind
     severity: float
     modalities: tuple[str, ...]
     per: Literal["window", "person"] = "window"
+    together: Literal["each", "devices", "all"] = "each"
+
+    @property
+    def told(self) -> str:
+        """What results call it, but for severity and modalities.
+
+        Examples:
+            >>> Damage("rotation", 30.0, ("acc", "gyro"), "person", "devices").told
+            'rotation per person, devices'
+        """
+        whose = "" if self.per == "window" else f" per {self.per}"
+        return f"{self.kind}{whose}" + ("" if self.together == "each" else f", {self.together}")
 
 
 class Spoiler:
@@ -128,6 +141,10 @@ class Spoiler:
     def __init__(self, modalities: Sequence[Modality], deviation: Deviation, *, seed: int) -> None:
         self.modalities = {m.name: m for m in modalities}
         self.deviation, self.seed = deviation, seed
+
+    def reseeded(self, seed: int) -> Spoiler:
+        """Return one that draws other numbers."""
+        return Spoiler(list(self.modalities.values()), self.deviation, seed=seed)
 
     def spoil(
         self,

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from crossl.data.calibrated import as_seen, recorded
 from crossl.data.chance import keys_of, uniform
-from crossl.data.damage import KINDS, LARGEST, Damage, Kind, Spoiler, suits
+from crossl.data.damage import KINDS, LARGEST, Damage, Kind, Severity, Spoiler, suits
 from crossl.data.recording import Float32, Modality
 from crossl.data.source import WindowSource
 from crossl.settings import Settings
@@ -58,7 +59,7 @@ class TestedDamage(Settings):
             groups.setdefault(together[self.modalities], []).append(m.name)
         for severity in self.severity:
             for names in groups.values():
-                yield Damage(self.kind, severity, tuple(names), self.per)
+                yield Damage(self.kind, severity, tuple(names), self.per, self.modalities)
 
 
 class TrainingDamage(Settings):
@@ -110,7 +111,7 @@ class DamagedSource:
     Args:
         source: of the windows.
         damage: how often, and how much.
-        spoiler: that damages them.
+        spoiler: that damages them as they were recorded, whatever the source makes of them.
         step: windows that are read again in another step are damaged in another way.
     """
 
@@ -145,26 +146,28 @@ class DamagedSource:
     def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
         signals, present = self.source.gather_zeroed(rows), self.source.present[rows]
-        return {
-            m.name: self._damaged(m, signals[m.name], rows, present[:, column])
-            for column, m in enumerate(self.modalities)
-        }
+        raw = recorded(self.source)
+        original = signals if raw is self.source else raw.gather_zeroed(rows)
+        out = {}
+        for column, modality in enumerate(self.modalities):
+            x = out[modality.name] = np.array(signals[modality.name])
+            for kind, some, severity in self._hits(modality, rows, present[:, column]):
+                spoilt = self.spoiler.spoil(
+                    modality.name, original[modality.name][some], rows[some], kind, severity,
+                    self.step,
+                )  # fmt: skip
+                x[some] = as_seen(self.source, column, spoilt, rows[some])
+        return out
 
-    def _damaged(
-        self, modality: Modality, x: Float32, rows: NDArray[np.int64], present: NDArray[np.bool_]
-    ) -> Float32:
+    def _hits(
+        self, modality: Modality, rows: NDArray[np.int64], present: NDArray[np.bool_]
+    ) -> Iterator[tuple[Kind, NDArray[np.int64], Severity]]:
+        """Draw which windows are damaged in which way, and how much."""
         kinds = self.damage.kinds(modality)
-        if not kinds:
-            return x
         keys = keys_of(rows, self.spoiler.seed, "training", modality.name, self.step)
         drawn = uniform(keys, 3)
         hit = (drawn[:, 0] < self.damage.share) & present
         chosen = (drawn[:, 1] * len(kinds)).astype(np.int64)
-        x = np.array(x)
         for number, kind in enumerate(kinds):
             some = np.flatnonzero(hit & (chosen == number))
-            severity = drawn[some, 2] * self.damage.largest(kind)
-            x[some] = self.spoiler.spoil(
-                modality.name, x[some], rows[some], kind, severity, self.step
-            )
-        return x
+            yield kind, some, drawn[some, 2] * self.damage.largest(kind)

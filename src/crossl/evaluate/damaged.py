@@ -12,14 +12,31 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from crossl.data.calibrated import as_seen, recorded
 from crossl.data.damage import Damage, Spoiler
+from crossl.data.damaged import DamagedSource
 from crossl.data.store import Store
 from crossl.errors import DataError
-from crossl.evaluate.latents import LatentTable
+from crossl.evaluate.latents import LatentTable, comparable
 
 ROWS = 1024
+
+
+def comparable_damaged(present: NDArray[np.bool_], damaged: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which windows count under a damage: those that count when what is damaged is missing.
+
+    They have all of it, and something beside it; where all is damaged, any of it.
+
+    Args:
+        present: (n, M).
+        damaged: (M,) bool.
+    """
+    if damaged.all():
+        return np.asarray(present.any(axis=1))
+    return comparable(present, tuple(np.flatnonzero(~damaged).tolist()))
 
 
 def damaged_tables(
@@ -46,6 +63,50 @@ def damaged_tables(
             yield damage, _with_latents(table, mixed)
 
 
+def damaged_at_random(table: LatentTable, source: DamagedSource) -> LatentTable:
+    """Return the windows of a table, damaged as windows are that are learned from.
+
+    Args:
+        table: that knows its rows.
+        source: the same windows, damaged.
+
+    Raises:
+        DataError: the table does not know its rows.
+    """
+    pool = table if table.pool is None else table.pool
+    rows, latent, present = _rows(pool), pool.latent.clone(), np.asarray(pool.present)
+    for begin in range(0, len(rows), ROWS):
+        part = slice(begin, begin + ROWS)
+        clean, spoilt = (one.gather_zeroed(rows[part]) for one in (source.source, source))
+        for column, name in enumerate(clean):
+            changed = (spoilt[name] != clean[name]).any(axis=(1, 2)) & present[part, column]
+            some = np.flatnonzero(changed)
+            if len(some):
+                encoded = pool.encode(column, spoilt[name][some])
+                latent[torch.from_numpy(begin + some), column] = encoded
+    return _with_latents(table, latent)
+
+
+def beside(table: LatentTable, other: LatentTable) -> LatentTable:
+    """Put the same windows in another state below a table, as more to learn from."""
+    around, pool = table.around, table.pool
+    if pool is not None and other.pool is not None:
+        near = [np.asarray(one.around) for one in (table, other)]
+        moved = np.where(near[1] >= 0, near[1] + len(pool), -1)
+        around, pool = np.concatenate([near[0], moved]), beside(pool, other.pool)
+    return replace(
+        table,
+        latent=torch.cat([table.latent, other.latent]),
+        present=torch.cat([table.present, other.present]),
+        label=np.concatenate([table.label, other.label]),
+        subject=np.concatenate([table.subject, other.subject]),
+        around=around,
+        pool=pool,
+        rows=np.concatenate([_rows(table), _rows(other)]),
+        copies=table.copies + other.copies,
+    )
+
+
 def _damaged_latents(
     table: LatentTable, store: Store, spoiler: Spoiler, damages: Sequence[Damage]
 ) -> Tensor:
@@ -58,7 +119,7 @@ def _damaged_latents(
     present = np.asarray(table.present)
     for begin in range(0, len(rows), ROWS):
         part = slice(begin, begin + ROWS)
-        signals = store.gather_zeroed(rows[part])
+        signals = recorded(store).gather_zeroed(rows[part])
         for column, modality in enumerate(store.modalities):
             there = begin + np.flatnonzero(present[part, column])
             if modality.name not in names or not len(there):
@@ -68,7 +129,8 @@ def _damaged_latents(
                 modality.name, signals[modality.name][there - begin], who, first.kind,
                 first.severity,
             )  # fmt: skip
-            latent[torch.from_numpy(there), column] = table.encode(column, x)
+            seen = as_seen(store, column, x, rows[there])
+            latent[torch.from_numpy(there), column] = table.encode(column, seen)
     return latent
 
 
@@ -81,7 +143,7 @@ def _with_latents(table: LatentTable, latent: Tensor) -> LatentTable:
     return replace(table, latent=latent[place], pool=pool)
 
 
-def _rows(table: LatentTable) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _rows(table: LatentTable) -> NDArray[np.int64]:
     if table.rows is None:
         raise DataError(
             "windows: do not know their rows in the store, which they are damaged by; make the "

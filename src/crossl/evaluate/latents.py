@@ -70,6 +70,7 @@ class LatentTable:
         rows: (n,) of the store that the windows are of; None where nobody asks.
         encoder: makes latents (b, K) of other samples (b, T, C) of the modality of a column, where
             the model's encoders do not.
+        copies: how often each window is in the table, to be learned from in several ways.
     """
 
     model: CrossModalModel
@@ -82,6 +83,7 @@ class LatentTable:
     pool: LatentTable | None = None
     rows: NDArray[np.int64] | None = None
     encoder: Callable[[int, Float32], Tensor] | None = None
+    copies: int = 1
 
     def __len__(self) -> int:
         """Count the windows."""

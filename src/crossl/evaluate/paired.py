@@ -65,9 +65,12 @@ class Pair:
     @property
     def scores(self) -> tuple[Interval, Interval]:
         """The score with only some modalities, and with everything."""
-        one, two = (bootstrap_score(counts, self.task.metric, design=self.design)
-                    for counts in (self.left, self.whole))  # fmt: skip
-        return one, two
+        return self.score, bootstrap_score(self.whole, self.task.metric, design=self.design)
+
+    @property
+    def score(self) -> Interval:
+        """The score with only some modalities."""
+        return bootstrap_score(self.left, self.task.metric, design=self.design)
 
 
 class Pairing:
@@ -239,8 +242,27 @@ def one_missing_records(book: ResultBook, main: str | None = None) -> Iterator[R
                 yield record_of(book, joint, f"{name}_difference", difference)
 
 
+def damage_records(book: ResultBook) -> Iterator[Record]:
+    """Yield the main score of damaged windows, of the same ones undamaged, and the share kept.
+
+    Args:
+        book: of damaged windows alone.
+    """
+    task, pairing = book.task, Pairing(book)
+    for key in pairing.keys:
+        found = pairing.pair(key)
+        if found is None:
+            continue
+        whole = float(task.metric(found.whole.sum(axis=1)).mean())
+        yield record_of(book, key, task.main, found.score)
+        yield record_of(book, key, f"{task.main}_with_all", whole, n=found.whole.shape[1])
+        yield record_of(book, key, f"{task.main}_kept", found.kept)
+    yield from detail_records(book)
+
+
 def all_records(book: ResultBook, main: str | None = None) -> list[Record]:
     """List summary, difference, comparison, Shapley and detail records."""
+    book, damaged = book.split()
     return [
         *summary_records(book),
         *difference_records(book, ("supervised", "untrained"), main),
@@ -248,4 +270,5 @@ def all_records(book: ResultBook, main: str | None = None) -> list[Record]:
         *kept_records(book),
         *shapley_records(book),
         *detail_records(book),
+        *damage_records(damaged),
     ]

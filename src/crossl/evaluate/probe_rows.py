@@ -58,7 +58,7 @@ def training_rows(
     Args:
         train: labelled windows.
         head: which embedding is read.
-        max_rows: at most about this many.
+        max_rows: at most about this many, for each copy of the windows.
         seed: of the draw of subsets.
     """
     choices = probe_subsets(train.present.shape[1], None, missing=True, seed=seed)
@@ -70,7 +70,7 @@ def rows_of_subsets(
 ) -> ProbeRows:
     """Return labelled windows under the given subsets, the fullest first."""
     generator = np.random.default_rng(seed)
-    full = np.flatnonzero(train.usable(choices[0]))
+    full, max_rows = np.flatnonzero(train.usable(choices[0])), max_rows * train.copies
     share = min(1.0, max(0, max_rows - len(full)) / max(1, len(full) * (len(choices) - 1)))
     group, present = [full], [train.within(choices[0]).present[torch.from_numpy(full)]]
     for subset in choices[1:]:
@@ -82,7 +82,8 @@ def rows_of_subsets(
     table = replace(train.take(every), present=torch.cat(present))
     weight = np.ones(len(every))
     weight[len(full) :] = len(full) / max(1, len(every) - len(full))
-    weight *= len(full) / weight.sum()  # C means the same with and without missing sensors
+    # C means the same with and without missing sensors, and windows that are there twice
+    weight *= len(full) / train.copies / weight.sum()
     if len(train.task.offsets) > 1:
         embedding = embed_around(table, head, _allowed(choices, group, train.present.shape[1]))
         return ProbeRows(embedding, table.label, weight)

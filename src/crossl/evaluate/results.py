@@ -36,6 +36,9 @@ class Key:
         label_fraction: of training subjects' labels.
         present: modalities that were shown at test time.
         budget: `strict`, where validation subjects' labels were not used, or `validation`.
+        damage: what was done to some of them in every window, in words; None for nothing.
+        severity: how much of it.
+        damaged: to which modalities.
     """
 
     method: str
@@ -44,6 +47,9 @@ class Key:
     label_fraction: float
     present: tuple[str, ...]
     budget: str = VALIDATION
+    damage: str | None = None
+    severity: float | None = None
+    damaged: tuple[str, ...] = ()
 
 
 Counts = Statistics
@@ -158,6 +164,14 @@ class ResultBook:
         people = tuple(names.tolist())
         self.entries.append(Entry(key, fold, seed, people, counts, full, inner, model_seed))
 
+    def split(self) -> tuple[ResultBook, ResultBook]:
+        """Return the scores of signals as they were recorded, and of damaged ones."""
+        groups: tuple[list[Entry], list[Entry]] = ([], [])
+        for entry in self.entries:
+            groups[entry.key.damage is not None].append(entry)
+        clean, damaged = (replace(self, entries=entries) for entries in groups)
+        return clean, damaged
+
     def has(self, key: Key) -> bool:
         """Tell whether anything was scored under a key."""
         return key in self._grouped()
@@ -268,7 +282,9 @@ def _parts(entry: Entry) -> dict[str, Counts]:
 
 
 def _entry(values: dict[str, Any], number: int, archive: Mapping[str, Counts]) -> Entry:
-    key = Key(**{**values["key"], "present": tuple(values["key"]["present"])})
+    told = values["key"]
+    lists = {name: tuple(told.get(name, ())) for name in ("present", "damaged")}
+    key = Key(**{**told, **lists})
     # files of crossl 0.1.0 before this had the confusion alone
     whole, complete = (archive[name] if (name := f"{number}/{part}") in archive else None
                        for part in ("whole", "complete"))  # fmt: skip
@@ -303,7 +319,15 @@ def record_of(
         "ci_high": interval.high if interval else None,
         "n": interval.n if interval else where["n"],
         "p": interval.p if interval else None,
+        **_damage_of(key),
     }
+
+
+def _damage_of(key: Key) -> Record:
+    """Tell what was damaged, if anything was."""
+    if key.damage is None:
+        return {}
+    return {"damage": key.damage, "severity": key.severity, "damaged": list(key.damaged)}
 
 
 def detail_records(book: ResultBook) -> Iterator[Record]:

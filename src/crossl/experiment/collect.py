@@ -55,8 +55,9 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
             if not path.is_file():
                 raise FormatError(f"{path}: is missing; run fold {one.fold} first")
             book.entries += ResultBook.load(path).entries
-    main = _main_key(config, book)
     write_records(all_records(book, config.recipe), out / "results.jsonl")
+    book, _ = book.split()
+    main = _main_key(config, book)
     examples, arrays = example_windows(store, task)
     rows = folds_of(store, config)[tasks[0].fold].test
     run = load_run(tasks[0].folder)
@@ -98,6 +99,7 @@ def _experiment_facts(
     return {
         "recipe": config.recipe,
         "contenders": contender_hashes(config),
+        **({"damages": [one.model_dump(mode="json") for one in e.damages]} if e.damages else {}),
         "label_fractions": list(e.label_fractions),
         "label_seeds": list(e.label_seeds),
         "pretraining_seeds": sorted({t.seed for t in tasks}),

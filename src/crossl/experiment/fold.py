@@ -20,15 +20,19 @@ from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders import Contender, Context, Draw, Outcome
 from crossl.contenders.networks import Probed, SubsetProbed, Untrained
 from crossl.contenders.supervised import FinetunedConfig, SupervisedConfig
-from crossl.data.calibrated import calibrated
+from crossl.data.calibrated import calibrated, recorded
+from crossl.data.damage import Spoiler
 from crossl.data.splits import Fold, official_fold, published_parts, subject_folds
 from crossl.data.store import Store
 from crossl.errors import ConfigError
+from crossl.evaluate.damaged import comparable_damaged
 from crossl.evaluate.latents import Subset, comparable, subsets
 from crossl.evaluate.results import Key, ResultBook
 from crossl.experiment.cost import PRETRAINING, measured
 from crossl.experiment.probabilities import save_probabilities
+from crossl.files import json_sha256
 from crossl.nn.model import CrossModalModel
+from crossl.nn.standardise import channel_statistics
 from crossl.run_folder import load_run, run_facts, save_run, settings_sha256
 from crossl.tasks import Task, task_of
 from crossl.train.checkpoints import last_checkpoint
@@ -83,7 +87,7 @@ class FoldTask:
 
     def scores(self, name: str) -> Path:
         """Name the file of a contender's scores: of others' settings it is another file."""
-        return self.folder / f"scores-{self.known_as(name)}.npz"
+        return self.folder / f"scores-{self.known_as(name)}{self._damaged_as}.npz"
 
     def probabilities(self, name: str) -> Path:
         """Name the file of what a contender says with which probability, if that is kept."""
@@ -123,6 +127,12 @@ class FoldTask:
         """Name a contender and, of those that the run file adds, its settings."""
         settings = self.config.contenders.get(name)
         return name if settings is None else f"{name}-{settings_sha256(settings)[:8]}"
+
+    @property
+    def _damaged_as(self) -> str:
+        """What the names of scores end with where damages are scored, too."""
+        asked = [one.model_dump(mode="json") for one in self.config.evaluation.damages]
+        return f"-damaged-{json_sha256({'damages': asked})[:8]}" if asked else ""
 
     @property
     def begun(self) -> bool:
@@ -212,11 +222,25 @@ class FoldRunner:
                 self.store, self.fold, self.config, self.out, draws, self.subsets, self._tell,
                 model, self.learned, self.task.unfinished(name),
                 self.config.evaluation.keep_probabilities, self.task.repeat,
+                [damage for asked in self.config.evaluation.damages
+                 for damage in asked.damages(self.store.modalities)],
+                Spoiler(self.store.modalities, self._deviation,
+                        seed=self.config.evaluation.fold_seed),
             )  # fmt: skip
+        added = self.config.contenders.get(name)
         return replace(
             self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name),
-            draws=self._draws_of(name),
+            draws=self._draws_of(name), damage=None if added is None else added.damage,
         )  # fmt: skip
+
+    def _deviation(self, name: str) -> NDArray[np.floating[Any]]:
+        """Return the standard deviation of a modality's channels, of training subjects."""
+        return self._statistics[name]
+
+    @cached_property
+    def _statistics(self) -> dict[str, NDArray[np.floating[Any]]]:
+        found = channel_statistics(recorded(self.store), self.fold.train)
+        return {name: np.asarray(std) for name, (_, std) in found.items()}
 
     def _draws_of(self, name: str) -> list[Draw]:
         """Return a contender's label draws: all, or its share where seeds share them out."""
@@ -275,14 +299,24 @@ class FoldRunner:
         everything = tuple(range(len(self.names)))
         (fraction, seed, _), target = outcome.draw, self.target[self.fold.test]
         present = self.store.present[self.fold.test]
-        for subset, predicted in outcome.predicted.items():
-            shown = tuple(self.names[i] for i in subset)
+        key = Key(name, recipe, outcome.head, fraction, self.names, outcome.budget)
+        said = [
+            (replace(key, present=tuple(self.names[i] for i in subset)), predicted,
+             comparable(present, subset))
+            for subset, predicted in outcome.predicted.items()
+        ]  # fmt: skip
+        for damage, predicted in outcome.damaged.items():
+            rough = replace(key, damage=damage.told, severity=damage.severity,
+                            damaged=damage.modalities)  # fmt: skip
+            hit = np.array([name in damage.modalities for name in self.names])
+            said.append((rough, predicted, comparable_damaged(present, hit)))
+        for one, predicted, counted in said:
             book.add(
-                Key(name, recipe, outcome.head, fraction, shown, outcome.budget),
+                one,
                 fold=self.fold.index,
                 model_seed=self.config.seed,
                 seed=seed,
-                label=self.learned.only(target, comparable(present, subset)),
+                label=self.learned.only(target, counted),
                 predicted=predicted,
                 subject=self.store.subject[self.fold.test],
                 whole=outcome.predicted.get(everything),

@@ -44,7 +44,8 @@ def _as_dict(ranks: Ranks) -> dict[str, Any]:
 
 def _summary_rows(folder: Path) -> list[dict[str, Any]]:
     rows = load_results(folder / "results.jsonl")
-    return [row for row in rows if row["fold"] is row["seed"] is row["subject"] is None]
+    pooled = [row for row in rows if row["fold"] is row["seed"] is row["subject"] is None]
+    return [row for row in pooled if not row.get("damage")]
 
 
 def _cells(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossl.data.batch import in_batches
+from crossl.data.calibrated import recorded
+from crossl.data.damage import Deviation
 from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
 from crossl.errors import DataError
@@ -64,6 +67,30 @@ class Standardiser(nn.Module):
         for name, (mean, std) in channel_statistics(source, rows).items():
             self.get_buffer(f"mean_{name}").copy_(mean)
             self.get_buffer(f"std_{name}").copy_(std)
+
+
+def recorded_deviation(
+    standardiser: Standardiser, source: WindowSource, rows: NDArray[np.int64]
+) -> Deviation:
+    """Return what tells the deviation of channels as they were recorded, when it is asked for.
+
+    Args:
+        standardiser: fitted on the source by then.
+        source: windows, which may be calibrated by their own recordings.
+        rows: of training subjects.
+    """
+
+    @cache
+    def of_recordings() -> dict[str, tuple[Tensor, Tensor]]:
+        return channel_statistics(recorded(source), rows)
+
+    @cache
+    def deviation(name: str) -> NDArray[np.floating[Any]]:
+        if recorded(source) is source:
+            return standardiser.deviation(name)
+        return np.asarray(of_recordings()[name][1])
+
+    return deviation
 
 
 def channel_statistics(

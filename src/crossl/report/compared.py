@@ -99,6 +99,7 @@ def by_person(one: Compared, budget: str, fraction: float) -> dict[str, dict[str
     for row in load_results(inputs.folder / "results.jsonl"):
         if (
             row["subject"] is not None
+            and not row.get("damage")
             and row["metric"] == inputs.task.metric
             and row["label_fraction"] == fraction
             and budget_of(row) == budget

@@ -28,7 +28,8 @@ CURE = "run `crossl evaluate` again"
 class Inputs:
     """One finished folder, read and checked.
 
-    `rows` are of the summary's label budget, `other_rows` of the other one.
+    `rows` are of the summary's label budget, `other_rows` of the other one; `damaged` are of that
+    budget and of windows in which sensors were damaged, which no other rows are.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Inputs:
     arrays: dict[str, Array]
     epochs: list[list[Row]]
     other_rows: list[Row] = field(default_factory=list)
+    damaged: list[Row] = field(default_factory=list)
 
     @property
     def task(self) -> TaskFacts:
@@ -62,7 +64,9 @@ def load_inputs(folder: Path) -> Inputs:
         FormatError: A file or a key is missing, or something has the wrong shape.
     """
     summary = load_summary(folder / "summary.json")
-    rows, budget = summary_rows(folder, summary), budget_of(summary["main"])
+    every, budget = summary_rows(folder, summary), budget_of(summary["main"])
+    rows = [row for row in every if not row.get("damage")]
+    damaged = [row for row in every if row.get("damage") and budget_of(row) == budget]
     return Inputs(
         folder=folder,
         summary=summary,
@@ -70,6 +74,7 @@ def load_inputs(folder: Path) -> Inputs:
         arrays=load_arrays(folder / "figures.npz", summary),
         epochs=load_epochs(folder),
         other_rows=[row for row in rows if budget_of(row) != budget],
+        damaged=damaged,
     )
 
 
@@ -221,10 +226,11 @@ def _ordered(path: Path, present: list[str], names: list[str]) -> tuple[str, ...
 
 
 def _refuse_twins(path: Path, rows: list[Row]) -> None:
-    keys = ("method", "recipe", "head", "label_fraction", "present", "metric", "budget")
+    keys = ("method", "recipe", "head", "label_fraction", "present", "metric", "budget",
+            "damage", "severity")  # fmt: skip
     seen: set[tuple[Any, ...]] = set()
     for row in rows:
-        key = tuple(row.get(name) for name in keys)
+        key = (*(row.get(name) for name in keys), *(row.get("damaged") or ()))
         if key in seen:
             got = {name: row.get(name) for name in keys}
             raise FormatError(f"{path}: two summary rows for one number, got {got}; one is allowed")

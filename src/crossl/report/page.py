@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from crossl.files import working_in, write_whole
 from crossl.report import sections
 from crossl.report.blocks import Card, Section
+from crossl.report.damage import damaged
 from crossl.report.load import Inputs, Row, load_inputs
 from crossl.report.predictions import predictions
 from crossl.report.rows import (
@@ -81,7 +82,9 @@ def all_sections(inputs: Inputs) -> list[Section]:
         predictions,
         sections.remake,
     )
-    return [build(inputs) for build in builders]
+    found = [build(inputs) for build in builders]
+    place = builders.index(sections.missing) + 1
+    return [*found[:place], *damaged(inputs), *found[place:]]
 
 
 def cards(inputs: Inputs) -> list[Card]:

@@ -31,6 +31,15 @@ class StoredResult(Stored):
     budget: str | None = None
     model_seed: int | None = None
     p: Finite | None = None
+    damage: str | None = None
+    severity: Finite | None = None
+    damaged: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _tells_of_damage(self) -> Self:
+        if self.damage is not None and (self.severity is None or not self.damaged):
+            raise ValueError("damage is given without severity and damaged; all three are needed")
+        return self
 
 
 class StoredEpoch(Stored):

@@ -88,7 +88,7 @@ class FineTuning(Settings):
         damage: how windows are damaged while they are learned from; None leaves them.
     """
 
-    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"damage"})
+    came_later: ClassVar[tuple[str, ...]] = ("damage",)
 
     steps: int = Field(400, gt=0)
     batch_size: int = Field(64, gt=0)

@@ -42,7 +42,7 @@ class Schedule(Settings):
         damage: how windows are damaged while they are learned from; None leaves them.
     """
 
-    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"damage"})
+    came_later: ClassVar[tuple[str, ...]] = ("damage",)
 
     steps: int = Field(400, gt=0)
     epochs: int | None = Field(None, gt=0)

@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
 
@@ -21,6 +20,7 @@ from crossl.methods.method import Method
 from crossl.methods.views import seed_dropout, seeded
 from crossl.nn.attachment import forget_memory
 from crossl.nn.precision import computing_in
+from crossl.nn.standardise import recorded_deviation
 from crossl.train.cuda_graphs import Given, Recorded, record, widened
 from crossl.train.loading import Batches, Part, Plan, Rows, TargetArray, at_step
 from crossl.train.metric_sums import MetricSums
@@ -156,7 +156,7 @@ class Training:
         self.source, self.seed, self.out, self.words = source, seed, out, words
         self.learned: WindowSource = source  # as windows are when they are learned from
         if damage is not None:
-            deviation = cache(method.model.standardiser.deviation)
+            deviation = recorded_deviation(method.model.standardiser, source, plan.rows)
             spoiler = Spoiler(source.modalities, deviation, seed=seed)
             self.learned = DamagedSource(source, damage, spoiler)
         self.targets = targets if method.sees_targets else None
