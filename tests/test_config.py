@@ -510,8 +510,8 @@ def test_every_objective_can_be_chosen_in_every_method(name: str) -> None:
     ("override", "message"),
     [
         (
-            "method.strategy=column",
-            "method.strategy: .*method 'crossl' has no such key, method 'paper' has",
+            "method.kernel_decay=1",
+            "method.kernel_decay: .*method 'crossl' has no such key, method 'paper' has",
         ),
         (
             "encoder.dropout=0.2",

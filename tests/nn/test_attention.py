@@ -10,8 +10,8 @@ from torch.export import Dim, export
 from crossl.nn.attachment import plain_ways
 from crossl.nn.attention import (
     AttentionAggregator,
-    Block,
     GatedAggregator,
+    SubsetBlock,
     TransformerAggregator,
     weights_of,
 )
@@ -90,7 +90,7 @@ def test_a_learned_query_reads_what_torch_reads():
 @pytest.mark.parametrize("asking", [None, 1, 3])
 def test_a_block_computes_what_a_layer_of_torch_does(asking):
     torch.manual_seed(0)
-    block = Block(S, 2).double()
+    block = SubsetBlock(S, 2).double()
     layer = nn.TransformerEncoderLayer(
         S, 2, 2 * S, dropout=0, activation="gelu", batch_first=True, norm_first=True
     ).double()

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossl.errors import ConfigError
-from crossl.nn.masking import STRATEGIES, draw_keep, draw_spatial_views, keep_some
+from crossl.nn.masking import (
+    OVER_TIME,
+    STRATEGIES,
+    draw_keep,
+    draw_spatial_views,
+    draw_stretches,
+    keep_some,
+)
 
 
 def rng(seed=0):
@@ -133,3 +140,116 @@ def test_the_modality_given_back_is_drawn_evenly():
     share = keep.double().mean(dim=0)
     wanted = torch.tensor([1 / 3, 0, 1 / 3, 1 / 3]).double()
     torch.testing.assert_close(share, wanted, rtol=0, atol=0.015)
+
+
+@given(presents, rates, seeds, st.sampled_from(STRATEGIES))
+@settings(max_examples=100, deadline=None)
+def test_a_mask_that_may_not_be_empty_keeps_some_of_what_is_present(present, rate, seed, strategy):
+    keep = draw_keep(
+        present, 3, strategy=strategy, keep_rate=rate, generator=rng(seed), never_empty=True
+    )
+    assert not (keep & ~present[:, :, None]).any()
+    torch.testing.assert_close(keep.any(dim=(1, 2)), present.any(dim=1))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_each_modality_is_kept_as_often_as_its_own_rate_says(strategy):
+    present = torch.ones(20000, 3, dtype=torch.bool)
+    rates = torch.tensor([1.0, 0.1, 0.6])
+    keep = draw_keep(present, 2, strategy=strategy, keep_rate=rates, generator=rng())
+    share = keep.double().mean(dim=(0, 2))
+    torch.testing.assert_close(share, rates.double(), rtol=0, atol=0.015)
+    assert keep[:, 0].all()
+    if strategy == "column":  # who is kept less often is kept where the others are
+        assert not (keep[:, 1] & ~keep[:, 2]).any()
+
+
+def test_views_that_need_not_differ_are_as_drawn():
+    present = torch.tensor([[True, True, False]]).expand(4000, 3)
+    a, b = draw_spatial_views(present, keep_rate=1.0, generator=rng(), differ=False)
+    torch.testing.assert_close(a, present)
+    torch.testing.assert_close(b, present)
+
+
+@pytest.mark.parametrize("differ", [True, False])
+def test_spatial_views_keep_each_modality_by_its_own_rate(differ):
+    present = torch.tensor([[True, True, True]]).expand(20000, 3)
+    rates = torch.tensor([1.0, 0.9, 0.3])
+    views = draw_spatial_views(present, keep_rate=rates, generator=rng(), differ=differ)
+    first, second = (view.double().mean(dim=0) for view in views)
+    torch.testing.assert_close(first, rates.double(), rtol=0, atol=0.015)
+    if not differ:
+        torch.testing.assert_close(second, rates.double(), rtol=0, atol=0.015)
+    # of views that are the same, one of three places is flipped
+    torch.testing.assert_close(bool((views[0] == views[1]).all(dim=1).any()), not differ)
+
+
+places = torch.tensor([8, 5, 1])
+
+
+def tokens_of(present, most=8):
+    return present[:, :, None] & (torch.arange(most) < places[: present.shape[1], None])
+
+
+@pytest.mark.parametrize("each", [False, True], ids=OVER_TIME)
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
+def test_every_token_is_hidden_as_often_as_asked(each, ratio):
+    there = tokens_of(torch.ones(30000, 3, dtype=torch.bool))
+    drawn = draw_stretches(there.any(dim=2), keep_rate=1 - ratio, each=each, generator=rng())
+    hidden = 1 - drawn.keep(there).double().mean(dim=0)
+    # what is given back where all would be lost takes a little of it, and most of a single token
+    for column, slack in enumerate((0.03, 0.03, 0.12) if ratio == 0.9 else [0.015] * 3):
+        found = hidden[column, there[0, column]]
+        wanted = torch.full_like(found, ratio)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=slack)
+
+
+@pytest.mark.parametrize("each", [False, True], ids=OVER_TIME)
+def test_each_modality_loses_as_much_time_as_its_own_rate_says(each):
+    there = tokens_of(torch.ones(20000, 2, dtype=torch.bool))
+    rates = torch.tensor([1.0, 0.3])
+    drawn = draw_stretches(there.any(dim=2), keep_rate=rates, each=each, generator=rng())
+    keep = drawn.keep(there)
+    assert keep[:, 0].equal(there[:, 0])
+    share = keep[:, 1, :5].double().mean()
+    torch.testing.assert_close(share, torch.tensor(0.3).double(), rtol=0, atol=0.015)
+
+
+@given(presents.filter(lambda p: p.shape[1] <= 3), rates, seeds, st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_what_is_left_of_time_is_there_and_never_nothing(present, rate, seed, each):
+    there = tokens_of(present)
+    drawn = draw_stretches(present, keep_rate=rate, each=each, generator=rng(seed))
+    again = draw_stretches(present, keep_rate=rate, each=each, generator=rng(seed))
+    keep = drawn.keep(there)
+    torch.testing.assert_close(tuple(drawn), tuple(again), rtol=0, atol=0)
+    assert not (keep & ~there).any()
+    torch.testing.assert_close(keep.any(dim=(1, 2)), present.any(dim=1))
+    if rate == 1:
+        torch.testing.assert_close(keep, there)
+    hidden = there & ~keep
+    for column, count in enumerate(places[: present.shape[1]].tolist()):
+        ring = hidden[:, column, :count]
+        # one stretch of a ring has one beginning
+        begins = (ring & ~ring.roll(1, dims=1)).sum(dim=1)
+        assert (begins <= 1).all()
+
+
+def test_one_stretch_is_that_of_all_modalities_and_several_are_not():
+    there = torch.ones(2000, 3, 8, dtype=torch.bool)
+    for each in (False, True):
+        drawn = draw_stretches(there.any(dim=2), keep_rate=0.5, each=each, generator=rng())
+        keep = drawn.keep(there)
+        same = (keep == keep[:, :1]).all()
+        assert bool(same) != each
+        whole = keep.all(dim=2)
+        assert whole.any() == each  # those that are not hit
+
+
+def test_two_views_hide_stretches_of_their_own():
+    there = tokens_of(torch.ones(50, 3, dtype=torch.bool))
+    one, two = (
+        draw_stretches(there.any(dim=2), keep_rate=0.5, each=False, generator=generator).keep(there)
+        for generator in [rng()] * 2
+    )
+    assert (one != two).any()

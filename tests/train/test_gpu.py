@@ -30,6 +30,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*AccumulateGrad node's stream"),
 ]
 RECIPES = ("crossl", "paper")
+SETTINGS = [
+    *((recipe,) for recipe in RECIPES),
+    ("crossl", "method.strategy=temporal_each", "method.final_keep_rate={chest_ecg: 0.2}"),
+    ("crossl", "method.strategy=random", "aggregator={kind: transformer, shared_dim: 16}"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -66,12 +71,12 @@ def step(method: Method, batch: Batch, *, fast: bool = False) -> tuple[dict, dic
 
 
 @pytest.mark.parametrize("way", ["launched", "recorded"])
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("settings", SETTINGS, ids=" ".join)
 def test_a_step_is_that_of_the_cpu(
-    recipe: str, way: str, small: Callable[..., RunConfig],
+    settings: tuple[str, ...], way: str, small: Callable[..., RunConfig],
     method_of: Callable[..., Method], batch: Batch,
 ) -> None:  # fmt: skip
-    method = method_of(small(recipe))
+    method = method_of(small(*settings))
     method.train()
     terms, gradients = step(method, batch)
     method.to("cuda")
@@ -85,11 +90,12 @@ def test_a_step_is_that_of_the_cpu(
             assert float((got_gradients[name] - gradient).norm()) < 1e-4 * size, name
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("settings", SETTINGS, ids=" ".join)
 def test_nothing_within_a_step_waits_for_the_device(
-    recipe: str, small: Callable[..., RunConfig], method_of: Callable[..., Method], batch: Batch
-) -> None:
-    method = method_of(small(recipe))
+    settings: tuple[str, ...], small: Callable[..., RunConfig],
+    method_of: Callable[..., Method], batch: Batch,
+) -> None:  # fmt: skip
+    method = method_of(small(*settings))
     method.train()
     method.to("cuda")
     there, generator = batch.to("cuda"), torch.Generator("cuda").manual_seed(0)

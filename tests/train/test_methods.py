@@ -204,7 +204,7 @@ def test_paper_compares_two_masks_of_one_encoder_pass(
     method = method_of(small("paper", f"method.strategy={strategy}"))
     terms = method.terms(batch, torch.Generator().manual_seed(0))
     assert set(terms) == {"invariance", "variance", "covariance", "kernel_decay"}
-    method.keep_rate = 1.0
+    method.masks.keep_rate = 1.0
     same = method.terms(batch, torch.Generator().manual_seed(0))
     torch.testing.assert_close(same["invariance"], torch.tensor(0.0))
 

@@ -84,8 +84,17 @@ def same(out: Path, whole: Path, model: CrossModalModel, reference: CrossModalMo
         ("crossl", 30, ("schedule.restore_best=true",)),
         ("crossl", 30, ("schedule.steps=160", "schedule.lr=1e-9", "schedule.patience=2")),
         ("paper", 28, ("schedule.epochs=3",)),
+        (
+            "crossl",
+            30,
+            (
+                "method.keep_rate=0.9",
+                "method.final_keep_rate={chest_ecg: 0.1}",
+                "method.strategy=temporal_each",
+            ),
+        ),
     ],
-    ids=["first epoch", "best", "patience", "paper"],
+    ids=["first epoch", "best", "patience", "paper", "scheduled masks"],
 )
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_within_an_epoch_keeps_the_step_and_the_rest_is_the_same(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -12,10 +13,19 @@ from torch import Tensor, nn
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.compare import compare_several
 from crossl.methods.expanders import build_expander, expand
-from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Targets, TwoViews
+from crossl.methods.keep_rates import KeepRate, LaterRate
+from crossl.methods.masks import Masks, Strategy
+from crossl.methods.method import (
+    Drawn,
+    Encoded,
+    MethodConfig,
+    Present,
+    Signals,
+    Targets,
+    TwoViews,
+)
 from crossl.methods.views import Augment
 from crossl.nn.aggregators import AggregatorConfig, CompletingAggregator
-from crossl.nn.masking import draw_spatial_views
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
 from crossl.objectives.objective import Objective
@@ -35,7 +45,11 @@ class CrosslMethod(TwoViews):
 
     Args:
         model: with a `CompletingAggregator` that predicts.
-        keep_rate: probability to keep a modality in a view.
+        strategy: of masking, see `Masks`; the default hides whole modalities.
+        keep_rate: probability to keep a modality in a view, or what else the strategy hides; by
+            modality, those that are not named are always kept.
+        final_keep_rate: the same at the end of training, reached along a line; None stays.
+        differ: flip a modality where both views keep the same ones (`spatial`).
         augmentation: of each view.
         objective: of two views.
         modality_weight: factor of the mean over modalities of their objective.
@@ -43,11 +57,14 @@ class CrosslMethod(TwoViews):
         expander_dim: width of the expanders.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is hidden, and what is minimised
         self,
         model: CrossModalModel,
         *,
-        keep_rate: float = 0.4,
+        strategy: Strategy = "spatial",
+        keep_rate: float | Mapping[str, float] = 0.4,
+        final_keep_rate: float | Mapping[str, float] | None = None,
+        differ: bool = True,
         augmentation: Augment | None = None,
         objective: Objective | None = None,
         modality_weight: float = 0.5,
@@ -56,7 +73,10 @@ class CrosslMethod(TwoViews):
     ) -> None:
         super().__init__()
         self.model = model
-        self.keep_rate = keep_rate
+        self.masks = Masks(
+            model, strategy=strategy, keep_rate=keep_rate, final_keep_rate=final_keep_rate,
+            differ=differ,
+        )  # fmt: skip
         self.augmentation = augmentation or Augmentation()
         self.objective = objective or VicregConfig()
         self.modality_weight = modality_weight
@@ -72,10 +92,19 @@ class CrosslMethod(TwoViews):
         assert isinstance(aggregator, CompletingAggregator)  # noqa: S101 - the builder's promise
         return aggregator
 
+    def encode(self, signals: Signals, present: Present) -> Encoded:
+        """Encode both views: `latents` (B, 2, M, K), and tokens where time is masked."""
+        tokens = self.masks.tokens(self.model, signals, present.repeat(2, 1))
+        by_view = {name: x.unflatten(0, (2, -1)).transpose(0, 1) for name, x in tokens.items()}
+        return {**super().encode(signals, present), **by_view}
+
     def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw two masks of whole modalities that differ: `keep` (2, B, M)."""
-        two = draw_spatial_views(present, keep_rate=self.keep_rate, generator=generator)
-        return {"keep": torch.stack(two)}
+        """Draw what two views hide; by default two masks of whole modalities that differ."""
+        return self.masks.draw(present, generator)
+
+    def after_step(self, step: int, total: int) -> None:
+        """Let the rates of masks move on."""
+        self.masks.after_step(step, total)
 
     def compare(
         self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
@@ -83,20 +112,19 @@ class CrosslMethod(TwoViews):
         """Return the weighted terms `global/...`, `modality/...` and `prediction`."""
         del targets
         assert drawn is not None  # noqa: S101 - from `draw`
-        latents, keeps = encoded["latents"], drawn["keep"]
-        by_view = latents.transpose(0, 1)  # (2, B, M, K)
-        latent, keep = by_view.flatten(0, 1), keeps.flatten(0, 1)[:, :, None]
-        shared = self._aggregator.shared(latent, keep.expand_as(latent))
-        z = expand([self.expander], shared.unflatten(0, keeps.shape[:2])[:, :, None])
+        by_view = encoded["latents"].transpose(0, 1)  # (2, B, M, K)
+        seen = self.masks.see(by_view, encoded, present, drawn)
+        shared = self._aggregator.shared(seen.latent.flatten(0, 1), seen.keep.flatten(0, 1))
+        z = expand([self.expander], shared.unflatten(0, by_view.shape[:2])[:, :, None])
         terms = {f"global/{n}": t.sum() for n, t in compare_several(self.objective, z).items()}
         rows = _counting(present)
         z = expand(self.modality_expanders, by_view, rows)
         share = self.modality_weight / len(self.modality_expanders)
         single = compare_several(self.objective, z, rows)
         terms |= {f"modality/{n}": share * t.sum() for n, t in single.items()}
-        hidden = present & ~keeps  # (2, B, M)
         predicted = self._aggregator.predict(shared).view_as(by_view)
-        terms["prediction"] = self.prediction_weight * _hidden_error(predicted, by_view, hidden)
+        error = _hidden_error(predicted, by_view, seen.hidden)
+        terms["prediction"] = self.prediction_weight * error
         return terms
 
 
@@ -108,17 +136,41 @@ def _counting(present: Present) -> Float[Tensor, "modality batch"] | None:
 
 
 def _hidden_error(predicted: Tensor, latent: Tensor, hidden: Tensor) -> Tensor:
-    """Mean squared error over hidden entries of each view (B, M, K), summed; targets are fixed."""
-    error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square().mean(dim=3)
-    weight = hidden.to(error.dtype)
+    """Mean squared error over what each view (B, M, K) has hidden, summed; targets are fixed.
+
+    Args:
+        predicted: of both views.
+        latent: of both views.
+        hidden: (2, B, M), which modalities or how much of each; or (2, B, M, K), which entries.
+    """
+    error = (at_least_float32(predicted) - at_least_float32(latent.detach())).square()
+    error = error.mean(dim=3) if hidden.dim() == 3 else error.flatten(2)
+    weight = hidden.to(error.dtype) if hidden.dim() == 3 else hidden.to(error.dtype).flatten(2)
     return ((error * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)).sum()
 
 
 class CrosslMethodConfig(MethodConfig):
-    """The default pretraining."""
+    """The default pretraining.
+
+    Attributes:
+        strategy: what views hide: `spatial`, `random`, `column`, `temporal`, `temporal_each`.
+        keep_rate: how often something is kept; by modality, those not named are always kept.
+        final_keep_rate: the same at the end of training.
+        differ: whether `spatial` views are made to differ.
+        objective: of two views.
+        modality_weight: factor of the objective on single modalities.
+        prediction_weight: factor of the error of predictions.
+        expander_dim: width of the expanders.
+        augmentation: of each view.
+    """
+
+    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"strategy", "final_keep_rate", "differ"})
 
     kind: Literal["crossl"] = "crossl"
-    keep_rate: float = Field(0.4, gt=0, le=1)
+    strategy: Strategy = "spatial"
+    keep_rate: KeepRate = 0.4
+    final_keep_rate: LaterRate = None
+    differ: bool = True
     objective: Annotated[Objective, OneOf(OBJECTIVES, "vicreg")] = VicregConfig()
     modality_weight: float = Field(0.5, ge=0)
     prediction_weight: float = Field(12.5, ge=0)
@@ -129,7 +181,10 @@ class CrosslMethodConfig(MethodConfig):
         """Make the method around a model."""
         return CrosslMethod(
             model,
+            strategy=self.strategy,
             keep_rate=self.keep_rate,
+            final_keep_rate=self.final_keep_rate,
+            differ=self.differ,
             augmentation=self.augmentation.build(),
             objective=self.objective,
             modality_weight=self.modality_weight,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from crossl.data.batch import Batch
 from crossl.methods.compare import compare
+from crossl.methods.keep_rates import KeepRate, LaterRate
+from crossl.methods.masks import Masks, Strategy
 from crossl.methods.method import (
     Drawn,
     Encoded,
@@ -20,7 +23,6 @@ from crossl.methods.method import (
     Targets,
 )
 from crossl.nn.encoders import TcnEncoder
-from crossl.nn.masking import Strategy, draw_keep
 from crossl.nn.model import CrossModalModel
 from crossl.objectives.objective import Objective
 from crossl.objectives.vicreg import VicregConfig
@@ -39,8 +41,9 @@ class PaperMethod(Steps):
 
     Args:
         model: with `TcnEncoder` and `MlpAggregator`.
-        strategy: of masking.
-        keep_rate: the authors' `coverage`.
+        strategy: of masking. Theirs are `spatial` and `random`; see `Masks` for the others.
+        keep_rate: the authors' `coverage`; by modality, those that are not named are always kept.
+        final_keep_rate: the same at the end of training; None, as published, stays.
         objective: of the two embeddings.
         kernel_decay: factor of the squared kernels.
     """
@@ -50,14 +53,17 @@ class PaperMethod(Steps):
         model: CrossModalModel,
         *,
         strategy: Strategy = "spatial",
-        keep_rate: float = 0.9,
+        keep_rate: float | Mapping[str, float] = 0.9,
+        final_keep_rate: float | Mapping[str, float] | None = None,
         objective: Objective | None = None,
         kernel_decay: float = 1e-4,
     ) -> None:
         super().__init__()
         self.model = model
-        self.strategy = strategy
-        self.keep_rate = keep_rate
+        self.masks = Masks(
+            model, strategy=strategy, keep_rate=keep_rate, final_keep_rate=final_keep_rate,
+            published=True,
+        )  # fmt: skip
         self.objective = objective or PAPER_OBJECTIVE
         self.kernel_decay = kernel_decay
 
@@ -76,32 +82,32 @@ class PaperMethod(Steps):
 
     def encode(self, signals: Signals, present: Present) -> Encoded:
         """Encode once: both masks are of one encoder pass, `latent` (B, M, K)."""
-        return {"latent": self.model.encode(signals, present)}
+        tokens = self.masks.tokens(self.model, signals, present)
+        both = {name: x[:, None] for name, x in tokens.items()}  # views have them in common
+        return {"latent": self.model.encode(signals, present), **both}
 
     def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw two masks: `keep` (2, B, M, K)."""
-        return {"keep": torch.stack([self._draw(present, generator) for _ in range(2)])}
+        """Draw two masks: `keep` (2, B, M, K), or stretches of time."""
+        return self.masks.draw(present, generator)
+
+    def after_step(self, step: int, total: int) -> None:
+        """Let the rates of masks move on."""
+        self.masks.after_step(step, total)
 
     def compare(
         self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
     ) -> dict[str, Tensor]:
         """Return invariance, variance, covariance and kernel decay."""
-        del present, targets  # masks are within what is present
+        del targets
         assert drawn is not None  # noqa: S101 - from `draw`
-        a, b = (self.model.aggregator(encoded["latent"], keep) for keep in drawn["keep"])
+        twice = encoded["latent"].expand(2, -1, -1, -1)
+        seen = self.masks.see(twice, encoded, present, drawn)
+        views = zip(seen.latent, seen.keep, strict=True)
+        a, b = (self.model.aggregator(latent, keep) for latent, keep in views)
         return {
             **compare(self.objective, a, b),
             "kernel_decay": self.kernel_decay * self._squares(a),
         }
-
-    def _draw(self, present: Tensor, generator: torch.Generator) -> Tensor:
-        return draw_keep(
-            present,
-            self.model.latent_dim,
-            strategy=self.strategy,
-            keep_rate=self.keep_rate,
-            generator=generator,
-        )
 
     def _squares(self, like: Tensor) -> Tensor:
         encoders = [e for e in self.model.encoders.values() if isinstance(e, TcnEncoder)]
@@ -113,9 +119,12 @@ class PaperMethod(Steps):
 class PaperMethodConfig(MethodConfig):
     """The published code's pretraining."""
 
+    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"final_keep_rate"})
+
     kind: Literal["paper"] = "paper"
-    strategy: Literal["random", "spatial", "column"] = "spatial"
-    keep_rate: float = Field(0.9, gt=0, le=1)
+    strategy: Strategy = "spatial"
+    keep_rate: KeepRate = 0.9
+    final_keep_rate: LaterRate = None
     objective: Annotated[Objective, OneOf(OBJECTIVES, "vicreg")] = PAPER_OBJECTIVE
     kernel_decay: float = Field(1e-4, ge=0)
 
@@ -125,6 +134,7 @@ class PaperMethodConfig(MethodConfig):
             model,
             strategy=self.strategy,
             keep_rate=self.keep_rate,
+            final_keep_rate=self.final_keep_rate,
             objective=self.objective,
             kernel_decay=self.kernel_decay,
         )

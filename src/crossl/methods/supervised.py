@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from crossl.data.batch import Batch
+from crossl.methods.keep_rates import rates_of
 from crossl.methods.method import Drawn, Encoded, Present, Signals, Steps, Targets
 from crossl.methods.views import Augment, augment_views
 from crossl.nn.masking import keep_some
-from crossl.nn.modality_encoders import check_known
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
 from crossl.tasks import Coding
@@ -57,7 +57,8 @@ class SupervisedMethod(Steps):
         super().__init__()
         self.model = model.requires_grad_(requires_grad=False) if frozen else model
         self.coding, self.augmentation = coding, augmentation
-        self.keep_rates = _rates(keep_rate, [m.name for m in model.modalities])
+        names = [m.name for m in model.modalities]
+        self.keep_rates = rates_of(keep_rate, names, key="finetuning.keep_rate")
         self.label_smoothing, self.dropout = label_smoothing, dropout
         self.head, self.frozen = head, frozen
         side_by_side = len(model.modalities) * model.latent_dim
@@ -130,15 +131,3 @@ class SupervisedMethod(Steps):
             smoothing = self.label_smoothing
             loss = self.coding.loss(at_least_float32(out), targets, smoothing=smoothing)
         return {"target": loss}
-
-
-def _rates(keep_rate: float | Mapping[str, float], names: Sequence[str]) -> list[float]:
-    """Return the probability of each modality to be shown.
-
-    Raises:
-        ConfigError: no modality has a name that is given.
-    """
-    if not isinstance(keep_rate, Mapping):
-        return [keep_rate] * len(names)
-    check_known("finetuning.keep_rate", keep_rate, names)
-    return [keep_rate.get(name, 1.0) for name in names]

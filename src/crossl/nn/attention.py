@@ -242,7 +242,7 @@ class AttentionConfig(HeadedConfig):
 register("aggregator", AttentionConfig)
 
 
-class Block(nn.Module):
+class SubsetBlock(nn.Module):
     """Self-attention and two layers, each after normalisation and beside what went in.
 
     Args:
@@ -322,7 +322,7 @@ class TransformerAggregator(TokenAggregator):
             modalities, latent_dim=latent_dim, shared_dim=shared_dim, completed=completed
         )
         self.summary = nn.Parameter(0.02 * torch.randn(shared_dim))
-        self.blocks = nn.ModuleList(Block(shared_dim, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(SubsetBlock(shared_dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(shared_dim)
 
     def join(self, tokens: Tokens, there: There) -> Joined:

@@ -132,8 +132,8 @@ class CrossModalModel(nn.Module):
         most = max(one.shape[1] for one in found)
         padded = [nn.functional.pad(one, (0, 0, 0, most - one.shape[1])) for one in found]
         places = torch.arange(most, device=present.device)
-        count = torch.tensor([one.shape[1] for one in found], device=present.device)
-        there = present[:, :, None] & (places < count[:, None])  # (B, M, P)
+        own = torch.stack([places < one.shape[1] for one in found])  # nothing waits for a device
+        there = present[:, :, None] & own  # (B, M, P)
         values = torch.stack(padded, dim=1)
         return Tokens(torch.where(there[..., None], values, 0.0), there)
 

@@ -14,8 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -27,6 +26,7 @@ from crossl.evaluate.latents import Array, Head
 from crossl.evaluate.probe import Probe
 from crossl.files import json_sha256
 from crossl.methods.augment import Augmentation, AugmentationConfig
+from crossl.methods.keep_rates import KeepRate
 from crossl.methods.supervised import SupervisedMethod
 from crossl.nn.model import CrossModalModel
 from crossl.registry import AUGMENTATIONS
@@ -46,25 +46,6 @@ from crossl.train.target_score import TargetScore
 from crossl.train.training import Moment, Training, Words
 
 WORDS = Words("fine-tuning", "finetuning.batch_size")
-
-
-_RATE = TypeAdapter(Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)])
-
-
-def _checked(value: Any) -> Any:
-    """Refuse what is neither a rate nor rates by name, in the words for a single number."""
-    for one in value.values() if isinstance(value, Mapping) else [value]:
-        try:
-            _RATE.validate_python(one)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise PydanticCustomError(first["type"], first["msg"]) from None
-    by_name = isinstance(value, Mapping)
-    return {str(name): rate for name, rate in value.items()} if by_name else value
-
-
-KeepRate = Annotated[float | dict[str, float], BeforeValidator(_checked)]
-"""One probability for all modalities, or one for each that is named."""
 
 
 class FineTuning(Settings):
