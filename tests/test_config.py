@@ -303,6 +303,7 @@ def another(model: BaseModel, name: str) -> Any:
         "adamw",
         7,
         16,
+        48,
         0.25,
         0.75,
         (5, 7),
@@ -357,7 +358,7 @@ def augmented(settings: Any) -> Any:
 
 
 SPECTRA = [
-    "encoder={kind: time_frequency, dim: 112}",
+    "encoder={kind: time_frequency, dim: 336}",
     "aggregator={kind: concat}",
     "method={kind: cross_reconstruction}",
 ]

@@ -27,7 +27,7 @@ KINDS = {
         channels, samples=samples, dim=8, filters=6, hidden=7, layers=2
     ),
     "time_frequency": lambda channels, samples: TimeFrequencyEncoder(
-        channels, samples, dim=8, places=3, bands=2, depth=1, heads=2
+        channels, samples, dim=12, places=3, bands=2, depth=1, heads=2
     ),
 }
 
@@ -46,16 +46,17 @@ def test_windows_of_any_length_give_finite_values_and_gradients(make, length, co
     scale, level = {"noise": (1, 0), "zeros": (0, 0), "constant": (0, 3), "huge": (1e6, 0)}[content]
     x = (scale * noise + level).requires_grad_()
     latent = encoder(x)
-    assert latent.shape == (2, 8)
+    assert latent.shape == (2, encoder.dim)
     assert torch.isfinite(latent).all()
-    (latent * torch.arange(8)).sum().backward()
+    (latent * torch.arange(encoder.dim)).sum().backward()
     assert torch.isfinite(x.grad).all()
     assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
-    assert encoder.tokens(x).shape[::2] == (2, 8)
+    assert encoder.tokens(x).shape[::2] == (2, encoder.dim)
 
 
 def test_no_windows_have_no_latents(make):
-    assert make(2, 64)(torch.zeros(0, 64, 2)).shape == (0, 8)
+    encoder = make(2, 64)
+    assert encoder(torch.zeros(0, 64, 2)).shape == (0, encoder.dim)
 
 
 def test_a_window_does_not_depend_on_its_batch_mates_while_training(make):
@@ -77,10 +78,11 @@ def test_strength_and_level_of_a_signal_are_seen(make):
 @pytest.mark.parametrize("absent", [torch.nan, 1e30])
 def test_tokens_of_absent_modalities_are_zeros_whatever_they_hold(make, absent):
     modalities = [Modality("acc", ("x", "y"), "m/s^2", 30.0), Modality("ecg", ("v",), "V", 64.0)]
+    dim = make(1, 2).dim
     model = CrossModalModel(
-        modalities, window_s=2.0, latent_dim=8,
+        modalities, window_s=2.0, latent_dim=dim,
         encoder=lambda m, samples: make(len(m.channels), samples),
-        aggregator=PredictiveAggregator(2, latent_dim=8, shared_dim=6),
+        aggregator=PredictiveAggregator(2, latent_dim=dim, shared_dim=6),
     )  # fmt: skip
     present = torch.tensor([[True, False], [True, True]])
     signals = {"acc": torch.randn(2, 60, 2), "ecg": torch.randn(2, 128, 1)}
@@ -205,7 +207,7 @@ def test_the_last_token_is_the_latent_and_tokens_know_what_came_before_only():
 
 
 def test_patches_of_the_spectrum_are_magnitudes_and_phases():
-    encoder = TimeFrequencyEncoder(2, 11, dim=4, places=2, bands=3, heads=2)
+    encoder = TimeFrequencyEncoder(2, 11, dim=12, places=2, bands=3, heads=2)
     x = torch.randn(3, 11, 2, dtype=torch.float64)
     found = encoder.patches(x)
     assert tuple(part.shape[1:] for part in found) == ((2, 12), (3, 4), (3, 8))
@@ -218,8 +220,19 @@ def test_patches_of_the_spectrum_are_magnitudes_and_phases():
     np.testing.assert_allclose(magnitude * turn[..., 1], spectrum.imag, atol=1e-9)
 
 
+def test_the_latent_is_the_mean_of_each_domain():
+    encoder = TimeFrequencyEncoder(2, 20, dim=12, places=4, bands=2, heads=2).double()
+    x = torch.randn(3, 20, 2, dtype=torch.float64)
+    tokens = encoder.tokens(x)
+    torch.testing.assert_close(tokens.mean(dim=1), encoder(x))
+    every = encoder.join(encoder.embed(encoder.patches(x)) + encoder.position)
+    torch.testing.assert_close(tokens[:, :, :4], every[:, :4])
+    torch.testing.assert_close(tokens[:, 0, 4:8], every[:, 4:6].mean(dim=1))
+    torch.testing.assert_close(tokens[:, 3, 8:], every[:, 6:].mean(dim=1))
+
+
 def test_a_window_of_another_length_is_refused():
-    encoder = TimeFrequencyEncoder(1, 20, dim=4, places=2, bands=2, heads=2)
+    encoder = TimeFrequencyEncoder(1, 20, dim=12, places=2, bands=2, heads=2)
     with pytest.raises(ConfigError, match="a window has 19 samples; it was made for 20"):
         encoder(torch.zeros(1, 19, 1))
 

@@ -19,7 +19,7 @@ from crossl.methods.cross_reconstruction import held_apart
 from crossl.train.pretrain import pretrain
 
 Make = Callable[..., CrossReconstructionMethod]
-ENCODER = "encoder={kind: time_frequency, dim: 8, places: 5, bands: 4, depth: 1, heads: 2}"
+ENCODER = "encoder={kind: time_frequency, dim: 24, places: 5, bands: 4, depth: 1, heads: 2}"
 NAMES = ("time", "magnitude", "phase")
 
 

@@ -35,7 +35,7 @@ NEEDS = {
         "aggregator={kind: token_transformer, places: 4}",
     ),
     "cross_reconstruction": (
-        "encoder={kind: time_frequency, dim: 8, places: 5, bands: 4, depth: 1, heads: 2}",
+        "encoder={kind: time_frequency, dim: 24, places: 5, bands: 4, depth: 1, heads: 2}",
         "aggregator.kind=concat",
         "method.instance=1",  # its weight is so small that its gradient would seem to be none
     ),

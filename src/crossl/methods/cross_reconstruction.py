@@ -73,7 +73,7 @@ class CrossReconstructionMethod(OneView):
         self.model, self.augmentation = model, augmentation or Augmentation()
         self.first_rate, self.last_rate, self.instance = first_rate, last_rate, instance
         encoders = _encoders(model)
-        dim, count = encoders[0].dim, encoders[0].count
+        dim, count = encoders[0].width, encoders[0].count
         self.places, self.bands = encoders[0].places, encoders[0].bands
         # a buffer, so that a resumed training goes on where it was
         self.register_buffer("progress", torch.zeros(()))
@@ -102,7 +102,7 @@ class CrossReconstructionMethod(OneView):
         return self.first_rate + (self.last_rate - self.first_rate) * done
 
     def encode(self, signals: Signals, present: Present) -> Encoded:
-        """Make a token of each patch, `tokens` (B, M, N, K); keep patches as `time_NAME`, ..."""
+        """Make a token of each patch, `tokens` (B, M, N, W); keep patches as `time_NAME`, ..."""
         del present
         tokens, encoded = [], dict[str, Tensor]()
         for m, encoder in zip(self.model.modalities, _encoders(self.model), strict=True):

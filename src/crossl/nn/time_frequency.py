@@ -32,8 +32,9 @@ class TimeFrequencyEncoder(nn.Module):
     """Patches of time, magnitude and phase become tokens; a transformer joins them all.
 
     The encoder of the Cross Reconstruction Transformer (Zhang et al. 2023, arXiv 2205.09928), for
-    one modality. Deviations: one linear map makes a token of a patch, not a residual network;
-    the mean over all tokens is the latent, not that of three tokens of no patch; magnitudes are
+    one modality. Deviations: one linear map makes a token of a patch, not a residual network; the
+    latent is the mean of the tokens of each domain, side by side, where theirs is the mean of three
+    tokens of no patch (a linear probe on frozen encoders reads more from these); magnitudes are
     logarithms, and phases are cosines and sines, which do not jump at a half turn; two narrow
     blocks, not six of eight heads; no dropout. (In the published code the embedding that tells the
     domains apart is added along the batch when the encoder is used; here it is along the tokens.)
@@ -41,7 +42,7 @@ class TimeFrequencyEncoder(nn.Module):
     Args:
         channels: C of the modality.
         samples: T of its windows; windows of any other length are refused.
-        dim: K, a multiple of heads.
+        dim: K, three times the width of a token, which heads divide.
         places: patches in time. Where they do not divide it, neighbours overlap.
         bands: patches of the magnitudes, and of the phases.
         depth: blocks.
@@ -50,7 +51,7 @@ class TimeFrequencyEncoder(nn.Module):
     Examples:
         >>> encoder = TimeFrequencyEncoder(3, 100)
         >>> encoder(torch.zeros(2, 100, 3)).shape, encoder.tokens(torch.zeros(2, 100, 3)).shape
-        (torch.Size([2, 64]), torch.Size([2, 8, 64]))
+        (torch.Size([2, 192]), torch.Size([2, 8, 192]))
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class TimeFrequencyEncoder(nn.Module):
         channels: int,
         samples: int,
         *,
-        dim: int = 64,
+        dim: int = 192,
         places: int = 8,
         bands: int = 4,
         depth: int = 2,
@@ -66,16 +67,17 @@ class TimeFrequencyEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.dim, self.samples, self.places, self.bands = dim, samples, places, bands
+        self.width = width = dim // 3
         in_time, in_bands = patch_index(samples, places), patch_index(samples // 2 + 1, bands)
         self.register_buffer("in_time", in_time, persistent=False)
         self.register_buffer("in_bands", in_bands, persistent=False)
         short, wide = in_time.shape[1] * channels, in_bands.shape[1] * channels
         self.sizes = Domains(short, wide, 2 * wide)  # type: ignore[arg-type]  # numbers of a patch
-        self.embed_domain = nn.ModuleList(nn.Linear(size, dim) for size in self.sizes)  # type: ignore[arg-type]
-        self.position = nn.Parameter(torch.empty(self.count, dim))
+        self.embed_domain = nn.ModuleList(nn.Linear(size, width) for size in self.sizes)  # type: ignore[arg-type]
+        self.position = nn.Parameter(torch.empty(self.count, width))
         nn.init.normal_(self.position, std=0.02)
-        self.blocks = nn.ModuleList(TransformerBlock(dim, heads=heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads=heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
 
     @property
     def count(self) -> int:
@@ -84,14 +86,14 @@ class TimeFrequencyEncoder(nn.Module):
 
     def forward(self, x: Window) -> Latent:
         """Encode windows of one modality."""
-        return self._all(x).mean(dim=1)
+        return self.tokens(x).mean(dim=1)
 
     def tokens(self, x: Window) -> Tokens:
-        """Encode windows to a token for each patch in time, which knows the others."""
-        return self._all(x)[:, : self.places]
-
-    def _all(self, x: Window) -> Tokens:
-        return self.join(self.embed(self.patches(x)) + self.position)
+        """Encode windows to a token for each patch in time, the mean of each spectrum beside it."""
+        joined = self.join(self.embed(self.patches(x)) + self.position)
+        in_time, *spectra = joined.split([self.places, self.bands, self.bands], dim=1)
+        means = [y.mean(dim=1, keepdim=True).expand_as(in_time) for y in spectra]
+        return torch.cat([in_time, *means], dim=2)  # (B, places, K)
 
     def embed(self, patches: Domains) -> Tokens:
         """Make a token of each patch, of that patch alone."""
@@ -137,6 +139,7 @@ class TimeFrequencyConfig(EncoderConfig):
     """A transformer over patches of time, magnitudes and phases."""
 
     kind: Literal["time_frequency"] = "time_frequency"
+    dim: int = Field(192, gt=0, multiple_of=3)
     places: int = Field(8, gt=0)
     bands: int = Field(4, gt=0)
     depth: int = Field(2, gt=0)
@@ -144,10 +147,11 @@ class TimeFrequencyConfig(EncoderConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> TimeFrequencyConfig:
-        if self.dim % self.heads:
+        width = self.dim // 3
+        if width % self.heads:
             raise ValueError(
-                f"heads is {self.heads} and a token has {self.dim} numbers; allowed is what "
-                f"divides {self.dim}"
+                f"heads is {self.heads} and a token has {width} numbers; allowed is what divides "
+                f"{width}"
             )
         return self
 
