@@ -50,8 +50,10 @@ from crossl.methods import (
     PaperMethodConfig,
     SimclrConfig,
     Ts2vecConfig,
+    TsTccConfig,
 )
 from crossl.methods.augment import Augmentation
+from crossl.methods.permutation import Permutation
 from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
 from crossl.nn.attention import AttentionConfig, GatedConfig, TransformerConfig
 from crossl.nn.deepconvlstm import DeepConvLstmConfig
@@ -386,6 +388,7 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     HardDclConfig: compared,
     NtXentConfig: compared,
     Augmentation: augmented,
+    Permutation: augmented,
     PaperMethodConfig: lambda c: c.build(model_of(recipe("paper"))),
     CrosslMethodConfig: lambda c: c.build(model_of(recipe("crossl"))),
     SimclrConfig: lambda c: c.build(model_of(recipe("crossl"))),
@@ -396,6 +399,7 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     CrossReconstructionConfig: lambda c: c.build(model_of(load_config(overrides=SPECTRA))),
     TimeFrequencyConfig: lambda c: c.build(MODALITIES[0], 40),
     DependentSplitConfig: lambda c: c.build(model_of(recipe("crossl"))),
+    TsTccConfig: lambda c: c.build(model_of(recipe("crossl"))),
     Ts2vecConfig: lambda c: c.build(model_of(recipe("crossl"))),
     ConcatConfig: lambda c: c.build(2, 8),
     GatedConfig: lambda c: c.build(2, 8),

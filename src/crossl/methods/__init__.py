@@ -21,6 +21,7 @@ from crossl.methods.method import Method, MethodConfig
 from crossl.methods.paper import PaperMethod, PaperMethodConfig
 from crossl.methods.simclr import SimclrConfig, SimclrMethod
 from crossl.methods.ts2vec import Ts2vecConfig, Ts2vecMethod
+from crossl.methods.ts_tcc import TsTccConfig, TsTccMethod
 
 __all__ = [
     "AutoencoderConfig",
@@ -51,4 +52,6 @@ __all__ = [
     "SimclrMethod",
     "Ts2vecConfig",
     "Ts2vecMethod",
+    "TsTccConfig",
+    "TsTccMethod",
 ]

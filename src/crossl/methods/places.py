@@ -33,6 +33,18 @@ def encode_places(
     return torch.einsum("bmtk,mpt->bmpk", tokens, shares.to(tokens.dtype))
 
 
+def join_places(
+    model: CrossModalModel,
+    tokens: Float[Tensor, "batch place modality dim"],
+    present: Present,
+) -> Float[Tensor, "batch place embedding"]:
+    """Join the tokens of present modalities at each place, by the model's aggregator."""
+    places = tokens.shape[1]
+    each = present[:, None].expand(-1, places, -1).flatten(0, 1)
+    joined: Tensor = model.aggregate(tokens.flatten(0, 1), each)
+    return joined.view(-1, places, joined.shape[1])
+
+
 def shares_of_places(
     counts: Int[Tensor, " modality"], places: int, tokens: int
 ) -> Float[Tensor, "modality place token"]:

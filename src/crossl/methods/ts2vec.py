@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crossl.methods.augment import Augmentation, AugmentationConfig
 from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Signals, Targets
 from crossl.methods.one_view import OneView
-from crossl.methods.places import encode_places
+from crossl.methods.places import encode_places, join_places
 from crossl.methods.views import Augment
 from crossl.nn.masking import keep_some
 from crossl.nn.model import CrossModalModel
@@ -114,10 +114,7 @@ class Ts2vecMethod(OneView):
 
     def _join(self, tokens: Tensor, present: Present) -> Sequences:
         """Join the modalities at each place by the model's aggregator, and map linearly."""
-        places = tokens.shape[1]
-        each = present[:, None].expand(-1, places, -1).flatten(0, 1)
-        joined = self.model.aggregate(tokens.flatten(0, 1), each)
-        out: Tensor = self.into(joined).unflatten(0, (-1, places))
+        out: Tensor = self.into(join_places(self.model, tokens, present))
         return out
 
     def _read(self, x: Sequences, crop: Bool[Tensor, " place"], hidden: Seen) -> Sequences:
