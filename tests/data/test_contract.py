@@ -18,14 +18,14 @@ def store(made, tmp_path):
 
 
 def test_the_same_modalities_are_the_store_itself(store):
-    fitted = fit_store(store, store.modalities, window_s=2.0)
+    fitted = fit_store(store, store.modalities, window_s=2.0, calibration=None)
     assert fitted.store is store
     assert fitted.notes == []
 
 
 def test_what_a_store_lacks_is_absent_in_every_window(store, made):
     eda = replace(made.heart, name="eda")
-    fitted = fit_store(store, [eda, made.heart, made.acc], window_s=2.0)
+    fitted = fit_store(store, [eda, made.heart, made.acc], window_s=2.0, calibration=None)
     assert fitted.absent == ("eda",)
     assert fitted.notes == [f"{store.path} has no eda: absent in every window"]
     view = fitted.store
@@ -42,7 +42,7 @@ def test_what_a_store_lacks_is_absent_in_every_window(store, made):
 
 
 def test_what_a_model_never_saw_is_hidden_and_named(store, made):
-    fitted = fit_store(store, [made.heart], window_s=2.0)
+    fitted = fit_store(store, [made.heart], window_s=2.0, calibration=None)
     assert fitted.notes == ["acc was not in training and was left out"]
     assert list(fitted.store.gather_zeroed(np.arange(2))) == ["heart"]
     assert fitted.store.stretch(0, 3)["present"].shape == (3, 1)
@@ -53,7 +53,7 @@ def test_windows_without_anything_that_is_known_have_no_label(made, tmp_path):
     heart = late.signals["heart"]
     late = replace(late, signals={**late.signals, "heart": replace(heart, start_s=4.0)})
     store = made.write(tmp_path / "store", [late])
-    fitted = fit_store(store, [made.heart], window_s=2.0)
+    fitted = fit_store(store, [made.heart], window_s=2.0, calibration=None)
     empty = ~store.present[:, 1]
     assert fitted.empty == empty.sum() > 0
     assert (fitted.store.label[empty] == -1).all()
@@ -63,7 +63,9 @@ def test_windows_without_anything_that_is_known_have_no_label(made, tmp_path):
 
 
 def test_a_view_is_the_same_in_another_process(store, made):
-    view = fit_store(store, [replace(made.acc, name="gyro"), made.acc], window_s=2.0).store
+    view = fit_store(
+        store, [replace(made.acc, name="gyro"), made.acc], window_s=2.0, calibration=None
+    ).store
     again = pickle.loads(pickle.dumps(view))  # noqa: S301 - our own
     np.testing.assert_array_equal(again.present, view.present)
     np.testing.assert_array_equal(
@@ -83,4 +85,4 @@ def test_a_modality_of_the_same_name_that_is_another_is_refused_with_both(
     store, made, change, window_s, message
 ):
     with pytest.raises(ContractError, match=message):
-        fit_store(store, [replace(made.acc, **change)], window_s=window_s)
+        fit_store(store, [replace(made.acc, **change)], window_s=window_s, calibration=None)

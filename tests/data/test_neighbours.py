@@ -120,7 +120,7 @@ def test_a_part_of_a_stride_is_refused(store):
 
 
 def test_a_view_of_a_store_has_the_same_neighbours(store, made):
-    view = fit_store(store, [made.acc], window_s=2.0).store
+    view = fit_store(store, [made.acc], window_s=2.0, calibration=None).store
     rows = np.arange(len(store))
     np.testing.assert_array_equal(neighbours(view, rows, [1]), neighbours(store, rows, [1]))
 

@@ -71,7 +71,7 @@ def test_targets_of_every_kind_are_read_back_in_the_order_of_the_rows(store):
 
 
 def test_a_stretch_of_values_is_read_alone(store, made):
-    view = fit_store(store, [made.acc], window_s=2.0).store
+    view = fit_store(store, [made.acc], window_s=2.0, calibration=None).store
     for one in (store, view):
         for target in store.targets:
             whole = store.target_values(target.name)
@@ -162,7 +162,7 @@ def test_targets_are_unknown_where_a_model_sees_nothing(tmp_path, made):
     both, heart = made.recording("S1"), made.recording("S2", seed=1)
     heart = made.recording("S2", signals={"heart": heart.signals["heart"]})
     store = write(tmp_path / "store", made, recordings=[both, heart])
-    view = fit_store(store, [made.acc], window_s=2.0).store
+    view = fit_store(store, [made.acc], window_s=2.0, calibration=None).store
     assert view.targets == store.targets
     for target in store.targets:
         seen, base = view.target_values(target.name), store.target_values(target.name)

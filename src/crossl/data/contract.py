@@ -182,7 +182,7 @@ def fit_store(
     modalities: Sequence[Modality],
     *,
     window_s: float,
-    calibration: Calibration | None = None,
+    calibration: Calibration | None,
     train: NDArray[np.int64] | None = None,
 ) -> Fitted:
     """See a store with the eyes of a model.

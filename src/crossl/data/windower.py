@@ -256,7 +256,7 @@ class Windower:
         return self._windows()
 
     def cut_whole(self, signals: Mapping[str, Signal], *, end_s: float) -> CutSignals:
-        """Cut whole signals at once, keeping every sample of them, as a store does.
+        """Cut whole signals at once, keeping every sample of them as recorded, as a store does.
 
         Args:
             signals: by modality.
