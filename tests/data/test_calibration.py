@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from crossl.data import recording_statistics
 from crossl.data.calibrated import calibrated
 from crossl.data.calibration import Calibration, Moments
 from crossl.data.contract import fit_store
+from crossl.data.prepare import plan_for, prepare_store
+from crossl.data.readers.card import Card
+from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.standardisation import (
     CalibrationStandardisation,
@@ -156,6 +161,29 @@ def test_recordings_of_a_subject_count_together_where_that_is_asked_for(tmp_path
     close(windows[5], by_hand(parts[1][:20], parts[1]))
 
 
+def as_is(recordings):
+    """Yield recordings; at module level, where workers find it."""
+    yield from recordings
+
+
+def test_recordings_of_appended_segments_are_recordings_of_their_own(tmp_path):
+    parts = [noise(6, seed=s, mean=m) for s, m in enumerate((0.0, 9.0, -2.0))]
+    card = Card("made", "Made", "Numbers.", "none", "none", "none", (ACC, HEAT), (),
+                WindowSpec(2.0, 1.0))  # fmt: skip
+    for number, names in enumerate((("ann",), ("bob", "ann"))):
+        told = [recording(n, parts[number + i], session=str(number)) for i, n in enumerate(names)]
+        dataset = Dataset(card, (Part(str(number), partial(as_is, told)),))
+        store = prepare_store(dataset, tmp_path / "store", plan_for(dataset, "made"),
+                              append=number > 0)  # fmt: skip
+    assert len(store.segments) == 2
+    windows = read(calibrated(store, RUNNING))
+    for place, one in enumerate(parts):
+        close(windows[5 * place + 2], by_hand(one[20:40], one[:40]))
+    both = np.concatenate([parts[0], parts[2]])
+    of_people = read(calibrated(store, RecordingStandardisation(by="subject", floor=0.001).build()))
+    close(of_people[11], by_hand(parts[2][10:30], both))
+
+
 def test_a_constant_channel_is_not_blown_up(tmp_path):
     dead, nearly = noise(6), noise(6, seed=1)
     dead[:, 0] = 1000.1
@@ -240,6 +268,19 @@ def test_block_and_memory_of_reading_change_no_bit(two, calibration, monkeypatch
     monkeypatch.setattr(recording_statistics, "BLOCK_NUMBERS", 14)
     monkeypatch.setattr(recording_statistics, "IN_MEMORY_BYTES", 0)
     np.testing.assert_array_equal(read(calibrated(two[2], calibration)), usual)
+
+
+def test_memory_does_not_grow_with_the_length_of_recordings(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_statistics, "BLOCK_NUMBERS", 1 << 12)
+    store = write_store([recording("ann", noise(60_000))], tmp_path / "store", modalities=(ACC,),
+                        classes=(), about={}, spec=WindowSpec(60.0, 30.0))  # fmt: skip
+    for calibration in (WHOLE, RUNNING):
+        seen = calibrated(store, calibration)
+        tracemalloc.start()
+        seen.gather_zeroed(np.arange(2))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1e6 < 600_000 * 2 * 4 / 4
 
 
 def test_samples_in_16_bits_are_calibrated_as_they_are_read(tmp_path):

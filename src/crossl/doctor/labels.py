@@ -162,8 +162,8 @@ class LabelTally:
                 "",
                 "each class of a subject is one whole recording",
                 "Whatever differs between two recordings (electrodes, time of day) tells the "
-                "class: scores are optimistic, most of all if each recording is standardised "
-                "by itself.",
+                "class, so scores are optimistic; and standardisation by recording takes away "
+                "what tells classes apart.",
                 scope="",
             )
 
