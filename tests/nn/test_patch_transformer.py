@@ -11,6 +11,7 @@ from torch.nn.functional import softmax
 from crossl.config import load_config
 from crossl.errors import ConfigError
 from crossl.nn.patch_transformer import PatchTransformerEncoder, patch_index
+from crossl.nn.token_transformer import TokenTransformer
 from crossl.nn.transformer import TransformerBlock
 
 
@@ -142,3 +143,36 @@ def test_tokens_that_are_not_there_change_no_other(garbage):
     alone = block(x[1:2, there[1]])
     torch.testing.assert_close(out[1:2, there[1]], alone)
     assert torch.isfinite(block(x, there)).all()
+
+
+# --- the aggregator of tokens
+
+
+@pytest.mark.parametrize("read", ["mean", "modalities"])
+def test_what_joins_tokens_is_exported_with_a_batch_of_any_size(read):
+    torch.manual_seed(0)
+    aggregator = TokenTransformer(3, latent_dim=8, places=4, depth=1, heads=1, read=read).eval()
+
+    def given(windows):
+        keep = torch.rand(windows, 3, generator=torch.Generator().manual_seed(windows)) < 0.6
+        latent = noise(windows, 3, 8).float()
+        return latent, keep[:, :, None].expand(-1, -1, 8).contiguous()
+
+    batch = {0: Dim("batch", min=1)}
+    run = export(aggregator, given(3), dynamic_shapes=(batch, batch)).module()
+    for windows in (1, 9):
+        torch.testing.assert_close(run(*given(windows)), aggregator(*given(windows)))
+
+
+def test_the_embedding_is_the_mean_of_the_tokens_that_are_there():
+    torch.manual_seed(0)
+    one = TokenTransformer(3, latent_dim=8, places=4, depth=1, heads=1)
+    latent = noise(1, 3, 8).float()
+    keep = torch.ones(1, 3, 8, dtype=torch.bool)
+    keep[0, 1] = False
+    tokens = one.tokens(latent).unflatten(1, (3, 4))[:, [0, 2]].flatten(1, 2)
+    joined = one.join(tokens, torch.ones(1, 8, dtype=torch.bool))
+    torch.testing.assert_close(one(latent, keep), joined.mean(dim=1))
+    one.read = "modalities"
+    wanted = torch.stack([joined[:, :4].mean(1), torch.zeros(1, 2), joined[:, 4:].mean(1)], dim=1)
+    torch.testing.assert_close(one(latent, keep), wanted.flatten(1))
