@@ -40,6 +40,8 @@ class MaskedAutoencoderMethod(AsRecorded):
 
     Deviations: a patch holds all channels of a modality, normalised each for itself; the network is
     small (the paper's numbers are from memory); positions are learnt; the run's own optimiser.
+    `configs/ssl.yaml` departs further, where it helped on validation people: patches as they are,
+    and as embedding the means of each modality's tokens side by side.
 
     Args:
         model: with patch_transformer encoders of depth 0, read as tokens, and a token_transformer.
