@@ -58,6 +58,11 @@ def test_every_registered_name_is_in_the_map_of_the_project(name: str) -> None:
     assert f"`{name}`" in text
 
 
+@pytest.mark.parametrize("name", sorted(SORTS["method"]))
+def test_every_method_has_a_row_in_the_docs(name: str) -> None:
+    assert re.search(rf"^\| `{name}`[^|]*\|", read("docs/methods.md"), flags=re.M)
+
+
 def test_every_public_name_loads() -> None:
     for name in crossl.__all__:
         assert getattr(crossl, name) is not None

@@ -29,11 +29,13 @@ EVERY = sorted(METHODS)
 WITH_OBJECTIVE = [name for name in EVERY if "objective" in METHODS[name].model_fields]
 
 
+PATCHES = (
+    "encoder={kind: patch_transformer, read: tokens, depth: 0, dim: 32, places: 4}",
+    "aggregator={kind: token_transformer, places: 4}",
+)
 NEEDS = {
-    "masked_autoencoder": (
-        "encoder={kind: patch_transformer, read: tokens, depth: 0, dim: 32, places: 4}",
-        "aggregator={kind: token_transformer, places: 4}",
-    ),
+    "masked_autoencoder": PATCHES,
+    "hybrid": PATCHES,
     "cross_reconstruction": (
         "encoder={kind: time_frequency, dim: 24, places: 5, bands: 4, depth: 1, heads: 2}",
         "aggregator.kind=concat",
