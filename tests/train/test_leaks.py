@@ -10,19 +10,21 @@ import json
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
 
 from crossl import registry
 from crossl.commands.probe import probe_run
 from crossl.commands.sweep import validation_score
 from crossl.config import RunConfig
 from crossl.contenders import Outcome
+from crossl.contenders.boosting import EachColumn
 from crossl.data.recording import LabelInterval, Recording, Signal
 from crossl.data.store import Store, write_store
 from crossl.data.windows import WindowSpec
@@ -39,6 +41,8 @@ METHODS = ("crossl", "untrained", "supervised", "finetuned", "subset_probes")
 ADDED = {
     "simclr": "{method: {kind: simclr, hidden: 8, dim: 8}}",
     "forest": "{kind: forest, trees: 5}",
+    "extra": "{kind: extra_trees, trees: 5}",
+    "impute": "{kind: impute}",
     "logistic": "{kind: logistic}",
     "minirocket": "{kind: minirocket, features: 84}",
     "hydra": "{kind: hydra, groups: 2}",
@@ -48,6 +52,12 @@ ADDED = {
     "mlp": "{kind: mlp, steps: 10, hidden: 8}",
     "rough": "{kind: pretrained, damage: {share: 1}}",
 }
+BENCH = {
+    "boosting": ("lightgbm", "{kind: boosting, rounds: 2}"),
+    "catch22": ("pycatch22", "{kind: catch22}"),
+}
+"""What the extra `bench` brings."""
+ADDED |= {name: text for name, (package, text) in BENCH.items() if find_spec(package)}
 CONTENDERS = (*METHODS, *ADDED)
 SETTINGS = (
     "evaluation.folds=3",
@@ -134,9 +144,13 @@ def plain(part: Any) -> Any:
         return [(name, tensor.numpy().tobytes()) for name, tensor in part.items()]
     if isinstance(part, Task):
         return repr(part)
+    if isinstance(part, EachColumn):
+        return [plain(getattr(one, "booster_", one)) for one in part.fitted]
+    if hasattr(part, "model_to_string"):  # of LightGBM
+        return part.model_to_string().encode()
     if is_dataclass(part):
         return [plain(getattr(part, f.name)) for f in fields(part)]
-    if isinstance(part, RandomForestClassifier | RandomForestRegressor):
+    if isinstance(part, ForestClassifier | ForestRegressor):
         return [tree.tree_.__getstate__()["nodes"].tobytes() for tree in part.estimators_]
     return np.asarray(part).tobytes()
 
@@ -288,4 +302,5 @@ def test_every_kind_of_task_is_tried_here() -> None:
 
 def test_every_kind_of_contender_is_tried_here() -> None:
     tried = {settings.get("kind", "pretrained") for settings in map(yaml.safe_load, ADDED.values())}
-    assert tried == set(registry.CONTENDERS)
+    missing = {name for name, (package, _) in BENCH.items() if not find_spec(package)}
+    assert tried == set(registry.CONTENDERS) - missing

@@ -61,6 +61,8 @@ def run_experiment(
                  for r in repeats for n in numbers]  # fmt: skip
         with telling_what_is_kept(out, lambda: any(task.begun for task in tasks)):
             open_tasks = [task for task in tasks if not task.done]
+            for name, settings in config.contenders.items() if open_tasks else ():
+                settings.build(name)  # what lacks its package is refused before hours of work
             count = min(workers or os.cpu_count() or 1, len(open_tasks))
             if count > 1:
                 _run_parallel(open_tasks, count, progress)

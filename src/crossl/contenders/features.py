@@ -16,17 +16,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from crossl.config.schema import ContenderConfig
-from crossl.contenders.contender import PARTS, Context, Draw, Outcome, Tables
+from crossl.contenders.contender import PARTS, Context, Outcome, Tables
 from crossl.contenders.minirocket import Minirocket
 from crossl.contenders.statistics import statistics
 from crossl.data.recording import Modality
-from crossl.evaluate.around import embed_around, with_neighbours
-from crossl.evaluate.budgets import STRICT, VALIDATION
-from crossl.evaluate.latents import LatentTable, Subset
+from crossl.evaluate.around import with_neighbours
+from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.probe import FIXED_STRENGTH, fit_by_budget
-from crossl.evaluate.probe_rows import ProbeRows, training_rows
 from crossl.registry import register
-from crossl.tasks import Task
 
 Describe = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Windows (n, T, C) of one modality to features (n, F)."""
@@ -35,11 +32,8 @@ FitFeatures = Callable[[Modality, NDArray[np.float32], int], Describe]
 repeat, which draws anew what is random."""
 
 ROWS = 2048
-LEAVES = (1, 2, 3, 5, 8, 12)
-"""Values of the smallest leaf of a tree, as many as a probe has strengths to choose from."""
-FIXED_LEAF, FIXED_RIDGE = 5, 1e-3
-"""The smallest leaf, and the inverse penalty of ridge regression, where no label of validation
-subjects may be used."""
+FIXED_RIDGE = 1e-3
+"""The inverse penalty of ridge regression where no label of validation subjects may be used."""
 
 
 class LogisticConfig(ContenderConfig):
@@ -50,7 +44,7 @@ class LogisticConfig(ContenderConfig):
 
     def build(self, name: str) -> Linear:
         """Make the contender."""
-        return Linear(name, _of_statistics, ridge=False)
+        return Linear(name, of_statistics, ridge=False, shared="statistics")
 
 
 class MinirocketConfig(ContenderConfig):
@@ -75,23 +69,8 @@ class MinirocketConfig(ContenderConfig):
         return Linear(name, fit, ridge=True)
 
 
-class ForestConfig(ContenderConfig):
-    """A random forest on simple statistics.
-
-    Attributes:
-        trees: of the forest.
-    """
-
-    repeats: ClassVar = "none"
-    kind: Literal["forest"] = "forest"
-    trees: int = Field(200, gt=0)
-
-    def build(self, name: str) -> Forest:
-        """Make the contender."""
-        return Forest(name, self.trees)
-
-
-def _of_statistics(modality: Modality, train: NDArray[np.float32], repeat: int) -> Describe:
+def of_statistics(modality: Modality, train: NDArray[np.float32], repeat: int) -> Describe:
+    """Describe windows by simple statistics."""
     del train, repeat
     return lambda x: statistics(x, modality.rate_hz)
 
@@ -105,17 +84,18 @@ class Linear:
         fit: makes what describes a modality's windows from those of training subjects.
         ridge: ridge regression, of classes to one target each, else logistic regression.
         scaled: features come on a scale of their own, with zeros that mean nothing seen.
+        shared: name of the features, by which contenders share them.
     """
 
     name: str
     fit: FitFeatures
     ridge: bool
     scaled: bool = False
+    shared: str | None = None
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the classifier of each label draw says."""
-        shared = "statistics" if self.fit is _of_statistics else None
-        tables = feature_tables(context, self.fit, scaled=self.scaled, shared=shared)
+        tables = feature_tables(context, self.fit, scaled=self.scaled, shared=self.shared)
         shown = context.labelled(tables["train"], f"fitting {self.name}")
         probes = fit_by_budget(
             shown,
@@ -126,105 +106,6 @@ class Linear:
         )
         for outcome in context.outcomes(context.draws, probes, tables["test"]):
             yield replace(outcome, head=None)
-
-
-@dataclass(frozen=True)
-class Forest:
-    """A random forest on statistics, whose smallest leaf validation subjects choose."""
-
-    name: str
-    trees: int
-
-    def outcomes(self, context: Context) -> Iterator[Outcome]:
-        """Yield what the forest of each label draw says."""
-        tables = feature_tables(context, _of_statistics, shared="statistics")
-        shown = context.labelled(tables["train"], f"fitting {self.name}")
-        task, validation = context.task, tables["validation"]
-        validation = validation.take(task.known(validation.label))
-        damaged = {damage: _shown(table, context.choices[0])
-                   for damage, table in context.damaged(tables["test"])}  # fmt: skip
-        for draw, (train, seed) in zip(context.draws, shown, strict=True):
-            rows = training_rows(train.take(task.whole(train.label)), "encoders", seed=seed)
-            forests = [self._fit(task, rows, leaf, seed) for leaf in LEAVES]
-            scores = [_score(forest, validation, context) for forest in forests]
-            best = int(np.argmax(task.gain(np.array(scores))))
-            chosen = {STRICT: (LEAVES.index(FIXED_LEAF), np.nan), VALIDATION: (best, scores[best])}
-            for budget, (number, score) in chosen.items():
-                outcome = self._outcome(context, draw, forests[number], tables["test"])
-                said = {damage: _said(forests[number], x, train.label)
-                        for damage, x in damaged.items()}  # fmt: skip
-                yield replace(outcome, budget=budget, fitted=(forests[number], score), damaged=said)
-
-    @staticmethod
-    def _outcome(context: Context, draw: Draw, forest: Any, test: LatentTable) -> Outcome:
-        predicted = {
-            choice: _said(forest, _shown(test, choice), test.label) for choice in context.choices
-        }
-        outcome = Outcome(draw, None, predicted)
-        if not context.probabilities or not hasattr(forest, "predict_proba"):
-            return outcome
-        probability = {
-            choice: _probability(forest, _shown(test, choice)) for choice in context.choices
-        }
-        columns = probability[context.choices[0]].shape[1]
-        outputs = np.arange(columns) if test.label.ndim > 1 else forest.classes_
-        return replace(outcome, probability=probability, outputs=outputs)
-
-    def _fit(self, task: Task, rows: ProbeRows, leaf: int, seed: int) -> Any:
-        forest = task.forest(
-            n_estimators=self.trees, min_samples_leaf=leaf, random_state=seed,
-            n_jobs=torch.get_num_threads(),
-        )  # fmt: skip
-        target = rows.label
-        if target.ndim > 1 and target.shape[1] == 1:
-            target = target[:, 0]  # scikit-learn wants a single output flat
-        return forest.fit(_flat(rows.embedding), target, sample_weight=rows.weight)
-
-
-def _flat(features: NDArray[Any]) -> NDArray[Any]:
-    """Lay windows and their neighbours side by side; one that is not there is average, 0."""
-    return np.asarray(np.nan_to_num(features, nan=0.0).reshape(len(features), -1))
-
-
-def _shown(table: LatentTable, choice: Subset) -> NDArray[Any]:
-    """Return the features of windows, and of their neighbours, under a subset of modalities."""
-    if table.around is None:
-        return table.embed("encoders", choice)
-    allowed = torch.zeros_like(table.present)
-    allowed[:, list(choice)] = True
-    return _flat(embed_around(table, "encoders", allowed))
-
-
-def _said(forest: Any, x: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
-    """Let a forest predict, in the shape of the task's targets."""
-    return np.asarray(forest.predict(x)).reshape(len(x), *target.shape[1:]).astype(target.dtype)
-
-
-def _probability(forest: Any, x: NDArray[Any]) -> NDArray[np.float32]:
-    """Return what share of a forest's trees say each class, or that each label is there."""
-    found = forest.predict_proba(x)
-    if not isinstance(found, list):
-        return np.asarray(found, dtype=np.float32)
-    there = [one[:, list(classes).index(1)] if 1 in classes else np.zeros(len(x))
-             for one, classes in zip(found, forest.classes_, strict=True)]  # fmt: skip
-    return np.stack(there, axis=1).astype(np.float32)
-
-
-def _score(forest: Any, validation: LatentTable, context: Context) -> float:
-    """Average the main score on everything present with the mean over the other subsets.
-
-    As probes do.
-    """
-    task = context.task
-    scores = []
-    for choice in context.choices:
-        usable = validation.usable(choice)
-        if usable.any():
-            said = _said(forest, _shown(validation, choice)[usable], validation.label)
-            one_group = np.zeros(int(usable.sum()), dtype=np.int64)
-            counts = task.count(validation.label[usable], said, one_group, 1)
-            scores.append(float(task.metric(counts)[0]))
-    return (scores[0] + float(np.mean(scores[1:]))) / 2 if len(scores) > 1 else scores[0]
 
 
 def feature_tables(
@@ -354,5 +235,5 @@ def _widened(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     return np.pad(values, ((0, 0), (0, width - values.shape[1])))
 
 
-for _config in (LogisticConfig, MinirocketConfig, ForestConfig):
+for _config in (LogisticConfig, MinirocketConfig):
     register("contender", _config)
