@@ -99,6 +99,8 @@ def test_tables_say_what_the_records_say(done: Path) -> None:
         np.testing.assert_allclose(float(cell["value"]), value, atol=1e-6)
         shown = f"{value:.3f}"
         assert shown in (done / "tables.md").read_text()
+    told = "Each window is calibrated by the whole of its recording (transductive: it must be"
+    assert (done / "tables.md").read_text().count(told) == 1  # of the set `two` alone
     tex = (done / "tables.tex").read_text()
     assert tex.count("\\begin{tabular}") == 2
     assert "\\textbf{" in tex

@@ -205,8 +205,9 @@ def test_windows_that_are_calibrated_as_they_come_are_those_of_a_store(data):
 def test_a_stream_is_not_calibrated_by_a_recording_that_is_not_over():
     with pytest.raises(
         ContractError,
-        match=r"^windower: the model calibrates each window by the whole recording .* stream does "
-        "not know; allowed in streams are standardisation.kind 'training', 'calibration' and",
+        match=r"^windower: the model calibrates each window by the whole of its recording "
+        r"\(transductive: .*\), which a stream does not know; allowed in streams are "
+        r"standardisation.kind 'training', 'calibration' and 'running'",
     ):
         Windower([ACC], WindowSpec(2.0, 1.0), calibration=RecordingStandardisation().build())
 

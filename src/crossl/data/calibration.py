@@ -94,13 +94,14 @@ class Calibration:
 
     @property
     def told(self) -> str:
-        """Say whose mean and deviation these are."""
+        """Say of a window whose mean and deviation these are."""
+        if not self.causal and self.by == "subject":
+            return "all recordings of its subject (transductive: they must be over)"
         if not self.causal:
-            whose = "the whole recording" if self.by == "recording" else "all of the subject"
-            return f"{whose} that a window is of (transductive: it must be recorded to its end)"
+            return "the whole of its recording (transductive: it must be over)"
         if self.minutes == inf:
-            return "what was recorded up to the end of the window (causal)"
-        return f"the first {self.minutes:g} minutes of the recording that a window is of (causal)"
+            return "what its recording holds up to the window's end (causal)"
+        return f"the first {self.minutes:g} minutes of its recording (causal)"
 
 
 class Moments:

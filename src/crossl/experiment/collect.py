@@ -96,9 +96,11 @@ def _experiment_facts(
         for t in tasks
     }
     e, folds = config.evaluation, len({t.fold for t in tasks})
+    calibration = config.standardisation.build()
     return {
         "recipe": config.recipe,
         "contenders": contender_hashes(config),
+        **({"standardisation": calibration.told} if calibration is not None else {}),
         **({"damages": [one.model_dump(mode="json") for one in e.damages]} if e.damages else {}),
         "label_fractions": list(e.label_fractions),
         "label_seeds": list(e.label_seeds),

@@ -111,6 +111,7 @@ class StoredSummary(Stored):
     examples: list[_Example]
     started: str
     task: _Task | None = None
+    standardisation: str | None = None
 
     @model_validator(mode="after")
     def _tells_something(self) -> Self:

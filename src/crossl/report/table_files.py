@@ -73,6 +73,8 @@ def _markdown(data: Sequence[Compared], found: Sequence[Score]) -> str:
                 f"{summary['n_folds']}, {len(summary['label_seeds'])} label draws, pretraining "
                 f"seeds {summary.get('pretraining_seeds', [summary['seed']])}, store "
                 f"{summary['hashes'].get('store', '')[:12]}.", ""]  # fmt: skip
+        if summary.get("standardisation") is not None:
+            out += [f"Each window is calibrated by {summary['standardisation']}.", ""]
         costs = summary.get("costs", {})
         for budget, words in BUDGETS.items():
             for what, told in SHOWN.items():
