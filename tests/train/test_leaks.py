@@ -76,7 +76,7 @@ OTHER_TASKS = (
     "contenders={forest: {kind: forest, trees: 5}, logistic: {kind: logistic}, minirocket: "
     "{kind: minirocket, features: 84}}",
 )
-CALIBRATED = "standardisation.kind=recording"
+CALIBRATED = ("standardisation.kind=recording", "evaluation.label_fractions=[0.3]")
 KEPT = ("weights.safetensors", "config.yaml", "probe.safetensors", "probe.json")
 FACTS = (
     "classes",
@@ -166,7 +166,7 @@ def outcomes(
         task = f"task={TASKS[request.param]}"
         config = small("crossl", *SETTINGS[:8], *OTHER_TASKS, task)
     elif request.param == "calibrated":
-        config = small("crossl", *SETTINGS[:8], *OTHER_TASKS, CALIBRATED)
+        config = small("crossl", *SETTINGS[:8], *OTHER_TASKS, *CALIBRATED)
     else:
         config = small(request.param, *SETTINGS)
     folder = tmp_path_factory.mktemp("leaks")
