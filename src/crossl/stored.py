@@ -231,6 +231,7 @@ class StoredProbe(Stored):
     validation_score: float
     label_fraction: Share | None = None
     seed: Count | None = None
+    temperatures: dict[str, Any] | None = None
     weights: Sha256
     arrays: Sha256
 

@@ -19,8 +19,10 @@ from crossl.data.manifest import read_manifest
 from crossl.data.own.mapping.schema import validate
 from crossl.data.store import Store
 from crossl.errors import DataError
+from crossl.evaluate.confidence import Temperatures
 from crossl.files import json_sha256
 from crossl.predict.inputs import How
+from crossl.report.confidence import load_reliability
 
 from .conftest import SETTINGS
 
@@ -139,7 +141,11 @@ def test_the_timeline_says_what_the_run_says_of_the_store(
     done = crossl("predict", study / "run", study / "store", "--out", tmp_path, "--format", "csv")
     assert done.code == 0, done.err
     run, store = load_run(study / "run"), Store.open(study / "store")
-    said, sure = run.predict(store), run.predict_proba(store)
+    assert run.classifier is not None
+    temperature = Temperatures.from_dict(run.classifier.about["temperatures"]).of(store.present)
+    said = run.predict(store)
+    scaled = run.predict_proba(store).astype(float) ** (1 / temperature[:, None])
+    sure = scaled / scaled.sum(axis=1, keepdims=True)
     for subject in np.unique(store.subject):
         rows, mine = table(tmp_path / f"{subject}.csv"), store.subject == subject
         assert [row["label"] for row in rows] == said[mine].tolist()
@@ -148,6 +154,47 @@ def test_the_timeline_says_what_the_run_says_of_the_store(
         truth = np.array(["rest", "run", ""])[store.label[mine]]
         assert [row["truth"] for row in rows] == truth.tolist()
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_who_is_not_sure_enough_gets_no_label(crossl: Crossl, study: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "new/ann.csv", 11)
+    words = ("predict", study / "run", file, "--format", "csv", "--out", tmp_path / "out")
+    assert crossl(*words).code == 0
+    every = table(tmp_path / "out/ann.csv")
+    sure = [max(float(row["probability_rest"]), float(row["probability_run"])) for row in every]
+    limit = sorted(sure)[len(sure) // 2]
+    done = crossl(*words, "--abstain", f"{limit:.6f}")
+    assert done.code == 0, done.err
+    for row, before, most in zip(table(tmp_path / "out/ann.csv"), every, sure, strict=True):
+        if abs(most - limit) > 1e-5:
+            assert row["label"] == (before["label"] if most > limit else "")
+            assert ("no label reaches" in row["reason"]) == (most < limit)
+        assert row["probability_run"] == before["probability_run"]
+    done = crossl(*words, "--abstain", 1.5)
+    assert (done.code, "--abstain: got 1.5; a probability above 0" in done.err) == (2, True)
+
+
+def test_a_probe_keeps_its_temperatures_and_what_they_are_worth(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(study / "run", tmp_path / "run")
+    told = json.loads((run / "probe.json").read_text())["temperatures"]
+    assert told["modalities"] == ["acc", "gyr"]
+    assert set(told["subset"]) == {"acc,gyr", "acc", "gyr"}
+    found = load_reliability(run)
+    assert found is not None
+    assert [one["present"] for one in found["sets"]] == [["acc", "gyr"], ["acc"], ["gyr"]]
+    assert all(0 <= one["calibrated"]["ece"] <= 1 for one in found["sets"])
+    probe = json.loads((run / "probe.json").read_text())
+    del probe["temperatures"]
+    probe["sha256"] = json_sha256(probe)
+    (run / "probe.json").write_text(json.dumps(probe))
+    file = write_csv(tmp_path / "ann.csv", 11)
+    done = crossl("predict", run, file, "--format", "csv", "--out", tmp_path / "old")
+    assert "its probabilities are not calibrated; run `crossl probe` again" in done.err
+    crossl("predict", study / "run", file, "--format", "csv", "--out", tmp_path / "new")
+    before, now = table(tmp_path / "old/ann.csv"), table(tmp_path / "new/ann.csv")
+    assert [row["label"] for row in before] == [row["label"] for row in now]
 
 
 def test_raw_files_and_their_store_give_the_same_bytes(study: Path, tmp_path: Path) -> None:
@@ -224,9 +271,9 @@ def test_what_is_done_is_not_done_again_until_its_files_change(
     seen: list[str] = []
     whole = predict.timeline_of
 
-    def noted(*words: Any) -> Any:
+    def noted(*words: Any, **options: Any) -> Any:
         seen.append(words[2].subject)
-        return whole(*words)
+        return whole(*words, **options)
 
     monkeypatch.setattr(predict, "timeline_of", noted)
     new, before = made.parent / "new", (made / "bob.csv").read_bytes()

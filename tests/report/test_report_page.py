@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crossl.errors import FormatError
+from crossl.files import write_signed_json
 from crossl.report import build_report
 
 TITLES = [
@@ -255,3 +256,23 @@ def test_refusal_leaves_the_old_page_alone(folder: Path, edit_summary: Callable[
     with pytest.raises(FormatError, match="notes: is missing"):
         build_report(folder)
     assert (folder / "report.html").read_bytes() == b"old"
+
+
+def test_confidence_is_shown_where_it_was_measured(folder: Path) -> None:
+    def told(ece: float) -> dict[str, object]:
+        bins = {"confidence": [None] * 8 + [0.85, 0.95], "accuracy": [None] * 8 + [0.5, 1.0]}
+        return {"windows": 10, "ece": ece, "count": [0] * 8 + [4, 6], **bins}
+
+    both = {"temperature": 1.5, "as_it_was": told(0.25), "calibrated": told(0.125)}
+    sets = [{"present": names, **both} for names in (["acc", "ecg"], ["acc"])]
+    facts = {"format": "crossl-reliability", "version": 1, "label_fraction": 0.1, "people": 4}
+    write_signed_json(folder / "reliability.json", {**facts, "sets": sets})
+    html = page_of(folder)
+    titles = re.findall(r'<h2><span class="number">\d</span>(.*?)</h2>', html)
+    assert titles == [*TITLES[:-1], "Can its confidence be trusted", TITLES[-1]]
+    assert Outline(html).open == []
+    assert "expected calibration error 0.250, calibrated 0.125" in html
+    assert "4 test subjects" in html
+    write_signed_json(folder / "reliability.json", {**facts, "sets": []})
+    with pytest.raises(FormatError, match=r"reliability.json: does not fit together, sets"):
+        build_report(folder)

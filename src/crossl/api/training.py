@@ -18,6 +18,7 @@ from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of, with_people_before
 from crossl.api.run import Classifier, Run
 from crossl.commands.other_store import learned_from
+from crossl.commands.probe import confidence_of
 from crossl.config import build_method, config_from, with_modules
 from crossl.config import build_model as build_network
 from crossl.config.encoders import Modules
@@ -313,7 +314,8 @@ def fit_probe(
     tables = [latent_table(run.model, given, some, learned) for some in (rows, chose)]
     fitted = probes.fit_probe(*tables, head=_head(head), seed=seed)
     about: dict[str, Any] = {
-        "label_fraction": float(label_fraction), "seed": int(seed), "windows": len(rows)
+        "label_fraction": float(label_fraction), "seed": int(seed), "windows": len(rows),
+        **confidence_of(fitted, tables[1]),
     }  # fmt: skip
     known = given.store.hash if given.store is not None else None
     own = known is not None and known == run.contract.get("store_sha256")

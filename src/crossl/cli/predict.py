@@ -33,6 +33,10 @@ def predict(
         list[str] | None,
         typer.Option(help="Sensor that may have another rate, which is changed; repeatable."),
     ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="No label where the most probable class has less, such as 0.6."),
+    ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="csv, parquet, edf or png; repeatable. Default: all."),
@@ -56,8 +60,8 @@ def predict(
 
     how = How(mapping, reader, tuple(resample or ()))
     with show.progress("predict") as tell:
-        done = predict_files(run, inputs, out, how=how, formats=formats or (), progress=tell,
-                             note=show.note)  # fmt: skip
+        done = predict_files(run, inputs, out, how=how, formats=formats or (),
+                             abstain=abstain, progress=tell, note=show.note)  # fmt: skip
     rows = [["recording", "began", "seconds", "windows", "most", "no label", "absent"]]
     for name, one in list(done.records.items())[:MOST_LISTED]:
         most = next(iter(one["labels"]), "")

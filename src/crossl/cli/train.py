@@ -94,6 +94,7 @@ def probe(
     from crossl.commands.other_store import Elsewhere
     from crossl.commands.probe import probe_run
     from crossl.errors import ConfigError, counted
+    from crossl.report.confidence import load_reliability
 
     if fold is not None and not pretrained_elsewhere:
         raise ConfigError(f"--fold: got {fold}; a run has its fold, it is for another store "
@@ -108,6 +109,11 @@ def probe(
     told = f" {score.told()} (95% interval)" if score.told() else ""
     typer.echo(f"{run}: probe kept; {task.told()} {score.value:.3f}{told} on "
                f"{counted(score.n, 'test subject')}")  # fmt: skip
+    found = load_reliability(run)
+    if found is not None:
+        whole = found["sets"][0]
+        typer.echo(f"calibration error {whole['calibrated']['ece']:.3f} with temperatures, "
+                   f"{whole['as_it_was']['ece']:.3f} without")  # fmt: skip
 
 
 def evaluate(

@@ -10,8 +10,16 @@ from typing import Any, TypeAlias
 
 from crossl.data.left_out import LeftOut
 from crossl.errors import ConfigError, DataError, PackageError, nearest
+from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
-from crossl.files import json_sha256, telling_what_is_kept, working_in, write_whole, writing
+from crossl.files import (
+    json_sha256,
+    read_json,
+    telling_what_is_kept,
+    working_in,
+    write_whole,
+    writing,
+)
 from crossl.predict.edf_annotations import annotations_edf
 from crossl.predict.inputs import How, Job, open_inputs
 from crossl.predict.kept import INDEX, Kept, identity_of, remove_others, sizes_of
@@ -51,6 +59,7 @@ def predict_files(
     *,
     how: How | None = None,
     formats: Sequence[str] = (),
+    abstain: float | None = None,
     progress: Progress = lambda _what, _share: None,
     note: Note = lambda _sentence: None,
 ) -> Predicted:
@@ -66,6 +75,7 @@ def predict_files(
         out: folder for the timelines; may hold others of the same run.
         how: files are read, where that is not how the run's own were.
         formats: some of `csv`, `parquet`, `edf` and `png`; none for all that can be written.
+        abstain: a window whose most probable class has less gets no label; None for always one.
         progress: told which recording was done, and the share of all.
         note: told what a user should know.
 
@@ -82,11 +92,18 @@ def predict_files(
     formats = _formats(formats, note)
     run = load_run(run_path)
     probe, _ = load_probe(run_path)
+    _check_abstain(abstain, probe)
+    kept = read_json(run_path / "probe.json", cure="run `crossl probe` again").get("temperatures")
+    temperatures = None if kept is None else Temperatures.from_dict(kept)
+    if temperatures is None and probe.task.target.kind == "classes":
+        note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
+             "`crossl probe` again to have them")  # fmt: skip
     with open_inputs(paths, run, how or How()) as inputs:
         for sentence in inputs.notes:
             note(sentence)
         with working_in(out, "is writing timelines into this folder"):
-            work = _Work(run, probe, Kept.of(out, identity_of(run)), formats, note)
+            kept_there = Kept.of(out, identity_of(run))
+            work = _Work(run, probe, kept_there, formats, note, temperatures, abstain)
             with telling_what_is_kept(out, lambda: bool(work.kept.records)):
                 found, left_out = _all_jobs(work, inputs.jobs, progress)
             page = page_of_records(work.kept.records, title=f"Timelines by {run_path.name}")
@@ -109,6 +126,20 @@ def _formats(asked: Sequence[str], note: Note) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name != "parquet")
 
 
+def _check_abstain(abstain: float | None, probe: Probe) -> None:
+    if abstain is None:
+        return
+    if not 0 < abstain <= 1:
+        raise ConfigError(
+            f"--abstain: got {abstain:g}; a probability above 0 and up to 1 is needed"
+        )
+    if probe.task.target.kind != "classes":
+        raise ConfigError(
+            f"--abstain: the classifier tells {probe.task.target.kind}; it is for one of several "
+            "classes"
+        )
+
+
 @dataclass(frozen=True)
 class _Work:
     """What making timelines needs."""
@@ -118,6 +149,8 @@ class _Work:
     kept: Kept
     formats: tuple[str, ...]
     note: Note
+    temperatures: Temperatures | None
+    abstain: float | None
 
 
 def _all_jobs(
@@ -150,7 +183,10 @@ def _all_jobs(
 
 def _one_job(work: _Work, job: Job) -> dict[str, dict[str, Any]]:
     """Write the timelines of a job, if they are not there already; return their records."""
-    facts = {**job.of, "name": job.name, "formats": list(work.formats)}
+    facts = {
+        **job.of, "name": job.name, "formats": list(work.formats), "abstain": work.abstain,
+        "temperatures": work.temperatures and work.temperatures.as_dict(),
+    }  # fmt: skip
     done = work.kept.done(facts)
     if done:
         return {one["name"]: one for one in done}
@@ -163,13 +199,16 @@ def _one_job(work: _Work, job: Job) -> dict[str, dict[str, Any]]:
                 f"{_source_of(job)}: two of its recordings would have the name {name}; give them "
                 "other subjects or sessions"
             )
-        line = timeline_of(work.run.model, work.probe, seen)
+        line = timeline_of(work.run.model, work.probe, seen, temperatures=work.temperatures,
+                           abstain=work.abstain)  # fmt: skip
         files = _write(work, name, seen, line)
         records[name] = {
             "job": json_sha256(facts),
             "source": source,
             "name": name,
             "files": sizes_of(work.kept.folder, files),
+            "calibrated": work.temperatures is not None,
+            "abstain": work.abstain,
             **record_of(seen, line),
         }
     work.kept.keep(records)

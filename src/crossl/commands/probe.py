@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import numpy as np
 
 from crossl.commands.other_store import Elsewhere, Note, fold_elsewhere, refuse_nonsense
 from crossl.config import with_overrides
@@ -13,16 +15,34 @@ from crossl.data.contract import Fitted, fit_store
 from crossl.data.splits import fold_from_subjects
 from crossl.data.store import Store
 from crossl.errors import ConfigError, nearest
-from crossl.evaluate.latents import HEADS, Head
+from crossl.evaluate.confidence import Temperatures, fit_temperatures, reliability_by_set
+from crossl.evaluate.latents import HEADS, Head, LatentTable
 from crossl.evaluate.metrics import Interval, bootstrap_score
 from crossl.evaluate.missing import predict_subsets
-from crossl.evaluate.probe import fit_probe
-from crossl.files import working_in
+from crossl.evaluate.probe import Probe, fit_probe
+from crossl.files import working_in, write_signed_json
+from crossl.report.confidence import FILE as RELIABILITY
+from crossl.report.confidence import FORMAT
 from crossl.run_folder import Run, load_run, run_facts, save_probe
 from crossl.tasks import Task, task_of
 
-OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz")
+
+def confidence_of(probe: Probe, validation: LatentTable) -> dict[str, Any]:
+    """Return what a probe keeps of its confidence: `temperatures`; nothing without classes.
+
+    Args:
+        probe: fitted.
+        validation: windows that temperatures are fitted on.
+    """
+    names = [m.name for m in validation.model.modalities]
+    temperatures = fit_temperatures(probe, validation, names)
+    return {} if temperatures is None else {"temperatures": temperatures.as_dict()}
+
+
+OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz", RELIABILITY)
 """Files of a run that are of its classifier: another one makes them anew."""
+
+RELIABILITY_IS = {"format": FORMAT, "version": 1}
 
 
 def open_pair(run_path: Path, store_path: Path) -> tuple[Run, Fitted]:
@@ -83,7 +103,10 @@ def probe_run(
         latent_table(run.model, store, r, task) for r in (rows, fold.validation, fold.test)
     )
     probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
-    about = {"label_fraction": label_fraction, "seed": label_seed, "windows": len(rows)}
+    about: dict[str, Any] = {
+        "label_fraction": label_fraction, "seed": label_seed, "windows": len(rows),
+        **confidence_of(probe, validation),
+    }  # fmt: skip
     if elsewhere is not None:
         about |= {key: value for key, value in run_facts(store, fold).items()
                   if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
@@ -92,6 +115,20 @@ def probe_run(
             for stale in run_path.glob(name):
                 stale.unlink()
         save_probe(run_path, probe, about=about)
+        _keep_reliability(run_path, probe, test, about)
     (found,) = predict_subsets([probe], test, [tuple(range(test.present.shape[1]))])
     _, counts = task.by_subject(test.label, next(iter(found.values())), test.subject)
     return task, bootstrap_score(counts[None], task.metric)
+
+
+def _keep_reliability(
+    run_path: Path, probe: Probe, test: LatentTable, about: Mapping[str, Any]
+) -> None:
+    """Measure on test subjects how sure a probe is and how often it is right, and write it down."""
+    if "temperatures" not in about:
+        return
+    sets = reliability_by_set(probe, test, Temperatures.from_dict(about["temperatures"]))
+    facts = {"label_fraction": float(about["label_fraction"]), "sets": sets,
+             "people": len(np.unique(test.subject))}  # fmt: skip
+    if sets:
+        write_signed_json(run_path / RELIABILITY, {**RELIABILITY_IS, **facts})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crossl.data.recording import Float32
 from crossl.data.windows import WindowSpec
 from crossl.embedding.in_memory import affine_of, encode_windows, with_neighbours
+from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
 from crossl.predict.sight import Seen
@@ -127,13 +128,22 @@ class Timeline:
             )
 
 
-def timeline_of(model: CrossModalModel, probe: Probe, seen: Seen) -> Timeline:
+def timeline_of(
+    model: CrossModalModel,
+    probe: Probe,
+    seen: Seen,
+    *,
+    temperatures: Temperatures | None = None,
+    abstain: float | None = None,
+) -> Timeline:
     """Classify every window of a recording, and say where there is none.
 
     Args:
         model: in evaluation mode.
         probe: fitted on its embeddings.
         seen: the recording.
+        temperatures: of the probe, which calibrate probabilities and change no label.
+        abstain: a window whose most probable class has less gets no label.
 
     Returns:
         Rows in order of time.
@@ -145,15 +155,22 @@ def timeline_of(model: CrossModalModel, probe: Probe, seen: Seen) -> Timeline:
     where = f"subject {seen.subject}, session {seen.session}"
     (read,) = encode_windows(model, windows, affine_of(model, probe), where=where)
     outputs = with_neighbours(probe, read, windows)
+    if temperatures is not None:
+        outputs = np.divide(outputs, temperatures.of(windows.present)[:, None], dtype=np.float32)
     label, found = said_of(probe, outputs)
     target = probe.task.target
+    reason = np.where(windows.present.any(axis=1), "", NOTHING)
+    if abstain is not None and target.kind == "classes":
+        unsure = (label != "") & (np.nan_to_num(found, nan=0.0).max(axis=1) < abstain)
+        label = np.where(unsure, "", label)
+        reason = np.where(unsure, f"no label reaches a probability of {abstain:g}", reason)
     whole = Timeline(
         seen.subject, seen.session, seen.origin_unix_s, seen.zone, windows.spec,
         tuple(probe.task.names[i] for i in probe.classes), target.kind,
         tuple(m.name for m in windows.modalities),
         windows.start_s, windows.start_s + windows.spec.window_s,
         np.ones(len(label), dtype=np.bool_), label,
-        np.where(windows.present.any(axis=1), "", NOTHING), seen.truth, found, windows.present,
+        reason, seen.truth, found, windows.present,
     )  # fmt: skip
     return _with_gaps(whole, seen)
 

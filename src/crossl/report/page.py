@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from crossl.files import working_in, write_whole
 from crossl.report import sections
 from crossl.report.blocks import Card, Section
+from crossl.report.confidence import confidence
 from crossl.report.damage import damaged
 from crossl.report.load import Inputs, Row, load_inputs
 from crossl.report.predictions import predictions
@@ -80,11 +81,11 @@ def all_sections(inputs: Inputs) -> list[Section]:
         sections.worth,
         sections.embedding,
         predictions,
-        sections.remake,
     )
     found = [build(inputs) for build in builders]
     place = builders.index(sections.missing) + 1
-    return [*found[:place], *damaged(inputs), *found[place:]]
+    return [*found[:place], *damaged(inputs), *found[place:], *confidence(inputs),
+            sections.remake(inputs)]  # fmt: skip
 
 
 def cards(inputs: Inputs) -> list[Card]:
