@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from crossl.data.arrays import Signals, Windows, check_named
 from crossl.data.calibration import Calibration
 from crossl.data.contract import Fitted, fit_store
-from crossl.data.recording import Modality
+from crossl.data.neighbours import InPlaces
+from crossl.data.recording import Modality, Recording
 from crossl.data.source import ArraySource, as_windows
 from crossl.data.store import Store
 from crossl.data.targets import LABEL, UNKNOWN, Target
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 Data: TypeAlias = Store | Path | str | Windows | Signals
 """A store, the path of one, or arrays by modality."""
+
+Recorded: TypeAlias = Data | Recording
+"""The same, or a recording that is cut as a run says."""
 
 MOST_CHANNELS = 3
 """Channels per sample of a window; with more the axes are likely the other way round."""
@@ -39,11 +43,13 @@ class Given:
         source: has the modalities of the model, in its order, and what can be learned.
         subject: (n,) names; None where nobody said.
         store: where they are from one.
+        in_places: the windows, where it is known which are neighbours.
     """
 
     source: Store | ArraySource
     subject: NDArray[np.str_] | None
     store: Store | None = None
+    in_places: InPlaces | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -153,7 +159,7 @@ def _of_store(fitted: Fitted) -> Given:
     for note in fitted.notes:
         logger.info(note)
     seen = fitted.store
-    return Given(seen, seen.subject, seen)
+    return Given(seen, seen.subject, seen, seen)
 
 
 def declare(arrays: Signals, window_s: Any) -> list[Modality]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl import run_folder
-from crossl.api.inputs import Data, Given, take_given
+from crossl.api.inputs import Given, Recorded, take_given
+from crossl.api.timelines import see, timeline_columns
 from crossl.commands.embed import dates
 from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
 from crossl.config.encoders import Modules
 from crossl.data.calibrated import calibration_of
 from crossl.data.calibration import Calibration
-from crossl.data.recording import Float32, Modality
+from crossl.data.recording import Float32, Modality, Recording
 from crossl.data.targets import LABEL
 from crossl.data.windower import Windower
 from crossl.embedding.in_memory import embedding_of, encode_windows, latents_of, outputs_of
@@ -59,9 +60,9 @@ class Run:
 
     `load_run`, `build_model`, `pretrain` and `fit_probe` make one. Windows are a `Store`, the path
     of one, or arrays {modality: (n, time, channel)}; what was not recorded is NaN, None or left
-    out. Of a store, modalities that the run never saw are left out. A run that calibrates windows
-    by their recording (the setting `standardisation`) takes those of a store, or those that its
-    `windower` cut.
+    out. A `Recording` is cut as the run's windows were. Of a store or a recording, modalities that
+    the run never saw are left out. A run that calibrates windows by their recording (the setting
+    `standardisation`) takes those of a store or a recording, or those that its `windower` cut.
 
     Attributes:
         model: a `torch.nn.Module`, in evaluation mode.
@@ -131,7 +132,7 @@ class Run:
             contract, max_delay_s=max_delay_s, start_s=start_s, in_order=in_order
         )
 
-    def embed(self, x: Data) -> Float32:
+    def embed(self, x: Recorded) -> Float32:
         """Embed windows.
 
         Returns:
@@ -143,7 +144,7 @@ class Run:
         """
         return encode_windows(self.model, self._source(x), embedding_of(self.model))[0]
 
-    def latents(self, x: Data) -> Float32:
+    def latents(self, x: Recorded) -> Float32:
         """Encode each modality by itself.
 
         Returns:
@@ -157,7 +158,7 @@ class Run:
         (latent,) = encode_windows(self.model, source, latents_of)
         return _blank(latent, source.present)
 
-    def predict_proba(self, x: Data) -> Float32:
+    def predict_proba(self, x: Recorded) -> Float32:
         """Return the probability of each class.
 
         Returns:
@@ -177,7 +178,7 @@ class Run:
             )
         return found.astype(np.float32)
 
-    def predict(self, x: Data) -> NDArray[Any]:
+    def predict(self, x: Recorded) -> NDArray[Any]:
         """Name the most probable class of each window.
 
         Returns:
@@ -193,7 +194,32 @@ class Run:
         """
         return _said(self._fitted().probe, self._outputs(x))
 
-    def table(self, x: Data, *, latents: bool = False) -> dict[str, NDArray[Any]]:
+    def timeline(
+        self, recording: Recording, *, resample: Sequence[str] = (), abstain: float | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Say what a recording is over time, as `crossl predict` does of files.
+
+        Args:
+            recording: sensors may be missing; those that the run never saw are left out.
+            resample: names of sensors that may have another rate, which is changed.
+            abstain: a window whose most probable class has less gets no label.
+
+        Returns:
+            A row for each window, and for each stretch of time without one: `start_time` and
+            `end_time` (UTC, NaT where nothing tells them), `zone`, `start_s`, `end_s`, `label`,
+            `truth` (what the recording itself says), calibrated `probability_CLASS` (of numbers
+            `value_NAME`), `present_SENSOR` and `reason`, why there is no label.
+
+        Raises:
+            FormatError: no classifier was fitted.
+            ContractError: the recording does not fit the run, or the run does not say how its
+                windows were cut, as those learned from arrays.
+        """
+        fitted = self._fitted()
+        seen = see(self, recording, resample)
+        return timeline_columns(self.model, fitted.probe, fitted.about, seen, abstain)
+
+    def table(self, x: Recorded, *, latents: bool = False) -> dict[str, NDArray[Any]]:
         """Embed windows, and say what is known of each; `as_frame` makes a data frame of it.
 
         Args:
@@ -221,7 +247,7 @@ class Run:
             embedding_of(self.model), embedding_of(self.model, head), latents_of,
         )  # fmt: skip
         if probe is not None:
-            outputs = outputs_of(probe, read, given.store)
+            outputs = outputs_of(probe, read, given.in_places)
             out["predicted"] = _said(probe, outputs)
             probability = probe.task.probabilities(outputs)
             if probability is not None:
@@ -253,22 +279,26 @@ class Run:
                 fitted = self.classifier
                 run_folder.save_probe(path, fitted.probe, about=dict(fitted.about))
 
-    def given(self, x: Data) -> Given:
+    def given(self, x: Recorded) -> Given:
         """Return windows as the model sees them, and what is known of each.
 
         Raises:
             ContractError: windows that the model was not made for.
             DataError: arrays that cannot be used.
         """
+        if isinstance(x, Recording):
+            windows = see(self, x).windows
+            source = cast("Any", windows)
+            return Given(source, np.full(len(windows), x.subject), None, windows)
         return take_given(x, self.modalities, window_s=self.window_s, calibration=self.calibration)
 
-    def _outputs(self, x: Data) -> Float32:
+    def _outputs(self, x: Recorded) -> Float32:
         probe = self._fitted().probe
         given = self.given(x)
         (embedding,) = encode_windows(
             self.model, given.source, embedding_of(self.model, probe.head)
         )
-        return outputs_of(probe, embedding, given.store)
+        return outputs_of(probe, embedding, given.in_places)
 
     def _fitted(self) -> Classifier:
         if self.classifier is None:
@@ -279,7 +309,7 @@ class Run:
             )
         return self.classifier
 
-    def _source(self, x: Data) -> Any:
+    def _source(self, x: Recorded) -> Any:
         return self.given(x).source
 
 

@@ -27,7 +27,7 @@ from crossl.predict.pictures import page_of_records, picture_of
 from crossl.predict.records import record_of
 from crossl.predict.sight import Seen
 from crossl.predict.tables import csv_pieces, parquet_bytes
-from crossl.predict.timeline import Timeline, timeline_of
+from crossl.predict.timeline import Timeline, check_abstain, timeline_of
 from crossl.run_folder import Run, load_probe, load_run
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "edf": ".edf", "png": ".png"}
@@ -92,7 +92,7 @@ def predict_files(
     formats = _formats(formats, note)
     run = load_run(run_path)
     probe, _ = load_probe(run_path)
-    _check_abstain(abstain, probe)
+    check_abstain("--abstain", abstain, probe)
     kept = read_json(run_path / "probe.json", cure="run `crossl probe` again").get("temperatures")
     temperatures = None if kept is None else Temperatures.from_dict(kept)
     if temperatures is None and probe.task.target.kind == "classes":
@@ -124,20 +124,6 @@ def _formats(asked: Sequence[str], note: Note) -> tuple[str, ...]:
         return tuple(dict.fromkeys(asked)) or tuple(FORMATS)
     note('no Parquet is written, which needs: pip install "crossl[io]"')
     return tuple(name for name in FORMATS if name != "parquet")
-
-
-def _check_abstain(abstain: float | None, probe: Probe) -> None:
-    if abstain is None:
-        return
-    if not 0 < abstain <= 1:
-        raise ConfigError(
-            f"--abstain: got {abstain:g}; a probability above 0 and up to 1 is needed"
-        )
-    if probe.task.target.kind != "classes":
-        raise ConfigError(
-            f"--abstain: the classifier tells {probe.task.target.kind}; it is for one of several "
-            "classes"
-        )
 
 
 @dataclass(frozen=True)

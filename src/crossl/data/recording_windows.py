@@ -12,6 +12,7 @@ from crossl.data.cutting import CutRecording
 from crossl.data.neighbours import Places
 from crossl.data.recording import Float32, Modality
 from crossl.data.store import Store
+from crossl.data.targets import Target
 from crossl.data.windows import WindowSpec
 
 
@@ -26,6 +27,7 @@ class CutWindows:
 
     def __init__(self, cut: CutRecording, modalities: Sequence[Modality], spec: WindowSpec) -> None:
         self.modalities = tuple(modalities)
+        self.targets: tuple[Target, ...] = ()
         self.spec = spec
         self.window_s = spec.window_s
         self.present = cut.present
@@ -66,6 +68,7 @@ class StoredWindows:
 
     def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
         self.modalities = store.modalities
+        self.targets: tuple[Target, ...] = ()
         self.spec = store.spec
         self.window_s = store.window_s
         self.rows = rows

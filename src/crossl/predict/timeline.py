@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crossl.data.recording import Float32
 from crossl.data.windows import WindowSpec
 from crossl.embedding.in_memory import affine_of, encode_windows, with_neighbours
+from crossl.errors import ConfigError
 from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
@@ -173,6 +174,28 @@ def timeline_of(
         reason, seen.truth, found, windows.present,
     )  # fmt: skip
     return _with_gaps(whole, seen)
+
+
+def check_abstain(where: str, abstain: float | None, probe: Probe) -> None:
+    """Refuse a least probability that cannot be.
+
+    Args:
+        where: names it in the message.
+        abstain: the least probability of a label; None for any.
+        probe: the classifier.
+
+    Raises:
+        ConfigError: it is no probability, or the classifier does not tell one of several classes.
+    """
+    if abstain is None:
+        return
+    if not 0 < abstain <= 1:
+        raise ConfigError(f"{where}: got {abstain:g}; a probability above 0 and up to 1 is needed")
+    if probe.task.target.kind != "classes":
+        raise ConfigError(
+            f"{where}: the classifier tells {probe.task.target.kind}; it is for one of several "
+            "classes"
+        )
 
 
 def said_of(probe: Probe, outputs: Float32) -> tuple[NDArray[np.str_], Float32]:
