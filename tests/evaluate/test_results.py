@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations, permutations
 from pathlib import Path
 
@@ -246,6 +247,19 @@ def test_differences_are_of_methods_minus_baselines_only() -> None:
     records = list(difference_records(book, ("supervised", "untrained")))
     assert [r["method"] for r in records] == ["crossl - supervised", "crossl - untrained"]
     assert all(r["present"] == list(MODALITIES) for r in records)
+
+
+def test_a_method_that_is_read_in_several_ways_is_compared_with_once() -> None:
+    book = make_book(methods=("crossl", "published"))
+    other = [replace(e, key=replace(e.key, head="encoders")) for e in book.entries
+             if e.key.method == "published"]  # fmt: skip
+    book.entries = [*book.entries[:1], *other, *book.entries[1:]]
+    for metric in ("macro_f1_difference", "macro_f1_one_missing_difference"):
+        found = [r for r in all_records(book, "crossl") if r["metric"] == metric]
+        wanted = [r for r in all_records(make_book(methods=("crossl", "published")), "crossl")
+                  if r["metric"] == metric]  # fmt: skip
+        assert [r["method"] for r in found] == ["crossl - published"]
+        assert found == wanted  # with the head that it has itself
 
 
 def test_shapley_records_add_up_to_the_score_above_guessing() -> None:

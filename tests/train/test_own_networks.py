@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crossl.commands.benchmark import run_experiment
 from crossl.config import RunConfig, load_config, recipe, validate, with_overrides
 from crossl.contenders import PretrainedConfig, UntrainedConfig, contender_hashes
 from crossl.contenders.contender import Context
@@ -17,6 +19,7 @@ from crossl.errors import ConfigError
 from crossl.evaluate.results import Entry, ResultBook
 from crossl.experiment.fold import FoldRunner, FoldTask
 from crossl.nn.encoders import StridedEncoder, TcnEncoder
+from crossl.report import build_report
 
 SETTINGS = (
     "evaluation.folds=3", "evaluation.label_fractions=[1.0]", "evaluation.main_fraction=1.0",
@@ -55,8 +58,9 @@ def test_the_published_recipe_within_an_experiment_is_that_of_an_experiment_of_i
     own = FoldTask(store.path, small("paper", *SETTINGS), runs / "own", 0)
     FoldRunner(own).run()
     config = small("crossl", *SETTINGS, f"contenders.published={PAPER}")
-    beside = FoldTask(store.path, config, runs / "beside", 0)
-    FoldRunner(beside).run()
+    run_experiment(store.path, config, runs / "beside", folds="0", workers=1)
+    assert "published" in build_report(runs / "beside").read_text(encoding="utf-8")
+    beside = FoldTask(store.path, config, runs / "beside" / "fold-0", 0)
     one = own.folder / "weights.safetensors"
     other = beside.home("published") / "weights.safetensors"
     assert one.read_bytes() == other.read_bytes()
@@ -106,15 +110,24 @@ def test_contenders_of_results_that_are_there_already_are_known_by_the_same_hash
 def test_another_seed_is_another_pretraining_and_that_of_an_experiment_of_this_seed(
     store: Store, small: Callable[..., RunConfig], runs: Path
 ) -> None:
-    folders = []
+    tasks = []
     for name, seed in (("one", 0), ("two", 1)):
         config = small("crossl", *SETTINGS, f"seed={seed}", "contenders.other={seed: 1}")
-        task = FoldTask(store.path, config, runs / name, 0)
-        FoldRunner(task).run()
-        folders += [task.folder, task.home("other")]
+        tasks.append(FoldTask(store.path, config, runs / name, 0))
+        FoldRunner(tasks[-1]).run()
+    one, two = tasks
+    folders = (one.folder, one.home("other"), two.folder)
     weights = [(folder / "weights.safetensors").read_bytes() for folder in folders]
-    assert weights[1] == weights[2] == weights[3]
-    assert weights[0] != weights[1]
+    assert weights[0] != weights[1] == weights[2]
+    wanted, *found = (scores(*asked)["aggregator"] for asked in
+                      ((two, "crossl"), (one, "other"), (two, "other")))  # fmt: skip
+    for entries in found:
+        for a, b in zip(wanted, entries, strict=True):
+            np.testing.assert_array_equal(a.confusion, b.confusion)
+    again = replace(one, folder=runs / "again", repeat=1)  # another pretraining of the fold
+    FoldRunner(again).run()
+    own = load_config(again.home("other") / "config.yaml")
+    assert (own.seed, load_config(again.folder / "config.yaml").seed) == (2, 1)
 
 
 def test_encoders_of_single_modalities_are_as_wide_as_the_others(context: Context) -> None:

@@ -82,7 +82,7 @@ class PretrainingConfig(NetworkConfig):
             for those of the run file.
         method: what pretraining minimises.
         schedule: how long and how fast.
-        seed: of weights, masks and batches.
+        seed: of weights, masks and batches; of several pretrainings, the first.
     """
 
     came_later: ClassVar[tuple[str, ...]] = ("encoders", "recipe", "seed")

@@ -134,6 +134,8 @@ class Pretrained:
             return load_run(context.folder).model
         self.settings.check(context.config, where=f"contenders.{self.name}")
         own = self.settings.within(context.config)
+        if self.settings.seed is not None:  # repeats have seeds of their own, from it on
+            own = own.model_copy(update={"seed": self.settings.seed + context.repeat})
         if own == context.config.model_copy(update={"contenders": {}}):
             return context.main  # it differs in what reads the network alone
         return pretrained(context, own)

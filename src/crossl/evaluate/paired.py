@@ -28,6 +28,7 @@ from crossl.evaluate.results import (
     Key,
     Record,
     ResultBook,
+    compared_with,
     design_of,
     detail_records,
     difference_records,
@@ -233,9 +234,9 @@ def one_missing_records(book: ResultBook, main: str | None = None) -> Iterator[R
         value = Resampling(one.design).means(one.values)
         interval = interval_of(float(value[0]), value[1:], len(one.subjects))
         yield record_of(book, key, name, interval)
-        for other, two in found.items():
-            alike = (other.label_fraction, other.budget) == (key.label_fraction, key.budget)
-            if alike and key.method == main != other.method and one.subjects == two.subjects:
+        for other in compared_with(key, found) if key.method == main else ():
+            two = found[other]
+            if one.subjects == two.subjects:
                 designs = (one.design, two.design)
                 difference = difference_interval(one.values, two.values, designs=designs)
                 joint = replace(key, method=f"{key.method} - {other.method}")

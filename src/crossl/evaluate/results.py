@@ -367,11 +367,9 @@ def difference_records(
     Of every method minus the baselines, and of the main one minus every other.
     """
     keys = [key for key in book.by_key() if key.present == book.modalities]
-    for key, base in ((a, b) for a in keys for b in keys):
-        if (key.label_fraction, key.budget) != (base.label_fraction, base.budget):
-            continue
+    for key, base in ((a, b) for a in keys for b in compared_with(a, keys)):
         against = base.method in baselines and key.method not in baselines
-        if not against and not (key.method == main != base.method):
+        if not against and key.method != main:
             continue
         (subjects, first), (others, second) = book.pooled(key), book.pooled(base)
         if subjects == others:
@@ -379,6 +377,17 @@ def difference_records(
             designs = (book.design(key), book.design(base))
             difference = paired_difference(first, second, book.task.metric, designs=designs)
             yield record_of(book, joint, f"{book.task.main}_difference", difference)
+
+
+def compared_with(key: Key, keys: Iterable[Key]) -> list[Key]:
+    """Return other methods with the same labels; of several heads, that of the key or the first."""
+    found: dict[tuple[str, str | None], Key] = {}
+    for other in keys:
+        alike = (other.label_fraction, other.budget) == (key.label_fraction, key.budget)
+        name = (other.method, other.recipe)
+        if alike and other.method != key.method and (name not in found or other.head == key.head):
+            found[name] = other
+    return list(found.values())
 
 
 def write_records(records: Iterable[Record], path: Path) -> None:
