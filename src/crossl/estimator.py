@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of
-from crossl.api.run import Run, load_run
+from crossl.api.run import Run, given_to, load_run
 from crossl.api.training import calibrated_for, split_rows
 from crossl.config import (
     RunConfig,
@@ -226,7 +226,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
     def _seen(self, X: Data) -> tuple[Run, Given]:
         run = self.run_
-        given = run.given(X)
+        given = given_to(run, X)
         refuse_empty(given)
         return run, given
 

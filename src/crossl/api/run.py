@@ -237,7 +237,7 @@ class Run:
             ContractError: windows that the model was not made for.
             DataError: arrays that cannot be used.
         """
-        given = self.given(x)
+        given = given_to(self, x)
         present, names = given.source.present, [m.name for m in self.modalities]
         out = {**_known(given), **{f"present_{n}": present[:, i] for i, n in enumerate(names)}}
         probe = self.classifier.probe if self.classifier is not None else None
@@ -279,22 +279,9 @@ class Run:
                 fitted = self.classifier
                 run_folder.save_probe(path, fitted.probe, about=dict(fitted.about))
 
-    def given(self, x: Recorded) -> Given:
-        """Return windows as the model sees them, and what is known of each.
-
-        Raises:
-            ContractError: windows that the model was not made for.
-            DataError: arrays that cannot be used.
-        """
-        if isinstance(x, Recording):
-            windows = see(self, x).windows
-            source = cast("Any", windows)
-            return Given(source, np.full(len(windows), x.subject), None, windows)
-        return take_given(x, self.modalities, window_s=self.window_s, calibration=self.calibration)
-
     def _outputs(self, x: Recorded) -> Float32:
         probe = self._fitted().probe
-        given = self.given(x)
+        given = given_to(self, x)
         (embedding,) = encode_windows(
             self.model, given.source, embedding_of(self.model, probe.head)
         )
@@ -310,7 +297,21 @@ class Run:
         return self.classifier
 
     def _source(self, x: Recorded) -> Any:
-        return self.given(x).source
+        return given_to(self, x).source
+
+
+def given_to(run: Run, x: Recorded) -> Given:
+    """See windows as a run's model does, with what is known of each.
+
+    Raises:
+        ContractError: windows that the model was not made for.
+        DataError: arrays that cannot be used.
+    """
+    if isinstance(x, Recording):
+        windows = see(run, x).windows
+        source = cast("Any", windows)
+        return Given(source, np.full(len(windows), x.subject), None, windows)
+    return take_given(x, run.modalities, window_s=run.window_s, calibration=run.calibration)
 
 
 def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.api.inputs import Data, Given
-from crossl.api.run import Run
+from crossl.api.run import Run, given_to
 from crossl.api.training import latent_table
 from crossl.commands.other_store import held_choices, known_targets, learned_from, numbered
 from crossl.errors import DataError, FormatError, SplitError
@@ -65,7 +65,7 @@ def evaluate_subsets(
             f"{run.path or 'run'}: has no classifier to score; fit one by crossl.fit_probe(run, "
             "store)"
         )
-    probe, given = run.classifier.probe, run.given(data)
+    probe, given = run.classifier.probe, given_to(run, data)
     here = task_of(probe.task.settings, given.source)
     some = np.asarray(given.source.present.any(axis=1)) & here.known(here.values(given.source))
     rows = _tested(given, run, test, same_names=same_names)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of, with_people_before
-from crossl.api.run import Classifier, Run
+from crossl.api.run import Classifier, Run, given_to
 from crossl.commands.other_store import learned_from
 from crossl.commands.probe import confidence_of
 from crossl.config import build_method, config_from, with_modules
@@ -305,7 +305,7 @@ def fit_probe(
         raise SplitError(f"label_fraction: is {label_fraction!r:.40}; a number up to 1 is needed")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"seed: is {seed!r:.40}; a whole number from 0 is needed")
-    given = run.given(data)
+    given = given_to(run, data)
     rows, chose = _named_parts(given, *_people(given, run, train, validation))
     asked = run.config if task is None else config_from({"task": task}, where="fit_probe")
     learned = task_of(asked.task, given.source)
