@@ -49,10 +49,14 @@ def test_methods_that_share_the_pretrained_model_share_its_latents(
     FoldRunner(task).run()
     assert task.done
     times = [sum(model is other for other in encoded) for model in dict.fromkeys(encoded)]
-    # three parts of the pretrained model; the test part of each model that was fine-tuned
-    assert sorted(times) == [1, 1, 1, 3]
+    # three parts of the pretrained model; the test part of each model that was fine-tuned, of which
+    # a label draw has one or, where the label budgets end at other steps, two
+    *tuned, main = sorted(times)
+    assert main == 3
+    assert set(tuned) == {1}
+    assert 3 <= len(tuned) <= 6
     book = ResultBook.load(task.scores("crossl"))
-    assert len(book.by_key()) == 2 * 2 * 7
+    assert len(book.by_key()) == 2 * 2 * 2 * 7  # heads, fractions, budgets, subsets
     assert all(np.sum(entry.confusion) > 0 for entry in book.entries)
 
 
