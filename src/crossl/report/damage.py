@@ -60,7 +60,7 @@ def damaged(inputs: Inputs) -> list[Section]:
         legend=legend,
     )
     rows = -(-len(panels) // PANELS_A_ROW)
-    sizes = Sizes((1016, 330 * rows), (358, 270 * len(panels)))
+    sizes = Sizes((1016, 350 * rows), (358, 290 * len(panels)))
     fraction = percent(inputs.summary["main"]["label_fraction"])
     return [Section(
         anchor="damage",
@@ -167,7 +167,7 @@ def _panel(axes: Axes, told: str, curves: Sequence[Curve]) -> None:
         ticks, names = [*ticks, far], [*names, "absent"]
     axes.set_xticks(ticks, names)
     axes.set_xlabel(label)
-    axes.set_title(f"{title}, {_whose(told)}", loc="left")
+    axes.set_title(f"{title},\n{_whose(told)}", loc="left")
     quiet(axes)
 
 
