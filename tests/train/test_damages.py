@@ -18,6 +18,8 @@ from crossl.evaluate.paired import all_records
 from crossl.evaluate.results import Key, ResultBook
 from crossl.experiment.fold import FoldRunner, FoldTask
 
+from .targets import TASKS
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "damage.md"
 SETTINGS = (
     "finetuning.steps=4", "finetuning.evaluations=2", "evaluation.folds=3",
@@ -177,3 +179,19 @@ def test_run_files_of_the_page_are_some(tmp_path: Path) -> None:
 def test_what_is_read_by_its_own_layer_is_told_where_damage_is_given() -> None:
     with pytest.raises(ConfigError, match=r"contenders.a: damage is .* got read 'head'; give fine"):
         load_config(overrides=["contenders.a={kind: supervised, damage: {share: 1}}"])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_kind_of_task_is_scored_with_damages(
+    name: str, told_store: Store, small: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    asked = "evaluation.damages=[{kind: gap, severity: 0.6, modalities: all}]"
+    rough = "contenders.rough={kind: pretrained, damage: {}}"
+    only = ("evaluation.methods=[crossl]", f"task={TASKS[name]}")
+    config = small("crossl", *SETTINGS, *only, asked, ADDED[1], rough)
+    task = FoldTask(told_store.path, config, tmp_path / "fold-0", 0)
+    FoldRunner(task).run()
+    for contender in ("crossl", "forest", "rough"):
+        clean, damaged = book_of(task, contender).split()
+        assert {key.damaged for key in damaged.by_key()} == {clean.modalities}
+        assert any((e.confusion != e.whole).any() for e in damaged.entries)
