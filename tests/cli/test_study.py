@@ -83,6 +83,13 @@ def test_every_set_is_scored_over_folds_draws_and_seeds(done: Path) -> None:
     assert config["seed"] == 1
 
 
+def test_the_classifier_of_a_fold_is_ready_to_predict(done: Path) -> None:
+    for name in ("one", "two"):
+        probe = json.loads((done / name / "fold-0" / "probe.json").read_text())
+        assert probe["label_fraction"] == 0.1
+        assert probe["temperatures"]["modalities"]
+
+
 def test_tables_say_what_the_records_say(done: Path) -> None:
     rows = read(done / "one")
     wanted = {
@@ -172,3 +179,49 @@ def test_settings_beside_a_study_file_are_refused(
     answer = crossl("benchmark", study, "--out", tmp_path / "out", "--recipe", "paper")
     assert answer.code == 2
     assert "write them there" in answer.err
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"data": {"tables.md": "STORE"}}, "data.tables.md: is the name of a file that the study"),
+    ({"data": {"one": "STORE", "two": {"store": "STORE", "folds": "0,9"}}},
+     "data.two: folds: got '0,9'"),
+    ({"data": {"one": "STORE", "two": {"store": "STORE",
+                                       "settings": {"evaluation": {"folds": 90}}}}}, "data.two: "),
+])  # fmt: skip
+def test_what_cannot_be_run_is_refused_before_anything_is_computed(
+    change: dict[str, object], told: str, study: Path, stores: Callable[..., Path], tmp_path: Path,
+    crossl: Crossl,
+) -> None:  # fmt: skip
+    path = tmp_path / "broken.yaml"
+    text = yaml.safe_dump({**yaml.safe_load(study.read_text()), **change})
+    path.write_text(text.replace("STORE", str(stores())))
+    answer = crossl("benchmark", path, *options(tmp_path / "out"))
+    assert answer.code == 2
+    assert told in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_with_other_settings_in_its_last_set_computes_nothing(
+    done: Path, study: Path, crossl: Crossl
+) -> None:
+    values = yaml.safe_load(study.read_text())
+    values["data"]["two"]["settings"] = {"standardisation": {"kind": "training"}}
+    values["folds"] = "all"
+    path = study.with_name("other.yaml")
+    path.write_text(yaml.safe_dump(values))
+    answer = crossl("benchmark", path, *options(done))
+    assert answer.code == 2
+    assert "data.two: " in answer.err
+    assert "holds another experiment" in answer.err
+    assert not (done / "one" / "fold-2").exists()
+
+
+def test_keys_with_nothing_behind_them_are_as_good_as_none(
+    stores: Callable[..., Path], tmp_path: Path
+) -> None:
+    from crossl.config.study import load_study
+
+    path = tmp_path / "bare.yaml"
+    path.write_text(f"title:\nfolds:\ndata:\n  one: {{store: '{stores()}', family: , folds: }}\n")
+    study = load_study(path)
+    assert (study.title, study.data[0].family, study.data[0].folds) == ("bare", "", "all")

@@ -74,6 +74,29 @@ def run_experiment(
                 collect(store, config, out, tasks)
 
 
+def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str) -> None:
+    """Refuse an experiment that could not be run, before anything is computed or written.
+
+    Args:
+        store_path: a prepared store.
+        config: what to run.
+        out: its folder, which may not exist yet.
+        folds: `all`, or numbers.
+
+    Raises:
+        ConfigError: there are no such folds.
+        DataError: the folder holds another experiment, or the store cannot be read.
+        PackageError: a contender lacks its package.
+        SplitError: there are too few subjects.
+    """
+    store = Store.open(store_path)
+    fold_numbers(folds, len(folds_of(store, config)))
+    for name, settings in config.contenders.items():
+        settings.build(name)
+    if (out / "experiment.json").is_file():
+        begin(store, config, out, command="")  # it is there: nothing is written
+
+
 def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
     """Tell whether the summary is of these folds, contenders and damages; it is written last."""
     path = out / "summary.json"

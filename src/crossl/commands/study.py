@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crossl.commands.benchmark import run_experiment
+from crossl.commands.benchmark import check_experiment, run_experiment
 from crossl.config.study import Study
+from crossl.errors import CrosslError
 from crossl.experiment.fold import Progress, quiet
 from crossl.experiment.joint import write_joint
 from crossl.files import working_in
@@ -35,7 +36,15 @@ def run_study(
 
     Returns:
         The page.
+
+    Raises:
+        CrosslError: a data set cannot be run as it is asked for; nothing is computed then.
     """
+    for one in study.data:
+        try:
+            check_experiment(one.store, one.config, out / one.name, one.folds)
+        except CrosslError as error:
+            raise type(error)(f"data.{one.name}: {error}") from error
     facts: dict[str, Any] = {
         "title": study.title,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -16,6 +16,8 @@ from crossl.yaml_text import read_yaml
 
 KEYS = ("title", "data", "folds", "settings")
 DATA_KEYS = ("store", "family", "folds", "settings")
+TAKEN = ("study.html", "study.json", "tables.csv", "tables.md", "tables.tex")
+"""Files that a study writes beside the folders of its data sets."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
@@ -78,7 +80,7 @@ def load_study(
             "needed, such as data: {mine: stores/mine}"
         )
     common = _mapping(values.get("settings"), f"{path}: settings")
-    usual = str(folds or values.get("folds", "all"))
+    usual = str(_given(values, "folds", "all"))
     found = []
     for name, block in data.items():
         where = f"{path}: data.{name}"
@@ -86,6 +88,10 @@ def load_study(
             raise ConfigError(
                 f"{where}: is no name for a folder; allowed are up to 40 letters, digits and "
                 ". _ -, a letter or digit first"
+            )
+        if str(name).lower() in TAKEN:
+            raise ConfigError(
+                f"{where}: is the name of a file that the study writes; another name is needed"
             )
         own = {"store": block} if isinstance(block, str) else _mapping(block, where)
         _refuse_unknown(own, DATA_KEYS, where=where)
@@ -96,12 +102,12 @@ def load_study(
             DataSet(
                 str(name),
                 _store(own.get("store"), path, where),
-                str(own.get("family", "")),
-                folds or str(own.get("folds", usual)),
+                str(_given(own, "family", "")),
+                folds or str(_given(own, "folds", usual)),
                 config,
             )
         )
-    return Study(str(values.get("title", path.stem)), tuple(found))
+    return Study(str(_given(values, "title", path.stem)), tuple(found))
 
 
 def is_study(path: Path) -> bool:
@@ -113,6 +119,12 @@ def _config(common: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Ru
     merged = lay_over(dict(common), own)
     start = recipe(str(merged.get("recipe", "crossl")))
     return validate(lay_over(start.model_dump(mode="json"), merged), where=where)
+
+
+def _given(values: Mapping[str, Any], key: str, usual: Any) -> Any:
+    """Return a value; a key with nothing behind it is as good as none."""
+    value = values.get(key)
+    return usual if value is None else value
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
