@@ -208,3 +208,37 @@ def test_each_label_fraction_is_told_apart_by_its_own_numbers() -> None:
 def test_nothing_is_called_better_of_too_few_people(people: int, ahead: str, level: str) -> None:
     assert _Compared(0.1, 0.9, 0.8, Interval(0.1, 0.05, 0.15, people)).verdict == ahead
     assert _Compared(0.1, 0.9, 0.8, Interval(0.1, -0.05, 0.15, people)).verdict == level
+
+
+def book_of_three(main: float, other: float) -> ResultBook:
+    """Three sensors; D and E of two folds never wore the third; two label draws."""
+    names, rng = ("acc", "gyro", "ecg"), np.random.default_rng(0)
+    book = ResultBook("tiny", ("a", "b"), names)
+    for method, right in (("crossl", main), ("forest", other)):
+        for present in (names, names[:2], names[1:], names[::2]):
+            for fold, people in enumerate((["A", "B", "D"], ["C", "E"])):
+                label = np.tile([0, 1], 10 * len(people))
+                subject = np.repeat(people, 20)
+                lacks = np.isin(subject, ["D", "E"]) & (present == names[:2])
+                for seed in (0, 1):
+                    said = np.where(rng.random(len(label)) < right, label, 1 - label)
+                    key = Key(method, None, None, 0.1, present)
+                    book.add(key, fold=fold, seed=seed, label=np.where(lacks, -1, label),
+                             predicted=said, subject=subject)  # fmt: skip
+    return book
+
+
+def test_one_missing_is_of_people_who_are_scored_without_each_sensor() -> None:
+    book = book_of_three(0.9, 0.6)
+    found = [r for r in all_records(book, "crossl") if "one_missing" in r["metric"]]
+    assert {(r["method"], r["metric"], r["n"]) for r in found} == {
+        ("crossl", "macro_f1_one_missing", 3), ("forest", "macro_f1_one_missing", 3),
+        ("crossl - forest", "macro_f1_one_missing_difference", 3),
+    }  # fmt: skip
+    scores = []
+    for present in (("acc", "gyro"), ("gyro", "ecg"), ("acc", "ecg")):
+        people, counts = book.pooled(Key("crossl", None, None, 0.1, present))
+        scores.append(macro_f1(counts[:, [people.index(name) for name in "ABC"]]))
+    own = next(r for r in found if r["method"] == "crossl")
+    assert own["value"] == pytest.approx(float(np.mean(scores)))
+    assert own["ci_low"] < own["value"] < own["ci_high"]

@@ -199,7 +199,7 @@ def _shapley_intervals(
 
 @dataclass(frozen=True)
 class OneMissing:
-    """The mean over all ways to lose one modality, by unit and subject.
+    """The mean over all ways to lose one modality, of subjects who are scored without each.
 
     Attributes:
         subjects: names.
@@ -213,16 +213,27 @@ class OneMissing:
 
 
 def one_missing(book: ResultBook, full: Key) -> OneMissing | None:
-    """Average each person's score over every one modality missing; None where one is not scored."""
+    """Average each person's score over every one modality missing.
+
+    Of people who are scored without each: who never wore a sensor loses nothing with it.
+
+    Returns:
+        None where a modality is never missing, or nobody is scored without each.
+    """
     left = [replace(full, present=tuple(n for n in full.present if n != gone))
             for gone in full.present]  # fmt: skip
     if len(left) < 2 or not all(book.has(key) for key in left):
         return None
     found = [book.pooled(key) for key in left]
-    if len({(subjects, len(counts)) for subjects, counts in found}) > 1:
-        return None  # somebody never wore what is left: means would be of different people
-    values = np.mean([book.task.metric(counts) for _, counts in found], axis=0)
-    return OneMissing(found[0][0], values, book.design(left[0]))
+    shared = set[str].intersection(*(set(subjects) for subjects, _ in found))
+    if not shared or len({len(counts) for _, counts in found}) > 1:
+        return None
+    rows = [[i for i, name in enumerate(subjects) if name in shared] for subjects, _ in found]
+    values = np.mean([book.task.metric(counts[:, some])
+                      for (_, counts), some in zip(found, rows, strict=True)], axis=0)  # fmt: skip
+    design = book.design(left[0])
+    names = tuple(found[0][0][i] for i in rows[0])
+    return OneMissing(names, values, replace(design, fold=design.fold[rows[0]]))
 
 
 def one_missing_records(book: ResultBook, main: str | None = None) -> Iterator[Record]:
