@@ -21,7 +21,7 @@ from crossl.errors import FormatError, counted
 from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.paired import all_records
 from crossl.evaluate.pictures import counted_pictures, predicted_pictures
-from crossl.evaluate.results import Key, ResultBook, write_records
+from crossl.evaluate.results import Entry, Key, ResultBook, write_records
 from crossl.evaluate.summary import (
     describe_store,
     embedding_map,
@@ -49,12 +49,7 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
     """
     task = task_of(config.task, store)
     book = ResultBook.of(store.manifest["dataset"], task, tuple(m.name for m in store.modalities))
-    for one in tasks:
-        for name in one.names:
-            path = one.scores(name)
-            if not path.is_file():
-                raise FormatError(f"{path}: is missing; run fold {one.fold} first")
-            book.entries += ResultBook.load(path).entries
+    book.entries += kept_entries(tasks)
     write_records(all_records(book, config.recipe), out / "results.jsonl")
     book, _ = book.split()
     main = _main_key(config, book)
@@ -77,6 +72,32 @@ def collect(store: Store, config: RunConfig, out: Path, tasks: Sequence[FoldTask
                         "label_fraction": main.label_fraction,
                         "budget": main.budget}}  # fmt: skip
     write_whole(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def kept_entries(tasks: Sequence[FoldTask]) -> list[Entry]:
+    """Read what folds have kept of each contender, as far as all of them have it.
+
+    Of label draws that pretraining seeds share out, each repeat counts its own alone. Folds that
+    were scored before there were two label budgets have one: then there is no other of that
+    contender, as it would be of some of the people.
+
+    Raises:
+        FormatError: a fold has no scores.
+    """
+    kept: dict[tuple[int, str], list[Entry]] = {}
+    budgets: dict[str, set[str]] = {}
+    for number, one in enumerate(tasks):
+        for name in one.names:
+            path = one.scores(name)
+            if not path.is_file():
+                raise FormatError(f"{path}: is missing; run fold {one.fold} first")
+            seeds = one.label_seeds_of(name)
+            found = [e for e in ResultBook.load(path).entries if e.seed in seeds]
+            kept[number, name] = found
+            if found:
+                here = {e.key.budget for e in found}
+                budgets[name] = budgets.get(name, here) & here
+    return [e for (_, name), some in kept.items() for e in some if e.key.budget in budgets[name]]
 
 
 def _main_key(config: RunConfig, book: ResultBook) -> Key:

@@ -30,6 +30,7 @@ from crossl.evaluate.latents import Subset, comparable, subsets
 from crossl.evaluate.results import Key, ResultBook
 from crossl.experiment.cost import PRETRAINING, measured
 from crossl.experiment.probabilities import save_probabilities
+from crossl.experiment.shares import holds_share, shared_seeds
 from crossl.files import json_sha256
 from crossl.nn.model import CrossModalModel
 from crossl.nn.standardise import channel_statistics
@@ -96,7 +97,11 @@ class FoldTask:
     def is_scored(self, name: str) -> bool:
         """Whether a contender has its scores, and its probabilities if they are kept."""
         kept = not self.config.evaluation.keep_probabilities or self.probabilities(name).is_file()
-        return kept and self.scores(name).is_file()
+        path = self.scores(name)
+        if not kept or not path.is_file():
+            return False
+        shared = self.repeats(name) == "shared"
+        return not shared or holds_share(path, self.config, name, self.repeat)
 
     def home(self, name: str) -> Path:
         """Name the folder where a contender keeps what it made; the main method has the fold's."""
@@ -116,6 +121,12 @@ class FoldTask:
         """
         every = (*self.config.evaluation.methods, *self.config.contenders)
         return tuple(n for n in every if self.repeat == 0 or self.repeats(n) != "none")
+
+    def label_seeds_of(self, name: str) -> tuple[int, ...]:
+        """Return the seeds of a contender's label draws: all, or its share of a repeat's."""
+        shared = self.repeats(name) == "shared"
+        seeds = self.config.evaluation.label_seeds
+        return shared_seeds(self.config, self.repeat) if shared else tuple(seeds)
 
     def repeats(self, name: str) -> str:
         """Tell what another pretraining seed draws anew in a contender; see `ContenderConfig`."""
@@ -244,12 +255,9 @@ class FoldRunner:
 
     def _draws_of(self, name: str) -> list[Draw]:
         """Return a contender's label draws: all, or its share where seeds share them out."""
-        draws = list(self._main.draws) if self._main is not None else []
-        if self.task.repeats(name) != "shared":
-            return draws
-        order = self.config.evaluation.label_seeds
-        seeds = self.config.evaluation.pretraining_seeds
-        return [d for d in draws if order.index(d[1]) % seeds == self.task.repeat]
+        draws = self._main.draws if self._main is not None else ()
+        own = self.task.label_seeds_of(name)
+        return [draw for draw in draws if draw[1] in own]
 
     def _tell(self, what: str, number: int, total: int) -> None:
         """Tell which of several classifiers is trained; pretraining was the first half."""
