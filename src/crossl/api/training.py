@@ -18,7 +18,6 @@ from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of, with_people_before
 from crossl.api.run import Classifier, Run, given_to
 from crossl.commands.other_store import learned_from
-from crossl.commands.probe import confidence_of
 from crossl.config import build_method, config_from, with_modules
 from crossl.config import build_model as build_network
 from crossl.config.encoders import Modules
@@ -26,6 +25,7 @@ from crossl.contenders.contender import latent_table as of_store
 from crossl.data.splits import Fold
 from crossl.errors import ConfigError, DataError, SplitError, counted, nearest
 from crossl.evaluate import probe as probes
+from crossl.evaluate.confidence import confidence_of
 from crossl.evaluate.latents import HEADS, Head, LatentTable
 from crossl.experiment.fold import folds_of
 from crossl.files import working_in

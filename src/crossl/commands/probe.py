@@ -15,7 +15,7 @@ from crossl.data.contract import Fitted, fit_store
 from crossl.data.splits import fold_from_subjects
 from crossl.data.store import Store
 from crossl.errors import ConfigError, nearest
-from crossl.evaluate.confidence import Temperatures, fit_temperatures, reliability_by_set
+from crossl.evaluate.confidence import Temperatures, confidence_of, reliability_by_set
 from crossl.evaluate.latents import HEADS, Head, LatentTable
 from crossl.evaluate.metrics import Interval, bootstrap_score
 from crossl.evaluate.missing import predict_subsets
@@ -25,19 +25,6 @@ from crossl.report.confidence import FILE as RELIABILITY
 from crossl.report.confidence import FORMAT
 from crossl.run_folder import Run, load_run, run_facts, save_probe
 from crossl.tasks import Task, task_of
-
-
-def confidence_of(probe: Probe, validation: LatentTable) -> dict[str, Any]:
-    """Return what a probe keeps of its confidence: `temperatures`; nothing without classes.
-
-    Args:
-        probe: fitted.
-        validation: windows that temperatures are fitted on.
-    """
-    names = [m.name for m in validation.model.modalities]
-    temperatures = fit_temperatures(probe, validation, names)
-    return {} if temperatures is None else {"temperatures": temperatures.as_dict()}
-
 
 OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz", RELIABILITY)
 """Files of a run that are of its classifier: another one makes them anew."""

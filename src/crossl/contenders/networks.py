@@ -12,6 +12,7 @@ from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders.contender import Context, Outcome
 from crossl.contenders.network_settings import Heads, NetworkConfig, PretrainingConfig
 from crossl.evaluate.budgets import VALIDATION
+from crossl.evaluate.confidence import confidence_of
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe, fit_by_budget
 from crossl.methods import MethodConfig
@@ -41,7 +42,9 @@ class Probed:
         """Save the probe that the run folder offers to its users."""
         for (fraction, seed, rows), probe in zip(context.draws, probes, strict=True):
             if (fraction, seed) == (context.config.evaluation.main_fraction, 0):
-                about = {"label_fraction": fraction, "seed": seed, "windows": len(rows)}
+                validation = context.tables(context.main)["validation"]
+                about = {"label_fraction": fraction, "seed": seed, "windows": len(rows),
+                         **confidence_of(probe, validation)}  # fmt: skip
                 save_probe(context.folder, probe, about=about)
 
 
