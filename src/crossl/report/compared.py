@@ -83,19 +83,25 @@ def scores(data: Sequence[Compared]) -> Iterator[Score]:
 def differences(one: Compared, budget: str, what: str = FULL) -> dict[tuple[str, float], Row]:
     """Return the main method's paired lead over every other, by method and label fraction."""
     inputs = one.under(budget)
-    main = inputs.summary["main"]["method"]
+    main, head = (inputs.summary["main"][name] for name in ("method", "head"))
     metric = f"{inputs.task.metric}{what}_difference"
     return {
         (row["method"].removeprefix(f"{main} - "), row["label_fraction"]): row
         for row in inputs.rows
-        if row["metric"] == metric and row["method"].startswith(f"{main} - ")
+        if row["metric"] == metric
+        and row["method"].startswith(f"{main} - ")
+        and row["head"] == head  # a method may be read in several ways
     }
 
 
 def by_person(one: Compared, budget: str, fraction: float) -> dict[str, dict[str, float]]:
-    """Average each person's main score over draws and seeds, by method, with every sensor."""
+    """Average each person's main score over draws and seeds, by method, with every sensor.
+
+    Of a method that is read in several ways, the one that is read as the main method is, or else
+    the first.
+    """
     inputs = one.inputs
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str | None, dict[str, list[float]]]] = {}
     for row in load_results(inputs.folder / "results.jsonl"):
         if (
             row["subject"] is not None
@@ -105,7 +111,9 @@ def by_person(one: Compared, budget: str, fraction: float) -> dict[str, dict[str
             and budget_of(row) == budget
             and len(row["present"]) == len(inputs.modalities)
         ):
-            people = found.setdefault(row["method"], {})
+            people = found.setdefault(row["method"], {}).setdefault(row["head"], {})
             people.setdefault(row["subject"], []).append(row["value"])
+    head = inputs.summary["main"]["head"]
+    chosen = {method: ways.get(head, next(iter(ways.values()))) for method, ways in found.items()}
     return {method: {who: sum(v) / len(v) for who, v in people.items()}
-            for method, people in found.items()}  # fmt: skip
+            for method, people in chosen.items()}  # fmt: skip
