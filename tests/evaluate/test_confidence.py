@@ -143,3 +143,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def test_a_class_that_the_probe_never_saw_is_a_mistake_however_sure_it_was(made: Callable) -> None:
+    probe, table = made(1.0)
+    task = classes_task(("no", "yes", "other"))
+    label = table.label.copy()
+    label[::2], label[1::4] = 2, -1  # half are of another class, a quarter has no label
+    found = fit_temperatures(replace(probe, task=task), table, NAMES)
+    assert found is not None
+    other = replace(table, label=label, task=task)
+    told = reliability_by_set(replace(probe, task=task), other, found)[0]["calibrated"]
+    assert told["windows"] == 3000
+    right = sum(n * (share or 0) for n, share in zip(told["count"], told["accuracy"], strict=True))
+    assert right / 3000 < 1 / 3
+    again = fit_temperatures(replace(probe, task=task), other, NAMES)
+    assert again is not None  # such windows have no probability to be fitted on
+    seen = other.take(np.flatnonzero(label >= 0)[label[label >= 0] < 2])
+    assert again.one == pytest.approx(fit_temperatures(probe, seen, NAMES).one, rel=0.06)  # type: ignore[union-attr]

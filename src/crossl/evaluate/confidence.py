@@ -163,7 +163,7 @@ def _losses(
     count = np.zeros((len(people), len(choices)), dtype=np.int64)
     for rows, outputs, place, counts in _readings(probe, table, choices):
         for number in range(len(choices)):
-            some = np.flatnonzero(counts[:, number])
+            some = np.flatnonzero(counts[:, number] & (place >= 0))
             scaled = outputs[some, number, None] / GRID[:, None]  # (b, T, R)
             top = scaled.max(axis=2, keepdims=True)
             total = np.log(np.exp(scaled - top).sum(axis=2)) + top[:, :, 0]
@@ -175,15 +175,19 @@ def _losses(
 
 
 def _readings(probe: Probe, table: LatentTable, choices: Sequence[Subset]) -> Any:
-    """Yield rows, outputs (b, S, R), place of the true class, and which count for which set."""
+    """Yield rows, outputs (b, S, R), place of the true class, and which count for which set.
+
+    The place of a class that the probe never saw is -1: whatever it says of it is wrong.
+    """
     present = np.asarray(table.present)
     whole = np.stack([present[:, list(chosen)].all(axis=1) for chosen in choices], axis=1)
     place = np.searchsorted(probe.classes, table.label).clip(max=len(probe.classes) - 1)
-    known = probe.classes[place] == table.label
+    place = np.where(probe.classes[place] == table.label, place, -1)
+    labelled = probe.task.known(table.label)
     begin = 0
     for (outputs,) in read_subsets([probe], table, choices):
         rows = slice(begin, begin + len(outputs))
-        yield rows, outputs.astype(np.float64), place[rows], whole[rows] & known[rows, None]
+        yield rows, outputs.astype(np.float64), place[rows], whole[rows] & labelled[rows, None]
         begin = rows.stop
 
 
