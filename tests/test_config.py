@@ -58,6 +58,7 @@ from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
 from crossl.nn.attention import AttentionConfig, GatedConfig, TransformerConfig
 from crossl.nn.deepconvlstm import DeepConvLstmConfig
 from crossl.nn.encoders import StridedConfig, TcnConfig
+from crossl.nn.features import FeaturesConfig
 from crossl.nn.patch_transformer import PatchTransformerConfig
 from crossl.nn.resnet import ResnetConfig
 from crossl.nn.time_frequency import TimeFrequencyConfig
@@ -409,6 +410,7 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     HybridConfig: lambda c: c.build(model_of(load_config(overrides=TOKENS))),
     MaskedAutoencoderConfig: lambda c: c.build(model_of(load_config(overrides=TOKENS))),
     TokenTransformerConfig: lambda c: c.build(2, 112 * c.places),
+    FeaturesConfig: lambda c: c.build(MODALITIES, 2.0),
 }
 """What is read of the other blocks is seen in tests/train/test_fold_latents.py."""
 

@@ -158,7 +158,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         self.modalities_ = run.modalities
         self.feature_names_in_ = np.array([m.name for m in self.modalities_], dtype=object)
         self.n_features_in_ = len(self.modalities_)
-        self.n_features_out_ = run.model.embedding_dim
+        self.n_features_out_ = run.model.whole_dim
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that a dict of arrays is taken, with NaN, and checked here."""

@@ -51,6 +51,7 @@ ADDED = {
     "other": "{kind: untrained, encoder: {kind: tcn, dim: 8}}",
     "mlp": "{kind: mlp, steps: 10, hidden: 8}",
     "rough": "{kind: pretrained, damage: {share: 1}}",
+    "beside": "{features: {kernels: 1, width: 4}}",
 }
 BENCH = {
     "boosting": ("lightgbm", "{kind: boosting, rounds: 2}"),

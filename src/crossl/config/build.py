@@ -84,6 +84,9 @@ def build_model(
             latent_dim=config.encoder.dim,
             shared_encoders=config.shared_encoders,
             frozen_encoders=config.frozen_encoders,
+            features=None
+            if config.features is None
+            else config.features.build(modalities, window_s),
         )
 
 

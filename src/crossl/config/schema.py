@@ -29,6 +29,7 @@ from crossl.data.standardisation import (
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
+from crossl.nn.features import FeaturesConfig
 from crossl.registry import AGGREGATORS, CONTENDERS, ENCODERS, METHODS, SORTS, TASKS
 from crossl.settings import OneOf, Settings
 from crossl.tasks import ClassesConfig, TaskConfig
@@ -117,8 +118,11 @@ class RunConfig(Settings):
     `standardisation` says by whose mean and deviation signals are measured, whoever reads them.
     `encoder` is that of every modality that `encoders` does not name; all have its `dim`. Each
     group of `shared_encoders` has one encoder, that of its first modality; `frozen_encoders` are
-    not trained. `own_encoders` are modules that Python hands over.
+    not trained. `own_encoders` are modules that Python hands over. `features` are untrained and
+    stand beside the embedding; null for none.
     """
+
+    came_later: ClassVar[tuple[str, ...]] = ("features",)
 
     recipe: Literal["crossl", "paper"] = "crossl"
     seed: int = Field(0, ge=0)
@@ -131,6 +135,7 @@ class RunConfig(Settings):
     frozen_encoders: tuple[str, ...] = ()
     own_encoders: tuple[str, ...] = ()
     aggregator: Annotated[AggregatorConfig, OneOf(AGGREGATORS, "predictive")] = PredictiveConfig()
+    features: FeaturesConfig | None = None
     method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] = CrosslMethodConfig()
     schedule: Schedule = Schedule()
     finetuning: FineTuning = FineTuning()

@@ -14,12 +14,16 @@ from crossl.config.schema import ContenderConfig, Encoders
 from crossl.methods import MethodConfig
 from crossl.nn.aggregators import AggregatorConfig
 from crossl.nn.encoders import EncoderConfig
+from crossl.nn.features import FeaturesConfig
 from crossl.registry import AGGREGATORS, ENCODERS, METHODS
 from crossl.settings import OneOf
 from crossl.train.schedule import Schedule
 
 BLOCKS = ("method", "encoder", "aggregator", "schedule")
 """What a recipe decides."""
+
+GIVEN = (*BLOCKS, "features")
+"""What may differ from the run file."""
 
 Heads = tuple[Literal["aggregator", "encoders"], ...]
 
@@ -31,13 +35,15 @@ class NetworkConfig(ContenderConfig):
         encoder: of each modality; none is shared or frozen then.
         encoders: of single modalities, in place of the run file's; the others have `encoder`.
         aggregator: of the model.
+        features: untrained, beside the embedding.
     """
 
-    came_later: ClassVar[tuple[str, ...]] = ("encoders",)
+    came_later: ClassVar[tuple[str, ...]] = ("encoders", "features")
 
     encoder: Annotated[EncoderConfig, OneOf(ENCODERS, "strided")] | None = None
     encoders: Encoders | None = None
     aggregator: Annotated[AggregatorConfig, OneOf(AGGREGATORS, "predictive")] | None = None
+    features: FeaturesConfig | None = None
 
     @field_serializer("encoders")
     def _dim_if_given(self, encoders: Encoders | None) -> dict[str, Any] | None:
@@ -62,7 +68,7 @@ class NetworkConfig(ContenderConfig):
 
     def _blocks(self) -> dict[str, Any]:
         """Return the blocks of a run file that are given here."""
-        asked = {name: getattr(self, name, None) for name in BLOCKS}
+        asked = {name: getattr(self, name, None) for name in GIVEN}
         return {name: block for name, block in asked.items() if block is not None}
 
 
@@ -85,7 +91,7 @@ class PretrainingConfig(NetworkConfig):
         seed: of weights, masks and batches; of several pretrainings, the first.
     """
 
-    came_later: ClassVar[tuple[str, ...]] = ("encoders", "recipe", "seed")
+    came_later: ClassVar[tuple[str, ...]] = ("encoders", "features", "recipe", "seed")
 
     recipe: Literal["crossl", "paper"] | None = None
     method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] | None = None

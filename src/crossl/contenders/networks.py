@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -141,7 +141,26 @@ class Pretrained:
             own = own.model_copy(update={"seed": self.settings.seed + context.repeat})
         if own == context.config.model_copy(update={"contenders": {}}):
             return context.main  # it differs in what reads the network alone
+        if differs_by_features(own, context.config):
+            return _beside_main(context, own)
         return pretrained(context, own)
+
+
+def differs_by_features(merged: RunConfig, config: RunConfig) -> bool:
+    """Tell whether a contender's network is the experiment's own, but for untrained features."""
+    others: dict[str, Any] = {"features": config.features, "contenders": {}}
+    same = merged.model_copy(update=others) == config.model_copy(update={"contenders": {}})
+    return same and merged.features != config.features
+
+
+def _beside_main(context: Context, config: RunConfig) -> CrossModalModel:
+    """Put features beside the experiment's pretrained network, which is not trained again."""
+    main, store = context.main, context.store
+    features = None
+    if config.features is not None:
+        features = config.features.build(store.modalities, store.window_s)
+        features.fit(store, context.fold.train, main.standardiser)
+    return main.with_features(features).eval()
 
 
 def pretrained(context: Context, config: RunConfig) -> CrossModalModel:
@@ -166,7 +185,7 @@ def pretrained(context: Context, config: RunConfig) -> CrossModalModel:
 def untrained(context: Context, settings: NetworkConfig, *, another: int = 0) -> CrossModalModel:
     """Return the experiment's network, but for some settings, with random weights.
 
-    Its standardisation is fitted.
+    Its standardisation is fitted, and so are untrained features, if it has them.
 
     Args:
         context: of the fold.
@@ -177,7 +196,7 @@ def untrained(context: Context, settings: NetworkConfig, *, another: int = 0) ->
     config = config.model_copy(update={"method": MethodConfig()})  # none is asked of it
     model = build_model(config, store.modalities, window_s=store.window_s,
                         seed=config.seed + 1000 + another)  # fmt: skip
-    model.standardiser.fit(store, context.fold.train)
+    model.fit(store, context.fold.train)
     return model.eval()
 
 

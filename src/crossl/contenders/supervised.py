@@ -53,7 +53,7 @@ class SupervisedConfig(NetworkConfig, _TrainedConfig):
     With other encoders it is another supervised network.
     """
 
-    came_later: ClassVar[tuple[str, ...]] = ("encoder", "encoders", "aggregator")
+    came_later: ClassVar[tuple[str, ...]] = ("encoder", "encoders", "aggregator", "features")
 
     repeats: ClassVar = "none"
     kind: Literal["supervised"] = "supervised"
@@ -112,8 +112,8 @@ class FineTuned:
     def _start(self, context: Context, seed: int) -> CrossModalModel:
         """Every twin begins with random weights of its own, so that these vary with the draws."""
         if isinstance(self.settings, NetworkConfig):
-            return untrained(context, self.settings, another=seed)
-        return context.main
+            return untrained(context, self.settings, another=seed).with_features(None)
+        return _trained_part(context)
 
     def _trained(
         self, context: Context, draw: Draw
@@ -135,9 +135,14 @@ class FineTuned:
     @staticmethod
     def _first_probe(context: Context, rows: np.ndarray, seed: int) -> Probe:
         """Fit where fine-tuning starts from, without labels of validation subjects."""
-        tables = context.tables(context.main)
+        tables = context.tables(_trained_part(context))
         train = tables["train"].take(np.searchsorted(context.fold.train, rows))
         return fit_by_budget([(train, seed)], tables["validation"])[STRICT][0]
+
+
+def _trained_part(context: Context) -> CrossModalModel:
+    """Return the experiment's pretrained network, without untrained features."""
+    return context.main.with_features(None)
 
 
 def _probes(context: Context, model: CrossModalModel, draw: Draw) -> dict[str, Probe]:
@@ -188,7 +193,7 @@ class MlpRead:
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the classifiers say."""
-        s, tables = self.settings, context.tables(context.main)
+        s, tables = self.settings, context.tables(_trained_part(context))
         head: Head = s.head
         found = [
             fit_mlp_by_budget(

@@ -59,7 +59,7 @@ def encode_windows(
 
 def _no_rows(model: CrossModalModel, read: Read) -> Float32:
     """Return what is read of no window, which has a shape all the same."""
-    latent = next(model.parameters()).new_zeros(1, len(model.modalities), model.latent_dim)
+    latent = next(model.parameters()).new_zeros(1, len(model.modalities), model.stack_dim)
     with torch.inference_mode():
         read_of_one = read(latent, torch.ones_like(latent[:, :, 0], dtype=torch.bool))
     return np.asarray(read_of_one, dtype=np.float32)[:0]

@@ -170,6 +170,7 @@ class LatentTable:
         weights = [torch.from_numpy(np.asarray(a, np.float32)).to(device) for a in (weight, bias)]
         allowed = self._allowed(choices).to(device)
         rows = min(READ_ROWS * torch.get_num_threads(), MAX_READ_ROWS)
+        beside = self.untrained(head) is not None
         parts = zip(self.latent.split(rows), self.present.split(rows), strict=True)
         for latent, present in parts:
             z, p = latent.to(device), present.to(device)
@@ -177,9 +178,17 @@ class LatentTable:
                 if head == "encoders":
                     z = torch.where(p[:, :, None], z, 0.0)
                     read = read_side_by_side(z, p[:, None] & allowed, *weights)
+                elif beside:
+                    read = self.model.read_subsets(z, p, allowed, *weights)
                 else:
                     read = read_subsets(self.model.aggregator, z, p, allowed, *weights)
             yield np.asarray(read.cpu())
+
+    def untrained(self, head: Head) -> NDArray[np.bool_] | None:
+        """Tell which columns of an embedding are untrained features of the model, if it has any."""
+        if not isinstance(self.model, CrossModalModel):
+            return None
+        return self.model.untrained_columns(aggregated=head == "aggregator")
 
     def usable(self, subset: Subset | None = None) -> NDArray[np.bool_]:
         """Tell which windows have at least one modality of a subset."""

@@ -275,6 +275,9 @@ def fit_strengths(
         if own.ndim > 2:
             own = own[:, task.offsets.index(0)]
         x = scaler.fit_transform(own)
+        if rows.untrained is not None:
+            scaler.scale_ = alike(scaler.scale_, rows.untrained)
+            x = scaler.transform(own)
         if rows.embedding.ndim > 2:
             x = side_by_side(rows.embedding, scaler.mean_, scaler.scale_)
         way = task.fit if fit is None else fit(task)
@@ -292,6 +295,30 @@ def fit_strengths(
         )
         for linear, strength in zip(found, strengths, strict=True)
     ]
+
+
+def alike(scale: Array, untrained: NDArray[np.bool_]) -> Array:
+    """Weigh untrained features and the trained embedding alike, by what columns are divided by.
+
+    Trained columns have a variance of 1 each. Untrained ones are principal components, of a mean
+    variance of 1, and keep their sizes relative to each other. Both together have the same
+    variance, half of as many as there are columns: a rule that knows neither data nor labels
+    (benchmarks/tried.md).
+
+    Args:
+        scale: (D,) standard deviation of each column.
+        untrained: (D,) which columns are untrained features.
+
+    Returns:
+        (D,) what each column is divided by.
+
+    Examples:
+        >>> untrained = np.array([False, True, True, True])
+        >>> alike(np.array([3.0, 5.0, 0.1, 0.1]), untrained) ** 2
+        array([4.5, 1.5, 1.5, 1.5])
+    """
+    columns = np.where(untrained, untrained.sum(), (~untrained).sum())
+    return np.asarray(np.where(untrained, 1.0, scale) * np.sqrt(2 * columns / len(scale)))
 
 
 def _by_offset(linear: Linear, task: Task, dim: int) -> tuple[Array, Array]:

@@ -25,11 +25,13 @@ class ProbeRows:
         embedding: (n, D), or (n, O, D) of windows and their neighbours, NaN where there is none.
         label: (n, ...) targets.
         weight: (n,) of each row.
+        untrained: (D,) which columns are untrained features; None for none.
     """
 
     embedding: Array
     label: NDArray[Any]
     weight: NDArray[np.float64]
+    untrained: NDArray[np.bool_] | None = None
 
 
 def probe_subsets(
@@ -86,8 +88,8 @@ def rows_of_subsets(
     weight *= len(full) / train.copies / weight.sum()
     if len(train.task.offsets) > 1:
         embedding = embed_around(table, head, _allowed(choices, group, train.present.shape[1]))
-        return ProbeRows(embedding, table.label, weight)
-    return ProbeRows(table.embed(head), table.label, weight)
+        return ProbeRows(embedding, table.label, weight, train.untrained(head))
+    return ProbeRows(table.embed(head), table.label, weight, train.untrained(head))
 
 
 def _allowed(

@@ -1,12 +1,14 @@
 """The model: one encoder per modality, their latents stacked, one aggregator.
 
 Batch -> latent (B, M, K) -> embedding (B, D). An absent modality is zeros with `present` False,
-and what those zeros hold changes neither an embedding nor a gradient.
+and what those zeros hold changes neither an embedding nor a gradient. With untrained features,
+`latent` has P more columns and the embedding M * P more: they stand beside what is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +25,10 @@ from crossl.errors import ConfigError, ContractError
 from crossl.nn.aggregators import Aggregator
 from crossl.nn.attachment import replaceable
 from crossl.nn.encoders import GivesTokens
+from crossl.nn.features import ModalityFeatures
 from crossl.nn.modality_encoders import ModalityEncoders
 from crossl.nn.standardise import Standardiser
+from crossl.nn.subsets import read_side_by_side, read_subsets
 
 FEW_WINDOWS = 8
 """So many windows at a time are worth `CrossModalModel.prepare_for_few_windows`; more are not."""
@@ -56,6 +60,7 @@ class CrossModalModel(nn.Module):
         latent_dim: K.
         shared_encoders: groups of modalities of a kind that have one encoder.
         frozen_encoders: modalities whose encoder is not trained.
+        features: untrained, to stand beside the embedding; None for none.
 
     Raises:
         ConfigError: modalities that are not there, or cannot share; see `ModalityEncoders`.
@@ -71,6 +76,7 @@ class CrossModalModel(nn.Module):
         latent_dim: int,
         shared_encoders: Sequence[Sequence[str]] = (),
         frozen_encoders: Collection[str] = (),
+        features: ModalityFeatures | None = None,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
@@ -81,14 +87,52 @@ class CrossModalModel(nn.Module):
             modalities, encoder, window_s=window_s, shared=shared_encoders, frozen=frozen_encoders
         )
         self.aggregator: Aggregator = aggregator  # type: ignore[assignment]  # a Module and an Aggregator
+        self.features: ModalityFeatures | None = features
 
     @property
     def embedding_dim(self) -> int:
-        """D, the width of the aggregator's output."""
+        """D, the width of the aggregator's output, without untrained features."""
         one = next(self.parameters())
         latent = torch.zeros(1, len(self.modalities), self.latent_dim, device=one.device)
         with torch.inference_mode():
             return self.aggregate(latent, torch.ones_like(latent[:, :, 0]).bool()).shape[1]
+
+    @property
+    def whole_dim(self) -> int:
+        """The width of what `forward` gives: D, and M * P of untrained features."""
+        return self.embedding_dim + len(self.modalities) * (self.stack_dim - self.latent_dim)
+
+    @property
+    def stack_dim(self) -> int:
+        """Columns of `latent`: K, and P of untrained features."""
+        return self.latent_dim + (0 if self.features is None else self.features.width)
+
+    def fit(self, source: WindowSource, rows: NDArray[np.int64]) -> None:
+        """Fit on windows without labels what no gradient trains: standardisation, features.
+
+        Args:
+            source: a store or arrays.
+            rows: windows of training subjects, and of no others.
+
+        Raises:
+            DataError: a modality is present in none of them.
+        """
+        self.standardiser.fit(source, rows)
+        if self.features is not None:
+            self.features.fit(source, rows, self.standardiser)
+
+    def with_features(self, features: ModalityFeatures | None) -> CrossModalModel:
+        """Return a model that shares all weights with this one, but has other untrained features.
+
+        Args:
+            features: fitted; None for none.
+        """
+        if features is self.features:
+            return self
+        other = copy(self)
+        other._modules = dict(self._modules)
+        other.features = features
+        return other
 
     def standardise(self, batch: Batch) -> dict[str, Tensor]:
         """Blank what is absent, then standardise: {modality: (B, T, C)}."""
@@ -110,9 +154,12 @@ class CrossModalModel(nn.Module):
         return torch.where(present[:, :, None], latent, 0.0)
 
     def latent_of(self, name: str, x: Float[Tensor, "batch time channel"]) -> Tensor:
-        """Standardise and encode one modality alone, present in all windows: (B, K)."""
-        found: Tensor = self.encoders.of(name)(self.standardiser({name: x})[name])
-        return found
+        """Compute the columns of `latent` of one modality alone, present in all windows."""
+        standard = self.standardiser({name: x})[name]
+        found: Tensor = self.encoders.of(name)(standard)
+        if self.features is None:
+            return found
+        return torch.cat([found, self.features.of(name)(standard)], dim=1)
 
     def encode_tokens(self, signals: Mapping[str, Tensor], present: Present) -> Tokens:
         """Encode standardised signals to tokens in time, for methods that ask for them.
@@ -155,12 +202,53 @@ class CrossModalModel(nn.Module):
         return False
 
     def latent(self, batch: Batch) -> Latent:
-        """Standardise and encode a batch."""
-        return self.encode(self.standardise(batch), batch.present)
+        """Standardise and encode a batch, with untrained features beside, if the model has them."""
+        signals = self.standardise(batch)
+        latent = self.encode(signals, batch.present)
+        if self.features is None:
+            return latent
+        return torch.cat([latent, self.features(signals, batch.present)], dim=2)
 
     def aggregate(self, latent: Latent, present: Present) -> Float[Tensor, "batch embedding"]:
-        """Join the latents of present modalities."""
-        return self.aggregator(latent, present[:, :, None].expand_as(latent))
+        """Join the latents of present modalities.
+
+        Args:
+            latent: (B, M, K) of `encode`, or of `latent` with the columns of untrained features,
+                which then stand at the embedding's end.
+            present: (B, M) bool.
+        """
+        own, beside = latent.split([self.latent_dim, latent.shape[2] - self.latent_dim], dim=2)
+        embedding = self.aggregator(own, present[:, :, None].expand_as(own))
+        if not beside.shape[2]:
+            return embedding
+        return torch.cat([embedding, torch.where(present[:, :, None], beside, 0.0).flatten(1)], 1)
+
+    def read_subsets(
+        self, latent: Latent, present: Present, choices: Tensor, weight: Tensor, bias: Tensor
+    ) -> Float[Tensor, "batch subset output"]:
+        """Read `aggregate` under each subset; see `crossl.nn.subsets.read_subsets`."""
+        own, beside = latent.split([self.latent_dim, latent.shape[2] - self.latent_dim], dim=2)
+        if not beside.shape[2]:
+            return read_subsets(self.aggregator, latent, present, choices, weight, bias)
+        last = beside.shape[1] * beside.shape[2]
+        of_own, of_beside = weight.split([weight.shape[1] - last, last], dim=1)
+        read = read_subsets(self.aggregator, own, present, choices, of_own, bias)
+        shown = torch.where(present[:, :, None], beside, 0.0)
+        keep = present[:, None] & choices
+        return read + read_side_by_side(shown, keep, of_beside, torch.zeros_like(bias))
+
+    def untrained_columns(self, *, aggregated: bool) -> NDArray[np.bool_] | None:
+        """Tell which columns of what a classifier reads are untrained features; None for none.
+
+        Args:
+            aggregated: of the embedding; else of latents side by side.
+        """
+        if self.features is None:
+            return None
+        modalities, beside = len(self.modalities), self.features.width
+        if aggregated:
+            return np.repeat([False, True], [self.embedding_dim, modalities * beside])
+        return np.tile(np.repeat([False, True], [self.latent_dim, beside]), modalities)
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch embedding"]:
         """Embed a batch: everything present is kept."""
@@ -185,7 +273,7 @@ def encode_rows(
     finally:
         model.train(was_training)
     if not parts:
-        return torch.zeros(0, len(model.modalities), model.latent_dim)
+        return torch.zeros(0, len(model.modalities), model.stack_dim)
     return torch.cat(parts).clone()
 
 

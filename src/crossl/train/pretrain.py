@@ -82,7 +82,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     resumed = resume and last_checkpoint(out).is_file()
     fresh = not resumed and not method.model.standardiser.fitted
     if processes.writes and fresh:  # other processes get them from the first
-        method.model.standardiser.fit(source, train)
+        method.model.fit(source, train)
     plan = Passes(train, schedule.batch_size, steps=schedule.steps, epochs=schedule.epochs,
                   seed=seed)  # fmt: skip
     training = Training(
