@@ -1,4 +1,4 @@
-"""Least squares with a penalty, for several penalties at the price of one."""
+"""Least squares with a penalty, for several penalties over one product of the features."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def solve_ridge(
 ) -> list[tuple[Array, Array]]:
     """Fit targets by a linear map for each strength, whose inverse is the penalty.
 
-    One decomposition serves all penalties: of the features' covariance, or of the rows' products
-    where there are fewer rows than features.
+    One product serves all penalties: the features' covariance, or the rows' products where there
+    are fewer rows than features. Of thousands of features a Cholesky factor for each of a few
+    penalties is several times as fast as the eigenvectors that would serve all.
 
     Args:
         x: (n, D) standardised features.
@@ -35,11 +36,11 @@ def solve_ridge(
     root = share.sqrt()
     a, b = (rows - centre) * root, (wanted - level) * root
     dual = a.shape[0] < a.shape[1]
-    values, vectors = torch.linalg.eigh(a @ a.T if dual else a.T @ a)
-    projected = vectors.T @ (b if dual else a.T @ b)
-    found = []
+    product, right = (a @ a.T, b) if dual else (a.T @ a, a.T @ b)
+    diagonal, found = product.diagonal().clone(), []
     for strength in strengths:
-        solved = vectors @ (projected / (values.clamp(min=0)[:, None] + 1 / strength))
+        product.diagonal().copy_(diagonal + 1 / strength)
+        solved = torch.cholesky_solve(right, torch.linalg.cholesky(product))
         coefficients = (a.T @ solved if dual else solved).T  # (R, D)
         bias = level - coefficients @ centre
         found.append((coefficients.numpy(), bias.numpy()))
