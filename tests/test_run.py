@@ -280,3 +280,14 @@ def test_settings_younger_than_a_folder_do_not_make_it_another_experiment() -> N
     other = load_config(overrides=["finetuning.precision=bfloat16"])
     assert known_by(other)["finetuning"]["precision"] == "bfloat16"
     assert "precision" in known_by(plain)["schedule"]
+
+
+@pytest.mark.parametrize(("recipe", "sha256"), [
+    ("crossl", "314de3b3c666d939b0ad109e93cc23456c066e0c7f367973e70295c47b561213"),
+    ("paper", "2d23dbfb34b8a3d5666407f4817511249b73e168d7ac1c59561a6a4038d85c82"),
+])  # fmt: skip
+def test_experiments_of_earlier_versions_are_known_by_the_same_settings(
+    recipe: str, sha256: str
+) -> None:
+    """Hashes that version 0.1.0 wrote: a setting that came later must be in `came_later`."""
+    assert json_sha256(known_by(load_config(base=recipe), without={"contenders"})) == sha256

@@ -164,7 +164,7 @@ class CrosslMethodConfig(MethodConfig):
         augmentation: of each view.
     """
 
-    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"strategy", "final_keep_rate", "differ"})
+    came_later: ClassVar[tuple[str, ...]] = ("strategy", "final_keep_rate", "differ")
 
     kind: Literal["crossl"] = "crossl"
     strategy: Strategy = "spatial"

@@ -119,7 +119,7 @@ class PaperMethod(Steps):
 class PaperMethodConfig(MethodConfig):
     """The published code's pretraining."""
 
-    CAME_LATER: ClassVar[frozenset[str]] = frozenset({"final_keep_rate"})
+    came_later: ClassVar[tuple[str, ...]] = ("final_keep_rate",)
 
     kind: Literal["paper"] = "paper"
     strategy: Strategy = "spatial"
