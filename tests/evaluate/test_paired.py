@@ -242,3 +242,18 @@ def test_one_missing_is_of_people_who_are_scored_without_each_sensor() -> None:
     own = next(r for r in found if r["method"] == "crossl")
     assert own["value"] == pytest.approx(float(np.mean(scores)))
     assert own["ci_low"] < own["value"] < own["ci_high"]
+
+
+def test_draws_that_seeds_share_out_are_paired_with_the_same_draws_of_others() -> None:
+    names, rng = ("acc",), np.random.default_rng(0)
+    book = ResultBook("tiny", ("a", "b"), names)
+    label, subject = np.tile([0, 1], 40), np.repeat(["A", "B", "C", "D"], 20)
+    for draw in range(4):  # what is said depends on the draw alone, and is the same of both methods
+        said = np.where(rng.random(80) < 0.5 + 0.12 * draw, label, 1 - label)
+        for method, seeds in (("crossl", (0, 1)), ("finetuned", (draw % 2,))):
+            for seed in seeds:
+                key = Key(method, None, None, 0.1, names)
+                book.add(key, fold=0, seed=draw, label=label, predicted=said, subject=subject,
+                         model_seed=seed)  # fmt: skip
+    (found,) = [r for r in all_records(book, "crossl") if r["metric"] == "macro_f1_difference"]
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0, 0), abs=1e-12)

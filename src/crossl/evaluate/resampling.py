@@ -7,6 +7,7 @@ design by itself is slightly conservative (Owen 2007, "The pigeonhole bootstrap"
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,17 @@ class Design:
     def of_people(cls, counts: Statistics) -> Design:
         """Return the design in which only people vary: units are averaged as they are."""
         return cls(np.zeros(counts.shape[1], dtype=np.int64))
+
+
+def in_order(units: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sort units, pretraining seed and label draw each, as a design numbers them.
+
+    Where not every draw is there under every seed, as each has a training of its own, they are in
+    the order of the draws: the same samples are then of the same draws as other methods' are.
+    """
+    seeds, draws = ({unit[i] for unit in units} for i in (0, 1))
+    crossed = len(units) == len(seeds) * len(draws)
+    return sorted(units, key=lambda unit: unit if crossed else unit[::-1])
 
 
 class Resampling:

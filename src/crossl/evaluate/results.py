@@ -18,7 +18,7 @@ from crossl.data.boundary import reading
 from crossl.errors import DataError, FormatError
 from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.metrics import Interval, bootstrap_score, paired_difference
-from crossl.evaluate.resampling import Design
+from crossl.evaluate.resampling import Design, in_order
 from crossl.files import writing
 from crossl.tasks import Statistics, Task, classes_task, stored_task
 
@@ -209,7 +209,7 @@ class ResultBook:
         entries = self._grouped().get(key, [])
         folds = sorted({e.fold for e in entries})
         units = [{(e.model_seed, e.seed) for e in entries if e.fold == fold} for fold in folds]
-        shared = sorted(set.intersection(*units)) if units else []
+        shared = in_order(set.intersection(*units)) if units else []
         if not shared:
             raise DataError(
                 f"results: method '{key.method}' at {key.label_fraction:g} of the labels with "
