@@ -10,6 +10,7 @@ import pytest
 
 from crossl.report.compared import Compared, by_person, differences
 from crossl.report.load import Inputs
+from crossl.report.study_page import notes
 
 SUMMARY: dict[str, Any] = {
     "main": {"method": "crossl", "head": "aggregator", "label_fraction": 0.1, "budget": "strict"},
@@ -51,3 +52,13 @@ def test_people_are_of_one_way_to_read_a_method(two_ways: Compared) -> None:
     assert by_person(two_ways, "strict", 0.1) == {
         "crossl": {"A": 0.5}, "rival": {"A": 0.5}, "forest": {"A": 0.4},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("people", "told"), [(5, "ahead in 0"), (6, "ahead in 1")])
+def test_no_lead_of_a_few_people_is_called_significant(
+    people: int, told: str, tmp_path: Path
+) -> None:
+    lead = row("crossl - forest", "aggregator", "macro_f1_difference", 0.2, ci_low=0.1, ci_high=0.3)
+    one = Compared("tiny", "", Inputs(tmp_path, SUMMARY, [{**lead, "n": people}], {}, []))
+    (note,) = notes({"ranks": {}}, [one])
+    assert told in note

@@ -25,6 +25,9 @@ from crossl.report.table_files import write_tables
 from crossl.report.tables import interval
 
 PAGE = "study.html"
+LEAST_PEOPLE = 6
+"""Of fewer people no lead is significant: if all of them are on one side, signs flipped by chance
+are as far from 0 with a probability of 2 / 2**n, above 5%, whatever the interval says."""
 COLOURED = 5
 """Beside the main method and the untrained network so many curves have a colour: the best."""
 
@@ -110,7 +113,7 @@ def _ahead_and_behind(one: Compared) -> str:
         if fraction > 0.1 or row["ci_low"] is None:
             continue
         better = one.inputs.task.better(row["value"])
-        if row["ci_low"] <= 0 <= row["ci_high"]:
+        if not _is_significant(row):
             level += 1
         else:
             (ahead if better else behind).append(f"{method} at {percent(fraction)}")
@@ -118,6 +121,12 @@ def _ahead_and_behind(one: Compared) -> str:
     told = f"{one.name}: with few labels {main} is significantly ahead in {len(ahead)}, behind in "
     told += f"{len(behind)} and not significantly different in {level} comparisons"
     return f"{told}{f'; behind {_listed(behind)}' if behind else ''}."
+
+
+def _is_significant(row: dict[str, Any]) -> bool:
+    """Tell whether a difference's interval leaves out 0, of enough people to show one at all."""
+    low, high = row["ci_low"], row["ci_high"]
+    return None not in (low, high) and not low <= 0 <= high and row["n"] >= LEAST_PEOPLE
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -135,7 +144,8 @@ def _ranks(facts: dict[str, Any], data: Sequence[Compared]) -> Section:
             ranks = facts["ranks"].get(f"{budget}, {what}")
             if ranks:
                 words = Words(
-                    "Left is better. Methods under one bar are not significantly different "
+                    f"Over {counted(ranks['sets'], 'data set')}. Left is better. Methods under one "
+                    "bar are not significantly different "
                     "(Nemenyi's test at 5%, over data sets).",
                     f"Mean ranks of {len(ranks['methods'])} methods, label budget {budget}, {what}",
                     title=f"{what}, label budget {budget}",
@@ -144,12 +154,10 @@ def _ranks(facts: dict[str, Any], data: Sequence[Compared]) -> Section:
                 draw = rank_diagram(ranks, _main(data))
                 name = f"ranks-{budget}-{what.replace(' ', '-')}"
                 drawn.append(picture(name, draw, Sizes((1016, height), min_px=760), words))
-    sets = len(data)
     text = (
         f"Each method's rank, averaged over label fractions up to {percent(facts['ranked_up_to'])} "
-        f"and then over {counted(sets, 'data set')}. Label fractions of one data "
-        "set are not independent, so the test counts data sets only; of few data sets it can "
-        "show large differences only."
+        "and then over data sets. Label fractions of one data set are not independent, "
+        "so the test counts data sets only; of few data sets it can show large differences only."
     )
     absent = "" if drawn else "Fewer than two methods were scored on every data set."
     return Section("ranks", "Mean ranks", text=[text], absent=absent, pictures=drawn, stacked=True)
@@ -268,9 +276,8 @@ def _lead_table(one: Compared, what: str) -> Table:
 
 
 def _lead_cell(row: dict[str, Any], task: Any) -> Cell:
-    ends = (row["ci_low"], row["ci_high"])
     kind = "num"
-    if None not in ends and (min(ends) > 0 or max(ends) < 0):
+    if _is_significant(row):
         kind = "num up" if task.better(row["value"]) else "num down"
     told = interval(row, "+")
     if row.get("p") is not None:
