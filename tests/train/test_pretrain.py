@@ -442,8 +442,9 @@ def test_a_model_that_was_trained_before_keeps_its_statistics(tmp_path, monkeypa
 
     fits = []
     for fitted in (False, True):
-        standardiser = SimpleNamespace(fitted=fitted, fit=lambda *_, f=fitted: fits.append(f))
-        method = SimpleNamespace(model=SimpleNamespace(standardiser=standardiser))
+        model = SimpleNamespace(standardiser=SimpleNamespace(fitted=fitted),
+                                fit=lambda *_, f=fitted: fits.append(f))  # fmt: skip
+        method = SimpleNamespace(model=model)
         monkeypatch.setattr(module, "_check_rows", lambda *_: None)
         monkeypatch.setattr(module, "Passes", _stop)
         with pytest.raises(InterruptedError):

@@ -41,8 +41,9 @@ class Done:
     page: str
 
     def pooled(self, metric: str, method: str = "crossl") -> list[dict[str, Any]]:
-        return [r for r in self.records if r["metric"] == metric and r["method"] == method
-                and r["fold"] is None and r["subject"] is None]  # fmt: skip
+        whole = [r for r in self.records if r["fold"] is None and r["subject"] is None]
+        return [r for r in whole if r["budget"] == "strict"
+                and r["metric"] == metric and r["method"] == method]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=list(TASKS))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from crossl.errors import CrosslError
 from crossl.files import write_whole
 
 Cost = dict[str, float]
@@ -22,22 +23,33 @@ PRETRAINING = "pretraining"
 def measured(folder: Path, name: str) -> Iterator[None]:
     """Add the time that something takes to a fold's `cost.json`, also where it is interrupted.
 
+    What is refused costs nothing and leaves nothing.
+
     Args:
         folder: of the fold.
         name: of what is done.
     """
     cpu, wall = time.process_time(), time.perf_counter()
+    refused = False
     try:
         yield
+    except CrosslError:
+        refused = True
+        raise
     finally:
-        costs = read_costs(folder)
-        before = costs.get(name, {"cpu_s": 0.0, "wall_s": 0.0})
-        costs[name] = {
-            "cpu_s": round(before["cpu_s"] + time.process_time() - cpu, 2),
-            "wall_s": round(before["wall_s"] + time.perf_counter() - wall, 2),
-        }
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / FILE, (json.dumps(costs, indent=1) + "\n").encode())
+        if not refused:
+            _add(folder, name, time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def _add(folder: Path, name: str, cpu_s: float, wall_s: float) -> None:
+    costs = read_costs(folder)
+    before = costs.get(name, {"cpu_s": 0.0, "wall_s": 0.0})
+    costs[name] = {
+        "cpu_s": round(before["cpu_s"] + cpu_s, 2),
+        "wall_s": round(before["wall_s"] + wall_s, 2),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / FILE, (json.dumps(costs, indent=1) + "\n").encode())
 
 
 def read_costs(folder: Path) -> dict[str, Cost]:

@@ -188,7 +188,11 @@ class FoldRunner:
 
     def run(self) -> None:
         """Pretrain, then score every contender that has no scores yet."""
-        model = self.pretrained()
+        if (self.out / "model.json").is_file():
+            model = self.pretrained()
+        else:
+            with measured(self.out, PRETRAINING):
+                model = self.pretrained()
         for name in self.task.names:
             if not self.task.is_scored(name):
                 with measured(self.out, self.task.known_as(name)):
@@ -268,10 +272,6 @@ class FoldRunner:
         """Return the fold's model, pretrained now or earlier."""
         if (self.out / "model.json").is_file():
             return load_run(self.out).model
-        with measured(self.out, PRETRAINING):
-            return self._pretrain()
-
-    def _pretrain(self) -> CrossModalModel:
         model = build_model(self.config, self.store.modalities, window_s=self.store.window_s,
                             seed=self.config.seed)  # fmt: skip
         method = build_method(self.config, model, seed=self.config.seed)

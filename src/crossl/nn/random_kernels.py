@@ -31,7 +31,7 @@ def dilations(time: int, per_kernel: int) -> tuple[list[int], list[int]]:
 
     Examples:
         >>> dilations(100, 6)
-        ([1, 2, 5, 12], [3, 1, 1, 1])
+        ([1, 2, 4, 7, 12], [2, 1, 1, 1, 1])
     """
     most = np.log2(max(1.0, (time - 1) / (LENGTH - 1)))
     spread = np.logspace(0, most, min(per_kernel, MAX_DILATIONS), base=2).astype(int)
