@@ -27,6 +27,7 @@ COMMAND = (sys.executable, "-m", "crossl.cli.main")
 PREPARED = {
     "wesad3": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
     "wesad4": ("wesad", "--option", "chest=no"),
+    "noneeg_rec": ("noneeg",),
 }
 """How stores are made that are not simply a reader's."""
 Row = dict[str, object]
