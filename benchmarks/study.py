@@ -86,7 +86,7 @@ def rows(path: Path) -> Iterator[Row]:
     for row in found:
         detail = row["seed"] is not None
         few = len(row["present"]) >= full - (row["subject"] is None)  # type: ignore[arg-type]
-        if not detail or (few and row["metric"] in ("macro_f1", "mean_absolute_error")):
+        if not detail or (few and row["metric"] in ("macro_f1", "mae")):
             yield {name: value for name, value in row.items() if value is not None}
 
 
