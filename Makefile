@@ -41,7 +41,7 @@ $(VENV)/.demo-installed: pyproject.toml constraints.txt | $(VENV)/.created
 	touch $@
 
 $(VENV)/.dev-installed: pyproject.toml constraints.txt | $(VENV)/.created
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,io,ray,bench,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,io,ray,bench,export,stream,app,hub,dev]"
 	touch $@ $(VENV)/.demo-installed
 
 clean:
