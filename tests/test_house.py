@@ -38,6 +38,12 @@ def test_every_module_has_a_docstring_and_prints_nothing(path: Path) -> None:
     assert "print" not in names
 
 
+def test_shapes_are_told_of_arrays_by_their_class() -> None:
+    # from numpy 2.5 on NDArray is a name for a type, which jaxtyping cannot subscript
+    asked = re.compile(r"\b(Num|Float|Int|Bool|Shaped)\[NDArray")
+    assert [path for path in MODULES if asked.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_no_module_is_longer_than_the_house_allows() -> None:
     lengths = {
         str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES

@@ -7,7 +7,6 @@ resampling subjects and pairing methods never touch predictions again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -93,8 +92,8 @@ def paired_difference(
 
 
 def difference_interval(
-    one: Float[NDArray[Any], "unit subject"],
-    two: Float[NDArray[Any], "unit subject"],
+    one: Float[np.ndarray, "unit subject"],
+    two: Float[np.ndarray, "unit subject"],
     *,
     designs: tuple[Design, Design] | None = None,
     seed: int = 0,
@@ -114,7 +113,7 @@ def difference_interval(
     return replace(found, p=sign_flip_p(differences))
 
 
-def mean_interval(values: Float[NDArray[Any], " subject"], *, seed: int = 0) -> Interval:
+def mean_interval(values: Float[np.ndarray, " subject"], *, seed: int = 0) -> Interval:
     """Average one value of each subject; the interval is that of the mean, subjects resampled."""
     n = len(values)
     return interval_of(float(values.mean()), subject_draws(n, seed=seed) @ values / n, n)

@@ -83,7 +83,7 @@ class Resampling:
         first = np.broadcast_to(every, (1, len(self.folds), len(every)))
         return np.concatenate([first, pairs.reshape(*shape, -1)])
 
-    def scores(self, counts: Statistics, metric: Metric) -> Float[NDArray[Any], " sample"]:
+    def scores(self, counts: Statistics, metric: Metric) -> Float[np.ndarray, " sample"]:
         """Score the pooled counts of every sample, averaged over its units.
 
         Args:
@@ -115,7 +115,7 @@ class Resampling:
             total += summed[rows, self.units[part, number]]
         return total
 
-    def means(self, values: Float[NDArray[Any], "unit subject"]) -> Float[NDArray[Any], " sample"]:
+    def means(self, values: Float[np.ndarray, "unit subject"]) -> Float[NDArray[Any], " sample"]:
         """Average a value of each unit and subject over every sample; the first is the mean."""
         if len(values) != self.units.shape[2]:
             return np.asarray(self.weight @ values.mean(axis=0) / values.shape[1])
@@ -129,7 +129,7 @@ class Resampling:
 
 def subject_draws(
     subjects: int, *, seed: int = 0, draws: int = DRAWS
-) -> Int[NDArray[Any], "draw subject"]:
+) -> Int[np.ndarray, "draw subject"]:
     """Count how often each subject stands in each bootstrap sample."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=draws)
@@ -140,7 +140,7 @@ EXACT = 12
 FLIPS = 20000
 
 
-def sign_flip_p(values: Float[NDArray[Any], " subject"], *, seed: int = 0) -> float:
+def sign_flip_p(values: Float[np.ndarray, " subject"], *, seed: int = 0) -> float:
     """Return how often people's differences, with signs flipped by chance, are as far from 0.
 
     A two-sided randomisation test (Fisher 1935): if two methods are alike, the sign of each

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Int, Num
 from numpy.typing import NDArray
 
 from crossl.tasks.task import Metric
 
-Confusion = Num[NDArray[Any], "*lead true predicted"]
+Confusion = Num[np.ndarray, "*lead true predicted"]
 
 
-def macro_f1(confusion: Num[NDArray[Any], "*lead true predicted"]) -> NDArray[np.float64]:
+def macro_f1(confusion: Num[np.ndarray, "*lead true predicted"]) -> NDArray[np.float64]:
     """Mean F1 of the classes that occur among true or predicted ones, as scikit-learn has it.
 
     Examples:
@@ -56,7 +54,7 @@ def confusion_by_subject(
     subject: NDArray[np.str_],
     *,
     classes: int,
-) -> tuple[NDArray[np.str_], Int[NDArray[Any], "subject true predicted"]]:
+) -> tuple[NDArray[np.str_], Int[np.ndarray, "subject true predicted"]]:
     """Count predictions by subject, true and predicted class.
 
     Args:
