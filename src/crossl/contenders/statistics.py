@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-Features = Float32[NDArray[np.float32], "window feature"]
+Features = Float32[np.ndarray, "window feature"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BANDS = 5

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -115,7 +114,7 @@ class Resampling:
             total += summed[rows, self.units[part, number]]
         return total
 
-    def means(self, values: Float[np.ndarray, "unit subject"]) -> Float[NDArray[Any], " sample"]:
+    def means(self, values: Float[np.ndarray, "unit subject"]) -> Float[np.ndarray, " sample"]:
         """Average a value of each unit and subject over every sample; the first is the mean."""
         if len(values) != self.units.shape[2]:
             return np.asarray(self.weight @ values.mean(axis=0) / values.shape[1])
