@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.commands.embed import dates
 from crossl.data.arrays import Signals, Windows, check_named
 from crossl.data.calibration import Calibration
 from crossl.data.contract import Fitted, fit_store
@@ -30,6 +31,8 @@ Data: TypeAlias = Store | Path | str | Windows | Signals
 
 Recorded: TypeAlias = Data | Recording
 """The same, or a recording that is cut as a run says."""
+
+KEPT_OF_STORES = ("subject", "session", "start_s", "zone")
 
 MOST_CHANNELS = 3
 """Channels per sample of a window; with more the axes are likely the other way round."""
@@ -199,6 +202,25 @@ def declare(arrays: Signals, window_s: Any) -> list[Modality]:
             )
         channels = tuple(str(i) for i in range(shape[2]))
         out.append(Modality(name, channels, "", shape[1] / float(window_s)))
+    return out
+
+
+def known_of(given: Given) -> dict[str, NDArray[Any]]:
+    """Return what is known of windows beside what was recorded."""
+    out: dict[str, NDArray[Any]] = {}
+    if given.store is not None:
+        table = given.store.stretch(0, len(given))
+        out = {name: table[name] for name in KEPT_OF_STORES}
+        out["start_time"] = dates(table["start_unix_s"])
+    elif given.subject is not None:
+        out["subject"] = given.subject
+    for target in given.source.targets:
+        name = LABEL if target.name == LABEL else f"target_{target.name}"
+        values = given.source.target_values(target.name)
+        if target.kind == "classes":
+            out[name] = np.array([*target.names, ""])[values]  # -1 finds the last
+        else:
+            out |= {f"{name}_{one}": values[:, i] for i, one in enumerate(target.names)}
     return out
 
 

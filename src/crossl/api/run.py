@@ -11,24 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl import run_folder
-from crossl.api.inputs import Given, Recorded, take_given
-from crossl.api.timelines import see, timeline_columns
-from crossl.commands.embed import dates
+from crossl.api.inputs import Given, Recorded, known_of, take_given
+from crossl.api.timelines import kept_temperatures, see, timeline_columns, windower_of
 from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
 from crossl.config.encoders import Modules
 from crossl.data.calibrated import calibration_of
 from crossl.data.calibration import Calibration
 from crossl.data.recording import Float32, Modality, Recording
-from crossl.data.targets import LABEL
 from crossl.data.windower import Windower
 from crossl.embedding.in_memory import embedding_of, encode_windows, latents_of, outputs_of
 from crossl.errors import FormatError
 from crossl.evaluate.probe import Probe
 from crossl.files import read_json, working_in
 from crossl.nn.model import CrossModalModel
+from crossl.predict.live import LiveClassifier
 
-KEPT_OF_STORES = ("subject", "session", "start_s", "zone")
 OF_EACH_RUN = {"format", "version", "sha256", "modalities", "window_s", "latent_dim", "versions",
                "commit", "files"}  # fmt: skip
 OF_EACH_PROBE = {"format", "version", "sha256", "task", "head", "classes", "class_numbers",
@@ -125,12 +123,32 @@ class Run:
             ContractError: the run does not say how its windows were cut, as runs of older versions
                 and those learned from arrays; or it calibrates windows by their whole recording.
         """
-        contract = {**self.contract, "modalities": [m.as_dict() for m in self.modalities]}
-        if self.calibration is not None:
-            contract["standardisation"] = self.calibration.as_dict()
-        return Windower.from_contract(
-            contract, max_delay_s=max_delay_s, start_s=start_s, in_order=in_order
-        )
+        return windower_of(self, max_delay_s, start_s=start_s, in_order=in_order)
+
+    def live(
+        self, *, abstain: float | None = None, origin_unix_s: float | None = None, zone: str = "",
+        resample: Sequence[str] = (), max_delay_s: float = 2.0, in_order: bool = False,
+    ) -> LiveClassifier:  # fmt: skip
+        """Make what labels a stream as `timeline` would label it as a recording.
+
+        Args:
+            abstain: see `timeline`.
+            origin_unix_s: where the clock's 0 lies on the calendar, seconds since 1970.
+            zone: IANA name of the time zone.
+            resample: see `timeline`.
+            max_delay_s: see `windower`.
+            in_order: see `windower`.
+
+        Raises:
+            FormatError: no classifier was fitted.
+            ContractError: see `windower`.
+        """
+        fitted = self._fitted()
+        windower = windower_of(self, max_delay_s, in_order=in_order, resample=resample)
+        return LiveClassifier(
+            self.model, fitted.probe, windower, temperatures=kept_temperatures(fitted.about),
+            abstain=abstain, origin_unix_s=origin_unix_s, zone=zone,
+        )  # fmt: skip
 
     def embed(self, x: Recorded) -> Float32:
         """Embed windows.
@@ -239,7 +257,7 @@ class Run:
         """
         given = given_to(self, x)
         present, names = given.source.present, [m.name for m in self.modalities]
-        out = {**_known(given), **{f"present_{n}": present[:, i] for i, n in enumerate(names)}}
+        out = {**known_of(given), **{f"present_{n}": present[:, i] for i, n in enumerate(names)}}
         probe = self.classifier.probe if self.classifier is not None else None
         head = "aggregator" if probe is None else probe.head
         embedding, read, latent = encode_windows(
@@ -350,25 +368,6 @@ def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
 
 def _blank(latent: Float32, present: NDArray[np.bool_]) -> Float32:
     return np.where(present[:, :, None], latent, np.float32(np.nan))
-
-
-def _known(given: Given) -> dict[str, NDArray[Any]]:
-    """Return what is known of windows beside what was recorded."""
-    out: dict[str, NDArray[Any]] = {}
-    if given.store is not None:
-        table = given.store.stretch(0, len(given))
-        out = {name: table[name] for name in KEPT_OF_STORES}
-        out["start_time"] = dates(table["start_unix_s"])
-    elif given.subject is not None:
-        out["subject"] = given.subject
-    for target in given.source.targets:
-        name = LABEL if target.name == LABEL else f"target_{target.name}"
-        values = given.source.target_values(target.name)
-        if target.kind == "classes":
-            out[name] = np.array([*target.names, ""])[values]  # -1 finds the last
-        else:
-            out |= {f"{name}_{one}": values[:, i] for i, one in enumerate(target.names)}
-    return out
 
 
 def _said(probe: Probe, outputs: Float32) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crossl.commands.embed import dates
 from crossl.data.recording import Recording
+from crossl.data.windower import Windower
 from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
@@ -40,6 +41,28 @@ def see(run: Run, recording: Recording, resample: Sequence[str] = ()) -> Seen:
     return sight.see(recording)
 
 
+def windower_of(
+    run: Run,
+    max_delay_s: float,
+    *,
+    start_s: float | None = None,
+    in_order: bool = False,
+    resample: Sequence[str] = (),
+) -> Windower:
+    """Make what cuts windows from chunks as those of a run were cut; see `Run.windower`."""
+    contract = {**run.contract, "modalities": [m.as_dict() for m in run.modalities]}
+    if run.calibration is not None:
+        contract["standardisation"] = run.calibration.as_dict()
+    return Windower.from_contract(contract, max_delay_s=max_delay_s, start_s=start_s,
+                                  in_order=in_order, resample=resample)  # fmt: skip
+
+
+def kept_temperatures(about: Mapping[str, Any]) -> Temperatures | None:
+    """Return the temperatures that are kept of a classifier; None where it has none."""
+    kept = about.get("temperatures")
+    return None if kept is None else Temperatures.from_dict(kept)
+
+
 def timeline_columns(
     model: CrossModalModel,
     probe: Probe,
@@ -60,8 +83,7 @@ def timeline_columns(
         ConfigError: that is no probability, or the classifier has no classes.
     """
     check_abstain("abstain", abstain, probe)
-    kept = about.get("temperatures")
-    temperatures = None if kept is None else Temperatures.from_dict(kept)
+    temperatures = kept_temperatures(about)
     line = timeline_of(model, probe, seen, temperatures=temperatures, abstain=abstain)
     origin_s = np.nan if line.origin_unix_s is None else line.origin_unix_s
     outputs = {f"{PREFIX[line.kind]}{name}": line.outputs[:, i]

@@ -59,6 +59,13 @@ class Track:
         if rate_hz is not None:
             ratio_of_rates(rate_hz, self.modality.rate_hz)
 
+    @property
+    def comes_as(self) -> Modality | None:
+        """The modality as chunks must hold it; None where they may have any rate."""
+        if self._recorded_hz is None:
+            return None
+        return replace(self.modality, rate_hz=self._recorded_hz)
+
     def expected(self, rate_hz: float) -> Modality:
         """Return the modality as chunks must hold it; `rate_hz` is what one tells."""
         if self._recorded_hz is None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from crossl.data.arrays import Windows
 from crossl.data.calibration import Calibration, streams
 from crossl.data.cut_windows import CutSignals, Window
-from crossl.data.rate_change import RATE_FILTER
 from crossl.data.recording import Float32, Modality, Signal, check_samples
+from crossl.data.stream_rules import stream_rules
 from crossl.data.track import Track
 from crossl.data.windows import (
     Placed,
@@ -30,7 +30,7 @@ from crossl.data.windows import (
     numbers_touched,
     starts_of,
 )
-from crossl.errors import ContractError, DataError, nearest
+from crossl.errors import DataError, nearest
 
 WHERE = "windower"
 
@@ -123,6 +123,7 @@ class Windower:
         max_delay_s: float = 2.0,
         start_s: float | None = None,
         in_order: bool = False,
+        resample: Sequence[str] = (),
     ) -> Windower:
         """Make the windower that cuts as the windows of a run, or of a store, were cut.
 
@@ -131,6 +132,8 @@ class Windower:
             max_delay_s: see `Windower`.
             start_s: see `Windower`.
             in_order: see `Windower`.
+            resample: modalities whose chunks may have any rate, beside those that the contract
+                names.
 
         Returns:
             A windower. Of a run that calibrates windows by their recording, it does so.
@@ -139,32 +142,17 @@ class Windower:
             ContractError: the contract does not say how windows are cut, as those of older runs
                 and of models fitted on arrays; this version cannot change rates as it says; or the
                 run calibrates windows by their whole recording.
+            DataError: a modality that may have any rate is unknown.
         """
-        if contract.get("window") is None:
-            raise ContractError(
-                f"{WHERE}: the contract does not say how windows are cut (the run is of an older "
-                "crossl, or was fitted on arrays); train it again from a store, or give the rules: "
-                "Windower(modalities, WindowSpec(...))"
-            )
-        modalities = [Modality.from_dict(m) for m in contract["modalities"]]
-        kept = contract.get("standardisation")
-        resampled = contract.get("resampled", {})
-        for name, how in resampled.items():
-            if how["filter"] != RATE_FILTER:
-                raise ContractError(
-                    f"{WHERE}: the rate of '{name}' was changed by '{how['filter']}'; this version "
-                    f"of crossl has '{RATE_FILTER}'"
-                )
+        rules = stream_rules(contract, where=WHERE, resample=resample)
         return cls(
-            modalities,
-            WindowSpec(**contract["window"]),
+            rules.modalities,
+            rules.spec,
             max_delay_s=max_delay_s,
             start_s=start_s,
             in_order=in_order,
-            calibration=None if kept is None else Calibration.from_dict(kept),
-            recorded_hz={
-                m.name: resampled[m.name]["from_hz"] for m in modalities if m.name in resampled
-            },
+            calibration=rules.calibration,
+            recorded_hz=rules.recorded_hz,
         )
 
     def arrays(self, windows: Sequence[Window]) -> Windows:
@@ -184,6 +172,24 @@ class Windower:
                 if name in window.signals:
                     arrays[name][row] = window.signals[name]
         return Windows(arrays, calibrated=self._streams is not None)
+
+    @property
+    def origin_s(self) -> float | None:
+        """Start of window 0, seconds on the clock of the chunks; None while it is not settled."""
+        return self._origin_s
+
+    @property
+    def decided(self) -> int:
+        """The number of the first window that is not decided yet."""
+        return int(self._next)
+
+    def expected(self, modality: str) -> Modality | None:
+        """Return a modality as its chunks must be; None where they may have any rate.
+
+        Raises:
+            DataError: an unknown modality.
+        """
+        return self._track(modality).comes_as
 
     @property
     def dropped(self) -> dict[str, int]:

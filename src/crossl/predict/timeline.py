@@ -162,9 +162,7 @@ def timeline_of(
     target = probe.task.target
     reason = np.where(windows.present.any(axis=1), "", NOTHING)
     if abstain is not None and target.kind == "classes":
-        unsure = (label != "") & (np.nan_to_num(found, nan=0.0).max(axis=1) < abstain)
-        label = np.where(unsure, "", label)
-        reason = np.where(unsure, f"no label reaches a probability of {abstain:g}", reason)
+        label, reason = without_unsure(label, reason, found, abstain)
     whole = Timeline(
         seen.subject, seen.session, seen.origin_unix_s, seen.zone, windows.spec,
         tuple(probe.task.names[i] for i in probe.classes), target.kind,
@@ -174,6 +172,28 @@ def timeline_of(
         reason, seen.truth, found, windows.present,
     )  # fmt: skip
     return _with_gaps(whole, seen)
+
+
+def without_unsure(
+    label: NDArray[np.str_], reason: NDArray[np.str_], found: Float32, abstain: float
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Take the label from windows of which no class is probable enough, and say why.
+
+    Args:
+        label: (n,) what is said.
+        reason: (n,) why nothing is.
+        found: (n, R) probabilities.
+        abstain: the least probability of a label.
+    """
+    unsure = (label != "") & (np.nan_to_num(found, nan=0.0).max(axis=1) < abstain)
+    told = f"no label reaches a probability of {abstain:g}"
+    return np.where(unsure, "", label), np.where(unsure, told, reason)
+
+
+def too_short(length_s: float, spec: WindowSpec) -> str:
+    """Say that a recording is shorter than a window."""
+    window_s = f"{spec.window_s:g} s"
+    return f"the recording lasts {max(length_s, 0):.4g} s, shorter than a window of {window_s}"
 
 
 def check_abstain(where: str, abstain: float | None, probe: Probe) -> None:
@@ -260,14 +280,7 @@ def _gaps(whole: Timeline, seen: Seen) -> Iterator[tuple[float, float, str]]:
     length_s = end_s - begin_s
     last = int(np.floor((length_s - spec.window_s) / spec.stride_s + 1e-6))
     if last < 0:
-        yield (
-            begin_s,
-            end_s,
-            (
-                f"the recording lasts {max(length_s, 0):.4g} s, shorter than a window of "
-                f"{spec.window_s:g} s"
-            ),
-        )
+        yield begin_s, end_s, too_short(length_s, spec)
         return
     numbers = np.round((whole.start_s - begin_s) / spec.stride_s).astype(np.int64)
     edges = np.r_[-1, numbers, last + 1]
