@@ -17,7 +17,7 @@ HELP = [
     ["prepare", "--help"], ["inspect", "--help"],
     ["data", "--help"], ["data", "fetch", "--help"], ["data", "doctor", "--help"],
     ["pretrain", "--help"], ["probe", "--help"], ["evaluate", "--help"], ["report", "--help"],
-    ["embed", "--help"], ["predict", "--help"], ["sweep", "--help"],
+    ["embed", "--help"], ["predict", "--help"], ["export", "--help"], ["sweep", "--help"],
 ]  # fmt: skip
 CODE = """
 import sys

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import data, datasets, experiment, predict, sweep, train
+from crossl.cli import data, datasets, experiment, export, predict, sweep, train
 from crossl.cli.allocator import keep_freed_memory
 from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
@@ -41,6 +41,7 @@ app.command()(train.evaluate)
 app.command()(experiment.report)
 app.command()(train.embed)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(sweep.sweep)
 
 

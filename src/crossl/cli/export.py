@@ -1,0 +1,56 @@
+"""`crossl export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossl.cli import show
+from crossl.cli.options import RunArgument
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The model, such as model.onnx.")],
+    subset: Annotated[
+        str | None,
+        typer.Option(help="Sensors that the device has, such as acc,gyro; others are left out."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Store whose windows the model is compared with the run on."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Terms of the data, where the run does not know them.")
+    ] = None,
+) -> None:
+    """Write a run as one ONNX file that runs without torch.
+
+    From windows in SI units, and which sensors are there, to the embedding, logits and calibrated
+    probabilities. The file carries what it expects. It is compared with the run for every set of
+    sensors before it is written. A README beside it shows how to use it from Python, C++ and
+    JavaScript; in Python by `crossl.runtime`, which needs numpy and onnxruntime alone. Needs pip
+    install "crossl[export]".
+
+    Example: crossl export runs/first --out model.onnx --store store
+    """
+    from crossl.commands.export import Wanted, export_run
+
+    names = tuple(filter(None, (subset or "").split(",")))
+    with show.progress("export") as tell:
+        done = export_run(run, out, wanted=Wanted(names, store, licence), progress=tell,
+                          note=show.note)  # fmt: skip
+    rows = [["model", "size", "one window, p50", "p99"]]
+    for one in done.variants:
+        times = ["-", "-"] if one.latency is None else [f"{one.latency.p50_ms:.3f} ms",
+                                                        f"{one.latency.p99_ms:.3f} ms"]  # fmt: skip
+        rows.append([one.name, f"{one.size / 1e6:.2f} MB", *times])
+    show.table(rows)
+    parity = done.contract["parity"]
+    worst = max(parity["largest_difference"].values())
+    sets = "every set" if parity["every_subset"] else f"{parity['subsets']} sets"
+    typer.echo(f"\ncompared with the run under {sets} of sensors, in batches of 1, 7 and 64, on "
+               f"{parity['windows']}: differs by at most {worst:.1g}")  # fmt: skip
+    typer.echo(f"{out}: opset {done.contract['opset']}; how to use it: {done.files[1]}")

@@ -1,0 +1,229 @@
+"""`crossl export`: a run as one file that runs without torch, checked against the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossl.data.contract import fit_store
+from crossl.data.store import Store
+from crossl.errors import ConfigError
+from crossl.evaluate.confidence import Temperatures
+from crossl.export.contract import check_exportable, columns_of, contract_of
+from crossl.export.graph import ExportedGraph, Reading
+from crossl.export.latency import Latency, measure
+from crossl.export.onnx_model import (
+    OPSET,
+    check_packages,
+    onnx_bytes,
+    open_session,
+    run_session,
+    with_metadata,
+)
+from crossl.export.parity import Sample, Signals, check_parity, expected, sample_of
+from crossl.export.readme import readme_of
+from crossl.files import read_json, write_whole
+from crossl.run_folder import Run, load_probe, load_run
+
+Note: TypeAlias = Callable[[str], None]
+Progress: TypeAlias = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to export of a run.
+
+    Attributes:
+        subset: names of sensors that may come; none for all.
+        store: windows to check on; None for the run's own if it lies beside it, or made ones.
+        licence: of the data; None for what is known.
+    """
+
+    subset: tuple[str, ...] = ()
+    store: Path | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table: a model, its size and how long one window takes."""
+
+    name: str
+    size: int
+    latency: Latency | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        files: the model first.
+        contract: what it carries.
+        variants: sizes and latencies.
+    """
+
+    files: list[Path]
+    contract: dict[str, Any]
+    variants: list[Variant]
+
+
+def export_run(
+    run_path: Path,
+    out: Path,
+    *,
+    wanted: Wanted | None = None,
+    progress: Progress = lambda _what, _share: None,
+    note: Note = lambda _sentence: None,
+) -> Exported:
+    """Write a run as an ONNX model, and a README beside it, once it gives what the run gives.
+
+    Args:
+        run_path: the run folder; without a classifier the embedding alone is exported.
+        out: the file.
+        wanted: what of it.
+        progress: told what is done, and the share of all.
+        note: told what a user should know.
+
+    Raises:
+        ConfigError: no such sensor.
+        ContractError: the run cannot be exported, or the store does not fit it.
+        CrosslError: the model gives something else than the run; nothing is written then.
+        PackageError: what exporting needs is not installed.
+    """
+    check_name_of(out, ".onnx")
+    check_packages()
+    wanted = wanted or Wanted()
+    made = _Making.of(run_path, wanted, note)
+    progress("model: tracing", 0.05)
+    plain = onnx_bytes(made.graph)
+    progress("model: comparing with the run", 0.6)
+    session = open_session(plain)
+    contract = {
+        **made.contract,
+        "opset": OPSET,
+        "int8": None,
+        "parity": made.compare(lambda x, present: run_session(session, x, present)),
+    }
+    latency = made.latency(lambda x, present: run_session(session, x, present))
+    model = with_metadata(plain, contract)
+    readme = out.with_name(f"{out.stem}.README.md")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(readme, readme_of(out.name, contract).encode())
+    write_whole(out, model)
+    progress("model: done", 1.0)
+    return Exported([out, readme], contract, [Variant("float32", len(model), latency)])
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What making any exported file needs."""
+
+    run: Run
+    reading: Reading | None
+    columns: list[int]
+    graph: ExportedGraph
+    contract: dict[str, Any]
+    sample: Sample
+
+    @classmethod
+    def of(cls, run_path: Path, wanted: Wanted, note: Note) -> _Making:
+        run = load_run(run_path)
+        check_exportable(run)
+        reading = reading_of(run, note)
+        columns = columns_of(run, wanted.subset)
+        graph = ExportedGraph(run.model, reading, columns).eval()
+        store = store_of(run, wanted.store)
+        if store is None:
+            note("no store is at hand, so the model is compared on generated windows; real ones "
+                 "are used with --store STORE")  # fmt: skip
+        contract = contract_of(run, graph, reading, licence=wanted.licence)
+        sample = sample_of(run.model, columns, store)
+        return cls(run, reading, columns, graph, contract, sample)
+
+    def compare(self, run: Callable[..., Any], *, exact: bool = True) -> dict[str, Any]:
+        """Hold an exported model to the run."""
+
+        def right(signals: Signals, present: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+            return expected(self.run.model, self.reading, self.columns, signals, present)
+
+        flips = self.run.model.features is not None
+        return check_parity(run, right, self.sample, flips=flips, exact=exact)
+
+    def latency(self, run: Callable[..., Any]) -> Latency:
+        """Time one window with every sensor."""
+        one = {name: x[:1] for name, x in self.sample.signals.items()}
+        present = np.ones((1, len(one)), dtype=np.bool_)
+        return measure(lambda: run(one, present))
+
+
+def reading_of(run: Run, note: Note) -> Reading | None:
+    """Return the classifier of a run; None where it has none, which is told.
+
+    Args:
+        run: loaded.
+        note: told what a user should know.
+    """
+    if not (run.path / "probe.json").is_file():
+        note("the run has no classifier, so the embedding alone is exported; fit one by "
+             "`crossl probe`")  # fmt: skip
+        return None
+    probe, _ = load_probe(run.path)
+    kept = read_json(run.path / "probe.json", cure="run `crossl probe` again").get("temperatures")
+    if kept is None and probe.task.target.kind == "classes":
+        note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
+             "`crossl probe` again to have them")  # fmt: skip
+    if len(probe.offsets) > 1:
+        note("the classifier reads neighbouring windows, which an exported model does not see: it "
+             "reads each window alone")  # fmt: skip
+    return Reading(probe, None if kept is None else Temperatures.from_dict(kept))
+
+
+def store_of(run: Run, path: Path | None) -> Store | None:
+    """Open windows to check a run on: those asked for, or the run's own beside its folder.
+
+    Args:
+        run: loaded.
+        path: of a store.
+
+    Returns:
+        The store as the run's model sees it; None where none is at hand.
+
+    Raises:
+        ContractError: the store does not fit the run.
+        FormatError: no such store, or it is damaged.
+    """
+    if path is None:
+        beside = run.path.parent / "store"
+        if not (beside / "manifest.json").is_file():
+            return None
+        store = Store.open(beside)
+        if store.hash != run.contract.get("store_sha256"):
+            return None
+    else:
+        store = Store.open(path)
+    fitted = fit_store(
+        store, run.model.modalities, window_s=run.model.window_s, calibration=run.calibration
+    )
+    return fitted.store
+
+
+def check_name_of(out: Path, ending: str) -> None:
+    """Refuse a name that the file cannot have.
+
+    Args:
+        out: the file.
+        ending: of its format.
+
+    Raises:
+        ConfigError: it has another ending, or is a folder.
+    """
+    if out.suffix != ending:
+        raise ConfigError(f"--out: got '{out.name}'; a name that ends in {ending} is needed")
+    if out.is_dir():
+        raise ConfigError(f"--out: {out} is a folder; name a file in it")

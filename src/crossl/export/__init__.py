@@ -1,0 +1,1 @@
+"""A run as one file that needs no torch: graph, contract, parity, README."""

@@ -1,0 +1,219 @@
+"""Graph: what is exported, from raw windows to embedding, outputs and calibrated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crossl.data.batch import Batch
+from crossl.data.recording import Modality
+from crossl.evaluate.confidence import Temperatures, sets_of
+from crossl.evaluate.probe import Probe
+from crossl.export.fewer import fewer_sensors
+from crossl.nn.model import CrossModalModel
+
+PRESENT = "present"
+OUTPUTS = {
+    "classes": ("embedding", "logits", "probabilities"),
+    "labels": ("embedding", "logits", "probabilities"),
+    "numbers": ("embedding", "values"),
+    None: ("embedding",),
+}
+"""Names of what comes out, by the kind of the classifier's task."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reads embeddings.
+
+    Attributes:
+        probe: the run's classifier.
+        temperatures: of it; None where its probabilities are not calibrated.
+    """
+
+    probe: Probe
+    temperatures: Temperatures | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the R outputs: classes, labels or numbers."""
+        return tuple(self.probe.task.names[i] for i in self.probe.classes)
+
+    @property
+    def kind(self) -> str:
+        """Of the task: `classes`, `labels` or `numbers`."""
+        return str(self.probe.task.target.kind)
+
+
+class Inputs(NamedTuple):
+    """What the graph takes.
+
+    Attributes:
+        signals: {modality: (B, T, C)} in SI units; what is absent may hold anything.
+        present: (B, M) bool.
+    """
+
+    signals: dict[str, Tensor]
+    present: Tensor
+
+
+class Divisor(nn.Module):
+    """The temperature of each window, by the sensors that it has.
+
+    Args:
+        temperatures: of a classifier.
+        columns: modalities that may come, of those that the temperatures know.
+
+    Examples:
+        >>> two = Temperatures("number", ("a", "b"), 1.0, {"1": 2.0, "2": 0.5}, {})
+        >>> Divisor(two, (0, 1))(torch.tensor([[True, False], [True, True]]))[:, 0].tolist()
+        [2.0, 0.5]
+    """
+
+    by_number: Tensor
+    signs: Tensor
+    sizes: Tensor
+    found: Tensor
+
+    def __init__(self, temperatures: Temperatures, columns: Sequence[int]) -> None:
+        super().__init__()
+        by_number = [
+            temperatures.one if temperatures.kind != "none" else 1.0,
+            *(_of_number(temperatures, size) for size in range(1, len(columns) + 1)),
+        ]
+        told = temperatures.subset if temperatures.kind == "subset" else {}
+        sets: dict[tuple[bool, ...], float] = {}
+        for chosen in sets_of(len(temperatures.modalities)):
+            key = ",".join(temperatures.modalities[i] for i in chosen)
+            if key in told and set(chosen) <= set(columns):
+                sets[tuple(i in chosen for i in columns)] = told[key]
+        patterns = np.array(list(sets), dtype=np.float32).reshape(len(sets), len(columns))
+        self.register_buffer("by_number", torch.tensor(by_number, dtype=torch.float32))
+        self.register_buffer("signs", torch.from_numpy(2 * patterns.T - 1))
+        self.register_buffer("sizes", torch.from_numpy(patterns.sum(axis=1)))
+        self.register_buffer("found", torch.tensor(list(sets.values()), dtype=torch.float32))
+
+    def forward(self, present: Bool[Tensor, "batch modality"]) -> Float[Tensor, "batch one"]:
+        """Return what logits are divided by."""
+        shown = present.to(torch.float32)
+        number = self.by_number[shown.sum(dim=1).to(torch.int64)]
+        if not len(self.sizes):
+            return number[:, None]
+        same = (shown @ self.signs == self.sizes).to(torch.float32)  # (B, sets): one at most
+        exact = (same * self.found).sum(dim=1)
+        return torch.where(exact > 0, exact, number)[:, None]
+
+
+def _of_number(temperatures: Temperatures, size: int) -> float:
+    if temperatures.kind in ("none", "one"):
+        return 1.0 if temperatures.kind == "none" else temperatures.one
+    return float(temperatures.number.get(str(size), temperatures.one))
+
+
+class ExportedGraph(nn.Module):
+    """A run with plain arguments, as exporters want them.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        reading: its classifier; None for the embedding alone.
+        columns: modalities that may come, in order; the others count as never there.
+
+    Attributes:
+        modalities: those that may come.
+        outputs: names of what `forward` returns.
+    """
+
+    def __init__(
+        self, model: CrossModalModel, reading: Reading | None, columns: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.modalities = tuple(model.modalities[i] for i in columns)
+        self.window_s = model.window_s
+        self.columns, self.every = tuple(columns), len(model.modalities)
+        self.model = _seen(model, self.modalities)
+        self.aggregator = fewer_sensors(model.aggregator, self.columns, self.every)
+        self.head = "aggregator" if reading is None else reading.probe.head
+        self.kind = None if reading is None else reading.kind
+        self.outputs = OUTPUTS[self.kind]
+        self.linear: nn.Linear | None = None
+        self.divisor: Divisor | None = None
+        if reading is not None:
+            self.linear = _linear(reading.probe)
+            if reading.temperatures is not None:
+                self.divisor = Divisor(reading.temperatures, columns)
+
+    def forward(self, signals: Mapping[str, Tensor], present: Tensor) -> tuple[Tensor, ...]:
+        """Compute the outputs; NaN for a window in which nothing is present."""
+        latent = self.model.latent(Batch(signals, present))
+        spread = [latent[:, self.columns.index(i)] if i in self.columns
+                  else torch.zeros_like(latent[:, 0]) for i in range(self.every)]  # fmt: skip
+        latent = torch.stack(spread, dim=1)
+        there = [present[:, self.columns.index(i)] if i in self.columns
+                 else torch.zeros_like(present[:, 0]) for i in range(self.every)]  # fmt: skip
+        whole = torch.stack(there, dim=1)
+        some = present.any(dim=1)[:, None]
+        embedding = torch.where(some, self._aggregate(latent, whole), torch.nan)
+        if self.linear is None:
+            return (embedding,)
+        read = embedding
+        if self.head == "encoders":
+            shown = torch.where(whole[:, :, None], latent, 0.0).flatten(1)
+            read = torch.where(some, shown, torch.nan)
+        out = self.linear(read)
+        if self.kind == "numbers":
+            return embedding, out
+        if self.kind == "labels":
+            return embedding, out, out.sigmoid()
+        scaled = out if self.divisor is None else out / self.divisor(present)
+        return embedding, out, scaled.softmax(dim=1)
+
+    def _aggregate(self, latent: Tensor, present: Tensor) -> Tensor:
+        """Compute `CrossModalModel.aggregate`."""
+        width = self.model.latent_dim
+        own, beside = latent[:, :, :width], latent[:, :, width:]
+        found: Tensor = self.aggregator(own, present[:, :, None].expand_as(own))
+        if not beside.shape[2]:
+            return found
+        return torch.cat([found, torch.where(present[:, :, None], beside, 0.0).flatten(1)], 1)
+
+
+def _seen(model: CrossModalModel, modalities: Sequence[Modality]) -> CrossModalModel:
+    """Return the model as one of some of its modalities, without an aggregator; weights are shared.
+
+    Only encoders, standardisation and features of these run.
+    """
+    seen = copy(model)
+    seen._modules = dict(model._modules)
+    seen.modalities = tuple(modalities)
+    seen.aggregator = nn.Identity()  # type: ignore[assignment]  # stands beside
+    names = {m.name for m in modalities}
+    seen.encoders = copy(model.encoders)
+    kept = {model.encoders.key_of[name] for name in names}
+    seen.encoders._modules = {key: module for key, module in model.encoders.items() if key in kept}
+    seen.encoders.frozen = model.encoders.frozen & kept
+    if model.features is not None:
+        seen.features = copy(model.features)
+        seen.features._modules = {f"of_{name}": model.features.of(name) for name in names}
+        seen.features.names = tuple(m.name for m in modalities)
+    seen.standardiser = copy(model.standardiser)
+    seen.standardiser._buffers = {
+        key: value for key, value in model.standardiser._buffers.items()
+        if key.split("_", 1)[1] in names
+    }  # fmt: skip
+    return seen
+
+
+def _linear(probe: Probe) -> nn.Linear:
+    weight, bias = (part[probe.own_part] for part in probe.affine())
+    linear = nn.Linear(weight.shape[1], len(weight))
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(weight))
+        linear.bias.copy_(torch.from_numpy(bias))
+    return linear.eval()
