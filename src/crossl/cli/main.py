@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import data, datasets, experiment, export, predict, sweep, train
+from crossl.cli import data, datasets, distil, experiment, export, predict, sweep, train
 from crossl.cli.allocator import keep_freed_memory
 from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
@@ -36,6 +36,7 @@ app.command()(data.prepare)
 app.command()(data.inspect)
 app.add_typer(datasets.app, name="data")
 app.command()(train.pretrain)
+app.command()(distil.distil)
 app.command()(train.probe)
 app.command()(train.evaluate)
 app.command()(experiment.report)

@@ -118,7 +118,8 @@ def evaluate_run(
     })  # fmt: skip
     config = run.config.model_copy(update={"evaluation": evaluation, "task": probe.task.settings})
     _check_fold(run, store)
-    task = FoldTask(store_path, config, run_path, run.contract["fold"])
+    seen = run.model.modalities if fitted.unseen else None
+    task = FoldTask(store_path, config, run_path, run.contract["fold"], modalities=seen)
     scores = [task.scores(name) for name in config.evaluation.methods]
     with (
         working_in(run_path, "is evaluating this run"),

@@ -21,7 +21,9 @@ from crossl.contenders import Contender, Context, Draw, Outcome
 from crossl.contenders.networks import Probed, SubsetProbed, Untrained
 from crossl.contenders.supervised import FinetunedConfig, SupervisedConfig
 from crossl.data.calibrated import calibrated, recorded
+from crossl.data.contract import StoreView
 from crossl.data.damage import Spoiler
+from crossl.data.recording import Modality
 from crossl.data.splits import Fold, official_fold, published_parts, subject_folds
 from crossl.data.store import Store
 from crossl.errors import ConfigError
@@ -65,7 +67,8 @@ class FoldTask:
     """One fold of an experiment: where its data are, how it is run, where it is kept.
 
     `processes` share its pretraining; each of them has this task. `repeat` is which of the
-    experiment's pretraining seeds it has, from 0.
+    experiment's pretraining seeds it has, from 0. `modalities` are those that its networks see,
+    where they are not all of the store's.
     """
 
     store: Path
@@ -74,6 +77,7 @@ class FoldTask:
     fold: int
     processes: Processes = field(default_factory=Processes)
     repeat: int = 0
+    modalities: tuple[Modality, ...] | None = None
 
     @property
     def told(self) -> str:
@@ -169,6 +173,8 @@ class FoldRunner:
         self.progress = progress
         opened = Store.open(task.store)
         self.store, self.fold = calibrated_fold(opened, self.config, task.fold)
+        if task.modalities is not None:
+            self.store = StoreView(self.store, task.modalities)
         self.task = task
         self.out = task.folder
         self.names = tuple(m.name for m in self.store.modalities)

@@ -13,6 +13,7 @@ from crossl.methods.cross_reconstruction import (
 )
 from crossl.methods.crossl import CrosslMethod, CrosslMethodConfig
 from crossl.methods.dependent_split import DependentSplitConfig, DependentSplitMethod
+from crossl.methods.distil import DistilConfig, DistilMethod
 from crossl.methods.focal import FocalConfig, FocalMethod
 from crossl.methods.hybrid import HybridConfig, HybridMethod
 from crossl.methods.joint_embedding import JointEmbeddingConfig, JointEmbeddingMethod
@@ -36,6 +37,8 @@ __all__ = [
     "CrosslMethodConfig",
     "DependentSplitConfig",
     "DependentSplitMethod",
+    "DistilConfig",
+    "DistilMethod",
     "FocalConfig",
     "FocalMethod",
     "HybridConfig",

@@ -18,7 +18,7 @@ from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32, computing_in
 from crossl.train.checkpoints import Progress, last_checkpoint
 from crossl.train.collapse import collapse_measures, collapse_warning
-from crossl.train.loading import Passes, Rows, validation_batches
+from crossl.train.loading import Passes, Rows, TargetArray, validation_batches
 from crossl.train.loop import train as run_loop
 from crossl.train.metric_sums import MetricSums
 from crossl.train.processes import Processes
@@ -45,6 +45,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     resume: bool = False,
     progress: Progress | None = None,
     processes: Processes | None = None,
+    targets: TargetArray | None = None,
 ) -> CrossModalModel:
     """Train a method; same seed, same bits on a CPU.
 
@@ -66,6 +67,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
         progress: called after each epoch.
         processes: that train together, of which this is one; all call this alike. Default: this
             one alone.
+        targets: (W, ...) of the source, for a method that sees them: what a teacher says.
 
     Returns:
         The trained model, in evaluation mode.
@@ -79,6 +81,11 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
     """
     processes = processes or Processes()
     _check_rows(train, validation, schedule, processes)
+    if method.sees_targets and targets is None:
+        raise ConfigError(
+            f"pretraining: {type(method).__name__} learns from a teacher and got none; use "
+            "`crossl distil`, which asks one"
+        )
     resumed = resume and last_checkpoint(out).is_file()
     fresh = not resumed and not method.model.standardiser.fitted
     if processes.writes and fresh:  # other processes get them from the first
@@ -87,7 +94,7 @@ def pretrain(  # noqa: PLR0913 - what is trained, on what, how, where
                   seed=seed)  # fmt: skip
     training = Training(
         method, schedule, plan, ObjectiveOfOthers(validation), source=source, seed=seed, out=out,
-        damage=schedule.damage,
+        targets=targets, damage=schedule.damage,
     )  # fmt: skip
     run_loop(
         training, resume=resume, progress=progress, processes=processes,
