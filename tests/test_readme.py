@@ -28,7 +28,7 @@ BLOCKS = [
     # whose blocks follow on each other, see test_tutorial.py and below
     if path.name not in ("tutorial.md", "messy.md", "python.md")
     for i, block in enumerate(python_blocks(path))
-    if 'load_run("runs/har")' not in block
+    if not re.search(r'load_run\("(runs/har|crossl-demo/fold-0)"\)', block)
 ]
 
 
@@ -49,9 +49,9 @@ def test_the_classifier_of_the_readme_survives_the_sensor_that_died(capsys):
     assert float(capsys.readouterr().out.split()[-1]) > 0.9
 
 
-def test_the_readme_predicts_with_a_run_of_the_command_line(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    rng, names = np.random.default_rng(0), ("phone_acc", "watch_acc")
+def make_run(names, store, folder):
+    """Write a store of two sensors, and a run with its classifier."""
+    rng = np.random.default_rng(0)
     known = {name: crossl.Modality(name, ("x", "y", "z"), "m/s^2", 20.0) for name in names}
     labels = [crossl.LabelInterval(0, 20, "sit"), crossl.LabelInterval(20, 40, "walk")]
     people = (
@@ -62,16 +62,29 @@ def test_the_readme_predicts_with_a_run_of_the_command_line(capsys, monkeypatch,
         )
         for person in range(5)
     )  # fmt: skip
-    store = crossl.write_store(people, "stores/har", modalities=list(known.values()),
+    store = crossl.write_store(people, store, modalities=list(known.values()),
                                classes=["sit", "walk"], about={},
                                spec=crossl.WindowSpec(window_s=2.0, stride_s=2.0))  # fmt: skip
     run = crossl.build_model(store, settings={"encoder.width": 8})
     who = {"train": ["P0", "P1"], "validation": ["P2"]}
-    crossl.fit_probe(run, store, **who).save("runs/har")
+    crossl.fit_probe(run, store, **who).save(folder)
+
+
+def test_the_readme_predicts_with_a_run_of_the_command_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    make_run(("phone_acc", "watch_acc"), "stores/har", "runs/har")
     _, block = python_blocks(ROOT / "README.md")
     exec(compile(block, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own docs
     told = capsys.readouterr().out
     assert re.search(r"\['(sit|walk)' '(sit|walk)' '(sit|walk)'\] \(100, 2\) \(100, \d+\)", told)
+
+
+def test_the_quick_start_uses_the_run_of_the_demo(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    make_run(("watch_acc", "watch_gyro"), "crossl-demo/store", "crossl-demo/fold-0")
+    (block,) = python_blocks(ROOT / "docs" / "quickstart.md")
+    exec(compile(block, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own docs
+    assert re.search(r"'all sensors': .*0\.\d+.*'no gyroscope': .*0\.\d+", capsys.readouterr().out)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class Run:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What the model was made for: channels, unit and rate of each sensor."""
+        """The sensors that the model was made for, with channels, unit and rate."""
         return self.model.modalities
 
     @property

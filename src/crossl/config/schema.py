@@ -40,12 +40,23 @@ from crossl.train.schedule import Schedule
 class EvaluationConfig(Settings):
     """Who is tested, and what is scored.
 
-    `split` is folds by subject, or `official`: one fold, whose test subjects the publishers named.
-    `finetuned_fractions` can spare fine-tuning, the slowest, some fractions. `keep_probabilities`
-    keeps what every contender says of test windows, with probabilities, beside its scores.
-    `pretraining_seeds` is how often what is random in a contender is drawn anew: `seed` of the run
-    file and those that follow it. `main_budget` is the label budget that reports are about.
-    `damages` are done to test windows, with every sensor shown.
+    Attributes:
+        split: folds by subject, or `official`: one fold, whose test subjects the publishers named.
+        folds: how many; everybody is tested in one of them.
+        fold_seed: who is in which fold.
+        label_fractions: shares of the training labels that classifiers are fitted with.
+        label_seeds: one draw of labels for each.
+        methods: networks that are compared beside `contenders`.
+        heads: what probes read: the aggregator's embedding, or the latents side by side.
+        main_fraction: share of the labels that summaries and sweeps are about.
+        finetuned_fractions: shares that networks are fine-tuned with, the slowest part; null for
+            all of `label_fractions`.
+        keep_probabilities: keep what every contender predicts for test windows, with
+            probabilities, beside its scores.
+        pretraining_seeds: how often what is random in a contender is drawn anew: with `seed` of
+            the run file and those that follow it.
+        main_budget: label budget that reports are about.
+        damages: done to test windows, with every sensor shown.
     """
 
     came_later: ClassVar[tuple[str, ...]] = ("damages",)
@@ -115,11 +126,23 @@ Encoders = dict[str, Annotated[EncoderConfig, OneOf(ENCODERS, "strided")]]
 class RunConfig(Settings):
     """Everything that decides a run, but the data.
 
-    `standardisation` says by whose mean and deviation signals are measured, whoever reads them.
-    `encoder` is that of every modality that `encoders` does not name; all have its `dim`. Each
-    group of `shared_encoders` has one encoder, that of its first modality; `frozen_encoders` are
-    not trained. `own_encoders` are modules that Python hands over. `features` are untrained and
-    stand beside the embedding; null for none.
+    Attributes:
+        recipe: what settings start from.
+        seed: of weights, masks and batches.
+        standardisation: by whose mean and deviation signals are measured, whoever reads them.
+        encoder: of every modality that `encoders` does not name; all have its `dim`.
+        encoders: of single modalities, by name.
+        shared_encoders: groups of modalities with one encoder, that of the first.
+        frozen_encoders: modalities whose encoders are not trained.
+        own_encoders: modalities whose encoders are modules that Python hands over.
+        aggregator: what joins the latents of the sensors that are there.
+        features: untrained ones beside the embedding; null for none.
+        method: what pretraining minimises.
+        schedule: how long and how fast pretraining learns.
+        finetuning: how networks are trained with labels.
+        task: what is predicted for a window.
+        evaluation: who is tested, and what is scored.
+        contenders: what else is compared, by names of your choice.
     """
 
     came_later: ClassVar[tuple[str, ...]] = ("features",)

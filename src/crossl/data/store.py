@@ -133,7 +133,7 @@ class Store:
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
-        """(W, M): this modality was recorded in this window."""
+        """Whether each modality was recorded in each window, (W, M)."""
         present = np.empty((len(self), len(self.modalities)), dtype=np.bool_)
         for begin in range(0, len(self), TABLE_ROWS):
             end = min(begin + TABLE_ROWS, len(self))
