@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import data, datasets, distil, experiment, export, predict, sweep, train
+from crossl.cli import card, data, datasets, distil, experiment, export, predict, sweep, train
 from crossl.cli.allocator import keep_freed_memory
 from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
@@ -43,6 +43,7 @@ app.command()(experiment.report)
 app.command()(train.embed)
 app.command()(predict.predict)
 app.command()(export.export)
+app.command()(card.card)
 app.command()(sweep.sweep)
 
 
