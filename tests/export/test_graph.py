@@ -15,7 +15,9 @@ from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.export.fewer import CompletesFewer, JoinsFewer, fewer_sensors
 from crossl.export.graph import Divisor, ExportedGraph, Reading
+from crossl.export.groups import groups_of
 from crossl.export.onnx_model import example_inputs
+from crossl.export.stacked import StackedPredictive, StackedStrided
 from crossl.tasks import classes_task
 
 THREE = [
@@ -30,6 +32,7 @@ SETTINGS = {
     "attention": [*TINY, "aggregator.kind=attention"],
     "transformer": [*TINY, "aggregator.kind=transformer"],
     "beside": [*TINY, "features={}", "features.width=6"],
+    "alike": [*TINY, "features={}", "features.width=6", "aggregator.kind=gated"],
     "shared": [*TINY, "shared_encoders=[[left, right]]", "frozen_encoders=[left]"],
     "paper": ["encoder.dim=8", "aggregator.dim=8", "aggregator.hidden=8"],
 }
@@ -39,6 +42,9 @@ def make_model(name):
     modalities = THREE
     if name == "shared":
         modalities = [THREE[1], *(Modality(n, ("x",), "V", 9.0) for n in ("left", "right"))]
+    if name == "alike":
+        modalities = [Modality("one", ("x",), "V", 9.0), THREE[0],
+                      Modality("other", ("x",), "V", 9.0)]  # fmt: skip
     base = "paper" if name == "paper" else "crossl"
     config = load_config(None, base=base, overrides=SETTINGS[name])
     model = build_model(config, modalities, window_s=4, seed=0).eval()
@@ -81,10 +87,12 @@ def test_some_sensors_give_what_the_whole_gives_without_the_others(name, columns
 @pytest.mark.parametrize("name", ["crossl", "paper"])
 def test_what_only_other_sensors_need_is_gone(name):
     model = make_model(name)
-    count = [sum(p.numel() for p in ExportedGraph(model, None, columns).parameters())
-             for columns in ((0, 1, 2), (0, 2), (0,))]  # fmt: skip
+    count = []
+    for columns in ((0, 1, 2), (0, 2), (0,)):
+        graph = ExportedGraph(model, None, columns)
+        count.append(sum(value.numel() for value in graph.state_dict().values()))
     encoders = [sum(p.numel() for p in model.encoders.of(m.name).parameters()) for m in THREE]
-    assert count[0] == sum(p.numel() for p in model.parameters())
+    assert count[0] <= sum(value.numel() for value in model.state_dict().values())
     assert count[0] - count[1] > encoders[1]
     assert count[1] - count[2] > encoders[2]
 
@@ -99,11 +107,13 @@ def test_the_model_itself_is_not_changed():
 
 def test_an_aggregator_that_is_not_known_stays_as_it_is():
     crossl, paper = make_model("crossl").aggregator, make_model("paper").aggregator
-    assert type(fewer_sensors(crossl, (0,), 3)) is CompletesFewer
+    gated = make_model("gated").aggregator
+    assert type(fewer_sensors(crossl, (0,), 3)) is StackedPredictive
+    assert type(fewer_sensors(gated, (0,), 3)) is CompletesFewer
     assert type(fewer_sensors(paper, (0,), 3)) is JoinsFewer
     other = torch.nn.Identity()
     assert fewer_sensors(other, (0,), 3) is other
-    assert fewer_sensors(crossl, (0, 1, 2), 3) is crossl
+    assert fewer_sensors(gated, (0, 1, 2), 3) is gated
 
 
 @pytest.mark.parametrize("kind", ["none", "one", "number", "subset"])
@@ -132,3 +142,14 @@ def test_a_probe_of_latents_side_by_side_is_read_so():
     weight, bias = probe.affine()
     shown = torch.where(inputs.present[:, :, None], latent, 0.0).flatten(1).numpy()
     np.testing.assert_allclose(logits[some], (shown @ weight.T + bias)[some], rtol=1e-4, atol=1e-4)
+
+
+def test_encoders_of_one_shape_are_one():
+    model = make_model("alike")
+    assert groups_of(model, model.modalities) == [["one", "other"], ["acc"]]
+    graph = ExportedGraph(model, None, (0, 1, 2))
+    assert [type(group.encoder) for group in graph.groups] == [
+        StackedStrided, type(model.encoders.of("acc"))]  # fmt: skip
+    # one that several share stays one
+    model = make_model("shared")
+    assert groups_of(model, model.modalities) == [["eda"], ["left"], ["right"]]

@@ -64,13 +64,6 @@ def test_what_a_model_says_is_what_predict_says(exported, published, store):
     np.testing.assert_allclose(plain_again, plain, atol=1e-4)
 
 
-def test_the_default_recipe_is_exported_too(exported_default, default_run, store):
-    assert exported_default.contract["parity"]["windows"] == "real windows"
-    run, runtime = load_run(default_run), Runtime(exported_default.files[0])
-    only = {"acc": store.arrays()["acc"][:5]}
-    np.testing.assert_allclose(runtime(only).embedding, run.embed(only), rtol=0, atol=1e-4)
-
-
 def test_a_device_that_never_has_a_sensor_gets_a_smaller_model(
     exported, published, tmp_path, monkeypatch, capsys
 ):

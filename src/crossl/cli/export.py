@@ -22,6 +22,13 @@ def export(
         Path | None,
         typer.Option(help="Store whose windows the model is compared with the run on."),
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Integers of 8 bits; needs the run's own store, by --store."),
+    ] = False,
+    max_drop: Annotated[
+        float, typer.Option(help="How far --int8 may lower the score of validation subjects.")
+    ] = 0.01,
     licence: Annotated[
         str | None, typer.Option(help="Terms of the data, where the run does not know them.")
     ] = None,
@@ -40,8 +47,8 @@ def export(
 
     names = tuple(filter(None, (subset or "").split(",")))
     with show.progress("export") as tell:
-        done = export_run(run, out, wanted=Wanted(names, store, licence), progress=tell,
-                          note=show.note)  # fmt: skip
+        done = export_run(run, out, wanted=Wanted(names, store, licence, int8, max_drop),
+                          progress=tell, note=show.note)  # fmt: skip
     rows = [["model", "size", "one window, p50", "p99"]]
     for one in done.variants:
         times = ["-", "-"] if one.latency is None else [f"{one.latency.p50_ms:.3f} ms",
@@ -53,4 +60,11 @@ def export(
     sets = "every set" if parity["every_subset"] else f"{parity['subsets']} sets"
     typer.echo(f"\ncompared with the run under {sets} of sensors, in batches of 1, 7 and 64, on "
                f"{parity['windows']}: differs by at most {worst:.1g}")  # fmt: skip
+    if done.contract["int8"]:
+        told = done.contract["int8"]["validation"]
+        (a, b), (c, d) = told["all_sensors"], told["mean_over_sets"]
+        typer.echo(
+            f"{told['metric']} of {told['people']} validation subjects, float32 to int8: "
+            f"{a:.3f} to {b:.3f} with all sensors, {c:.3f} to {d:.3f} over sets of them"
+        )
     typer.echo(f"{out}: opset {done.contract['opset']}; how to use it: {done.files[1]}")

@@ -11,11 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.contract import fit_store
+from crossl.data.splits import Fold, fold_from_subjects
 from crossl.data.store import Store
 from crossl.errors import ConfigError
 from crossl.evaluate.confidence import Temperatures
 from crossl.export.contract import check_exportable, columns_of, contract_of
 from crossl.export.graph import ExportedGraph, Reading
+from crossl.export.int8 import (
+    MAX_DROP,
+    MOST_WINDOWS,
+    OPERATORS,
+    calibration_feeds,
+    check_drop,
+    compare_scores,
+    quantise,
+)
 from crossl.export.latency import Latency, measure
 from crossl.export.onnx_model import (
     OPSET,
@@ -25,7 +35,7 @@ from crossl.export.onnx_model import (
     run_session,
     with_metadata,
 )
-from crossl.export.parity import Sample, Signals, check_parity, expected, sample_of
+from crossl.export.parity import Runner, Sample, Signals, check_parity, expected, sample_of
 from crossl.export.readme import readme_of
 from crossl.files import read_json, write_whole
 from crossl.run_folder import Run, load_probe, load_run
@@ -42,11 +52,15 @@ class Wanted:
         subset: names of sensors that may come; none for all.
         store: windows to check on; None for the run's own if it lies beside it, or made ones.
         licence: of the data; None for what is known.
+        int8: with integers of 8 bits.
+        max_drop: how far the main metric may fall on validation subjects by that.
     """
 
     subset: tuple[str, ...] = ()
     store: Path | None = None
     licence: str | None = None
+    int8: bool = False
+    max_drop: float = MAX_DROP
 
 
 @dataclass(frozen=True)
@@ -100,24 +114,50 @@ def export_run(
     check_packages()
     wanted = wanted or Wanted()
     made = _Making.of(run_path, wanted, note)
+    fold = made.fold() if wanted.int8 else None
     progress("model: tracing", 0.05)
-    plain = onnx_bytes(made.graph)
-    progress("model: comparing with the run", 0.6)
-    session = open_session(plain)
-    contract = {
-        **made.contract,
-        "opset": OPSET,
-        "int8": None,
-        "parity": made.compare(lambda x, present: run_session(session, x, present)),
-    }
-    latency = made.latency(lambda x, present: run_session(session, x, present))
-    model = with_metadata(plain, contract)
+    model = onnx_bytes(made.graph)
+    progress("model: comparing with the run", 0.5)
+    run = _runner(model)
+    contract = {**made.contract, "opset": OPSET, "int8": None, "parity": made.compare(run)}
+    variants = [Variant("float32", len(model), made.latency(run))]
+    if fold is not None:
+        progress("model: quantising", 0.6)
+        model, contract["int8"] = _quantised(made, model, fold, wanted.max_drop)
+        contract["int8"]["difference"] = made.compare(_runner(model), exact=False)
+        variants.append(Variant("int8", len(model), made.latency(_runner(model))))
     readme = out.with_name(f"{out.stem}.README.md")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(readme, readme_of(out.name, contract).encode())
-    write_whole(out, model)
+    write_whole(out, with_metadata(model, contract))
     progress("model: done", 1.0)
-    return Exported([out, readme], contract, [Variant("float32", len(model), latency)])
+    return Exported([out, readme], contract, variants)
+
+
+def _runner(model: bytes) -> Runner:
+    session = open_session(model)
+    return lambda signals, present: run_session(session, signals, present)
+
+
+def _quantised(
+    made: _Making, model: bytes, fold: Fold, max_drop: float
+) -> tuple[bytes, dict[str, Any]]:
+    """Quantise a model, and refuse it where that costs too much."""
+    graph, store, reading = made.graph, made.store, made.reading
+    assert store is not None  # noqa: S101 - whoever has a fold has both
+    assert reading is not None  # noqa: S101
+    smaller = quantise(model, calibration_feeds(graph, store, fold))
+    runners = _runner(model), _runner(smaller)
+    scores = compare_scores(runners, graph, reading, store, fold)
+    check_drop(scores, max_drop)
+    facts = {
+        "how": "static, weights by channel and activations of 8 bits, QDQ",
+        "operators": list(OPERATORS),
+        "calibrated_on": f"{min(len(fold.train), MOST_WINDOWS)} windows of training subjects",
+        "max_drop": max_drop,
+        "validation": scores.as_dict(),
+    }
+    return smaller, facts
 
 
 @dataclass(frozen=True)
@@ -129,6 +169,7 @@ class _Making:
     columns: list[int]
     graph: ExportedGraph
     contract: dict[str, Any]
+    store: Store | None
     sample: Sample
 
     @classmethod
@@ -144,9 +185,25 @@ class _Making:
                  "are used with --store STORE")  # fmt: skip
         contract = contract_of(run, graph, reading, licence=wanted.licence)
         sample = sample_of(run.model, columns, store)
-        return cls(run, reading, columns, graph, contract, sample)
+        return cls(run, reading, columns, graph, contract, store, sample)
 
-    def compare(self, run: Callable[..., Any], *, exact: bool = True) -> dict[str, Any]:
+    def fold(self) -> Fold:
+        """Return who was trained on and who chose, where that is known.
+
+        Raises:
+            ConfigError: there is no classifier, or the run's own store is not at hand.
+        """
+        if self.reading is None:
+            raise ConfigError("--int8: the run has no classifier, so nothing tells what it costs")
+        if self.store is None or self.store.hash != self.run.contract.get("store_sha256"):
+            raise ConfigError(
+                "--int8: needs the store that the run was trained on, whose training windows tell "
+                "how large numbers are and whose validation windows what it costs; give it by "
+                "--store"
+            )
+        return fold_from_subjects(self.store.subject, **self.run.contract["subjects"])
+
+    def compare(self, run: Runner, *, exact: bool = True) -> dict[str, Any]:
         """Hold an exported model to the run."""
 
         def right(signals: Signals, present: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
@@ -155,7 +212,7 @@ class _Making:
         flips = self.run.model.features is not None
         return check_parity(run, right, self.sample, flips=flips, exact=exact)
 
-    def latency(self, run: Callable[..., Any]) -> Latency:
+    def latency(self, run: Runner) -> Latency:
         """Time one window with every sensor."""
         one = {name: x[:1] for name, x in self.sample.signals.items()}
         present = np.ones((1, len(one)), dtype=np.bool_)

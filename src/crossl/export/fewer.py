@@ -8,6 +8,7 @@ from copy import copy, deepcopy
 import torch
 from torch import Tensor, nn
 
+from crossl.export.stacked import StackedPredictive
 from crossl.nn.aggregators import (
     Aggregator,
     CompletingAggregator,
@@ -16,7 +17,7 @@ from crossl.nn.aggregators import (
 )
 from crossl.nn.attention import AttentionAggregator, GatedAggregator, TransformerAggregator
 
-READS_EACH = (PredictiveAggregator, GatedAggregator, AttentionAggregator, TransformerAggregator)
+READS_EACH = (GatedAggregator, AttentionAggregator, TransformerAggregator)
 """Whose `shared` needs nothing of a modality that is not kept."""
 
 
@@ -84,6 +85,8 @@ def fewer_sensors(
         columns: those that may come.
         modalities: M.
     """
+    if type(aggregator) is PredictiveAggregator:
+        return StackedPredictive(aggregator, columns)
     if len(columns) == modalities:
         return aggregator
     if type(aggregator) in READS_EACH and isinstance(aggregator, CompletingAggregator):

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossl.data.batch import Batch
 from crossl.data.recording import Modality
 from crossl.evaluate.confidence import Temperatures, sets_of
 from crossl.evaluate.probe import Probe
 from crossl.export.fewer import fewer_sensors
+from crossl.export.groups import GroupEncoder, groups_of
+from crossl.nn.features import ModalityFeatures
 from crossl.nn.model import CrossModalModel
 
 PRESENT = "present"
@@ -136,9 +137,14 @@ class ExportedGraph(nn.Module):
         super().__init__()
         self.modalities = tuple(model.modalities[i] for i in columns)
         self.window_s = model.window_s
+        self.latent_dim = model.latent_dim
         self.columns, self.every = tuple(columns), len(model.modalities)
-        self.model = _seen(model, self.modalities)
+        self.groups = nn.ModuleList(GroupEncoder(model, names)
+                                    for names in groups_of(model, self.modalities))  # fmt: skip
+        grouped: list[str] = [name for group in self.groups for name in _names(group)]
+        self.order = [grouped.index(m.name) for m in self.modalities]
         self.aggregator = fewer_sensors(model.aggregator, self.columns, self.every)
+        self.features = _features(model, self.modalities)
         self.head = "aggregator" if reading is None else reading.probe.head
         self.kind = None if reading is None else reading.kind
         self.outputs = OUTPUTS[self.kind]
@@ -151,13 +157,10 @@ class ExportedGraph(nn.Module):
 
     def forward(self, signals: Mapping[str, Tensor], present: Tensor) -> tuple[Tensor, ...]:
         """Compute the outputs; NaN for a window in which nothing is present."""
-        latent = self.model.latent(Batch(signals, present))
-        spread = [latent[:, self.columns.index(i)] if i in self.columns
-                  else torch.zeros_like(latent[:, 0]) for i in range(self.every)]  # fmt: skip
-        latent = torch.stack(spread, dim=1)
-        there = [present[:, self.columns.index(i)] if i in self.columns
-                 else torch.zeros_like(present[:, 0]) for i in range(self.every)]  # fmt: skip
-        whole = torch.stack(there, dim=1)
+        latent = self._latent(signals, present)
+        whole = present
+        if len(self.columns) < self.every:
+            latent, whole = self._spread(latent), self._spread(present)
         some = present.any(dim=1)[:, None]
         embedding = torch.where(some, self._aggregate(latent, whole), torch.nan)
         if self.linear is None:
@@ -174,39 +177,53 @@ class ExportedGraph(nn.Module):
         scaled = out if self.divisor is None else out / self.divisor(present)
         return embedding, out, scaled.softmax(dim=1)
 
+    def _latent(self, signals: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        """Compute `CrossModalModel.latent` of the modalities that may come."""
+        parts, standard = [], dict[str, Tensor]()
+        for group in self.groups:
+            names = _names(group)
+            places = [self._place(name) for name in names]
+            there = present if len(places) == len(self.order) else present[:, places]
+            encoded, shown = group([signals[name] for name in names], there)
+            parts.append(encoded)
+            standard |= {name: shown[:, at] for at, name in enumerate(names)}
+        latent = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        if self.order != sorted(self.order):
+            latent = latent[:, self.order]
+        if self.features is None:
+            return latent
+        return torch.cat([latent, self.features(standard, present)], dim=2)
+
+    def _place(self, name: str) -> int:
+        return [m.name for m in self.modalities].index(name)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """Put zeros where a modality never comes: (B, M', ...) to (B, M, ...)."""
+        nothing = torch.zeros_like(x[:, :1])
+        places = [self.columns.index(i) if i in self.columns else len(self.columns)
+                  for i in range(self.every)]  # fmt: skip
+        return torch.cat([x, nothing], dim=1)[:, places]
+
     def _aggregate(self, latent: Tensor, present: Tensor) -> Tensor:
         """Compute `CrossModalModel.aggregate`."""
-        width = self.model.latent_dim
-        own, beside = latent[:, :, :width], latent[:, :, width:]
+        own, beside = latent[:, :, : self.latent_dim], latent[:, :, self.latent_dim :]
         found: Tensor = self.aggregator(own, present[:, :, None].expand_as(own))
         if not beside.shape[2]:
             return found
         return torch.cat([found, torch.where(present[:, :, None], beside, 0.0).flatten(1)], 1)
 
 
-def _seen(model: CrossModalModel, modalities: Sequence[Modality]) -> CrossModalModel:
-    """Return the model as one of some of its modalities, without an aggregator; weights are shared.
+def _names(group: nn.Module) -> tuple[str, ...]:
+    return cast("GroupEncoder", group).names
 
-    Only encoders, standardisation and features of these run.
-    """
-    seen = copy(model)
-    seen._modules = dict(model._modules)
-    seen.modalities = tuple(modalities)
-    seen.aggregator = nn.Identity()  # type: ignore[assignment]  # stands beside
-    names = {m.name for m in modalities}
-    seen.encoders = copy(model.encoders)
-    kept = {model.encoders.key_of[name] for name in names}
-    seen.encoders._modules = {key: module for key, module in model.encoders.items() if key in kept}
-    seen.encoders.frozen = model.encoders.frozen & kept
-    if model.features is not None:
-        seen.features = copy(model.features)
-        seen.features._modules = {f"of_{name}": model.features.of(name) for name in names}
-        seen.features.names = tuple(m.name for m in modalities)
-    seen.standardiser = copy(model.standardiser)
-    seen.standardiser._buffers = {
-        key: value for key, value in model.standardiser._buffers.items()
-        if key.split("_", 1)[1] in names
-    }  # fmt: skip
+
+def _features(model: CrossModalModel, modalities: Sequence[Modality]) -> ModalityFeatures | None:
+    """Return the untrained features of some modalities; None where there are none."""
+    if model.features is None:
+        return None
+    seen = copy(model.features)
+    seen._modules = {f"of_{m.name}": model.features.of(m.name) for m in modalities}
+    seen.names = tuple(m.name for m in modalities)
     return seen
 
 

@@ -129,6 +129,15 @@ def _head(file: str, contract: Mapping[str, Any]) -> str:
         f"64, on {parity['windows']}: it differs by at most {worst:.1g} of the largest number.",
         "",
     ]
+    if contract["int8"]:
+        told = contract["int8"]["validation"]
+        (a, b), (c, d) = told["all_sensors"], told["mean_over_sets"]
+        said += [
+            f"Weights and activations are integers of 8 bits; the model before that was compared. "
+            f"{told['metric']} of {told['people']} validation subjects went from {a:.3f} to "
+            f"{b:.3f} with all sensors, and from {c:.3f} to {d:.3f} over sets of them.",
+            "",
+        ]
     return "\n".join(said)
 
 

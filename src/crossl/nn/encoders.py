@@ -251,7 +251,7 @@ def raw_statistics(x: Float[Tensor, "batch time channel"]) -> Float[Tensor, "bat
     count = max(1, x.shape[2] - 1)
     drift = (x[:, :, -1] - x[:, :, 0]) / count  # the mean of all steps
     rough = (steps.square().sum(dim=2) / count - drift.square()).clamp(min=0)
-    return _side_by_side(mean, variance, rough, x.amax(dim=2), x.amin(dim=2))
+    return join_statistics(mean, variance, rough, x.amax(dim=2), x.amin(dim=2))
 
 
 def raw_statistics_of_stretches(
@@ -262,12 +262,13 @@ def raw_statistics_of_stretches(
     steps = x[:, 1:] - x[:, :-1] if x.shape[1] > 1 else torch.zeros_like(x)
     _, rough, _ = pool_stretches(steps, count)
     smallest = -pool_stretches(-x, count)[2]
-    return _side_by_side(mean, variance, rough, largest, smallest)
+    return join_statistics(mean, variance, rough, largest, smallest)
 
 
-def _side_by_side(
+def join_statistics(
     mean: Tensor, variance: Tensor, rough: Tensor, largest: Tensor, smallest: Tensor
 ) -> Tensor:
+    """Put the raw statistics of channels side by side, each scaled, clipped to +-5."""
     parts = [
         mean,
         0.5 * (variance + 1e-3).log(),
