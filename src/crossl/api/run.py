@@ -26,6 +26,7 @@ from crossl.evaluate.probe import Probe
 from crossl.files import read_json, working_in
 from crossl.nn.model import CrossModalModel
 from crossl.predict.live import LiveClassifier
+from crossl.sharing.hub import fetch_run, is_address
 
 OF_EACH_RUN = {"format", "version", "sha256", "modalities", "window_s", "latent_dim", "versions",
                "commit", "files"}  # fmt: skip
@@ -338,7 +339,9 @@ def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
     The command line (`crossl pretrain`, `crossl probe`), `Run.save` and `CroSSL.save` write them.
 
     Args:
-        path: the folder.
+        path: the folder; or `hf://USER/REPO`, a run at Hugging Face, with `@REVISION` for a branch,
+            a tag or a commit. Its files are fetched once, and checked like those of a folder; this
+            needs the extra `hub`.
         encoders: of a run that was built with modules of your own, such modules by modality;
             copies of them get the run's weights.
 
@@ -346,6 +349,7 @@ def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
         ConfigError: such a module is missing, or not wanted.
         FormatError: not a run, of another version, truncated or altered.
         ContractError: weights and settings do not fit together.
+        DataError: of `hf://`, there is no such repository, or it cannot be reached.
 
     Examples:
         >>> import crossl
@@ -357,6 +361,8 @@ def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
         >>> run.embed(x).shape
         (24, 192)
     """
+    if is_address(path) and not Path(path).is_dir():
+        path = fetch_run(str(path))
     found = run_folder.load_run(path, encoders=encoders)
     classifier = None
     if (found.path / "probe.json").is_file():

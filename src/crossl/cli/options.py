@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 StoreArgument: TypeAlias = Annotated[Path, typer.Argument(help="Store made by `crossl prepare`.")]
 RunArgument: TypeAlias = Annotated[Path, typer.Argument(help="Run folder of `crossl pretrain`.")]
+RunToReadArgument: TypeAlias = Annotated[
+    Path, typer.Argument(help="Run folder of `crossl pretrain`, or hf://USER/REPO[@REVISION].")
+]
 StoreOption: TypeAlias = Annotated[
     Path, typer.Option("--store", help="Store made by `crossl prepare`.")
 ]
@@ -39,6 +42,20 @@ AddressOption: TypeAlias = Annotated[
 SeedOption: TypeAlias = Annotated[
     int | None, typer.Option(help="Seed of weights, masks and batches; default: of the run file.")
 ]
+
+
+def run_here(run: Path) -> Path:
+    """Return the folder of a run, which is fetched first if it lies at Hugging Face.
+
+    Args:
+        run: as it was given; of `hf://USER/REPO` a path has one slash less.
+    """
+    told = run.as_posix()
+    if not told.startswith("hf:/") or run.is_dir():
+        return run
+    from crossl.sharing.hub import SCHEME, fetch_run
+
+    return fetch_run(SCHEME + told.removeprefix("hf:/").lstrip("/"))
 
 
 def load_settings(

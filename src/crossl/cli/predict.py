@@ -10,13 +10,13 @@ import typer
 
 from crossl.cli import show
 from crossl.cli.data import PARTLY
-from crossl.cli.options import RunArgument
+from crossl.cli.options import RunToReadArgument, run_here
 
 MOST_LISTED = 20
 
 
 def predict(
-    run: RunArgument,
+    run: RunToReadArgument,
     inputs: Annotated[
         list[Path], typer.Argument(help="Files, a folder of files, or a store; several if needed.")
     ],
@@ -60,7 +60,7 @@ def predict(
 
     how = How(mapping, reader, tuple(resample or ()))
     with show.progress("predict") as tell:
-        done = predict_files(run, inputs, out, how=how, formats=formats or (),
+        done = predict_files(run_here(run), inputs, out, how=how, formats=formats or (),
                              abstain=abstain, progress=tell, note=show.note)  # fmt: skip
     rows = [["recording", "began", "seconds", "windows", "most", "no label", "absent"]]
     for name, one in list(done.records.items())[:MOST_LISTED]:

@@ -13,12 +13,14 @@ from crossl.cli.options import (
     ConfigOption,
     RecipeOption,
     RunArgument,
+    RunToReadArgument,
     SameNamesOption,
     SeedOption,
     SetOption,
     StoreArgument,
     StoreOption,
     load_settings,
+    run_here,
 )
 
 
@@ -155,7 +157,7 @@ def evaluate(
 
 
 def embed(
-    run: RunArgument,
+    run: RunToReadArgument,
     store: StoreOption,
     out: Annotated[Path, typer.Option(help="File to write, .npz.")],
     workers: Annotated[
@@ -180,6 +182,6 @@ def embed(
     from crossl.errors import counted
 
     with show.progress("embed") as tell:
-        count = embed_store(run, store, out, workers=workers, address=address, progress=tell,
-                            note=show.note)  # fmt: skip
+        count = embed_store(run_here(run), store, out, workers=workers, address=address,
+                            progress=tell, note=show.note)  # fmt: skip
     typer.echo(f"{out}: {counted(count, 'window')} embedded")
