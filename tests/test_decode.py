@@ -60,8 +60,10 @@ def test_decoding_is_what_all_sequences_say(seed: int, states: int, data: st.Dat
 
 def context_of(rng: np.random.Generator, states: int = 3) -> Decoder:
     prior = rng.dirichlet(np.ones(states) * 3)
-    return Decoder(random_chain(rng, states), prior, 0.5, {"causal": 0.4, "whole": 0.7},
-                   {"causal": True, "whole": False}, 60.0)  # fmt: skip
+    return Decoder(
+        random_chain(rng, states), prior, 0.5, {"causal": 0.4, "whole": 0.7},
+        {"causal": 0.1, "whole": 0.0}, {"causal": True, "whole": False}, 60.0,
+    )  # fmt: skip
 
 
 @settings(max_examples=25, deadline=None)
@@ -96,7 +98,7 @@ def test_what_says_nothing_counts_for_nothing() -> None:
     context = context_of(np.random.default_rng(2))
     said = np.random.default_rng(3).dirichlet(np.ones(3), size=4)
     said[2] = np.nan
-    start_s: Float64 = np.arange(4) * 0.5
+    start_s = np.arange(4, dtype=np.float64) * 0.5
     for form in FORMS:
         found = context.probabilities(said, start_s, form)
         without = context.probabilities(np.delete(said, 2, 0), np.delete(start_s, 2), form)
@@ -106,7 +108,7 @@ def test_what_says_nothing_counts_for_nothing() -> None:
 def test_sets_of_sensors_beside_each_other_are_decoded_as_each_alone() -> None:
     context = context_of(np.random.default_rng(4))
     said = np.random.default_rng(5).dirichlet(np.ones(3), size=(9, 4))
-    start_s: Float64 = np.arange(9) * 0.5
+    start_s = np.arange(9, dtype=np.float64) * 0.5
     for form in FORMS:
         found = context.probabilities(said, start_s, form)
         for place in range(4):
@@ -117,11 +119,22 @@ def test_sets_of_sensors_beside_each_other_are_decoded_as_each_alone() -> None:
 def test_a_lone_slip_between_sure_neighbours_is_corrected() -> None:
     chain = Chain(np.array([0.5, 0.5]), np.array([[0.98, 0.02], [0.02, 0.98]]))
     context = Decoder(chain, np.array([0.5, 0.5]), 1.0, dict.fromkeys(FORMS, 1.0),
-                      dict.fromkeys(FORMS, True))  # fmt: skip
+                      dict.fromkeys(FORMS, 0.0), dict.fromkeys(FORMS, True))  # fmt: skip
     said = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.9, 0.1], [0.9, 0.1]])
     start_s = np.arange(5.0)
     assert context.path(said, start_s).tolist() == [0] * 5
     assert context.probabilities(said, start_s, "whole").argmax(axis=1).tolist() == [0] * 5
+
+
+def test_who_forgets_everything_says_of_each_window_what_it_says_alone() -> None:
+    context = context_of(np.random.default_rng(7))
+    every = replace(context, weight=dict.fromkeys(FORMS, 1.0), forget=dict.fromkeys(FORMS, 1.0),
+                    chain=Chain(context.prior, context.chain.transition))  # fmt: skip
+    said = np.random.default_rng(8).dirichlet(np.ones(3), size=6)
+    start_s = np.arange(6, dtype=np.float64)
+    for form in FORMS:
+        np.testing.assert_allclose(every.probabilities(said, start_s, form), said, atol=1e-12)
+    assert every.path(said, start_s).tolist() == said.argmax(axis=1).tolist()
 
 
 def test_what_is_impossible_altogether_falls_back_on_what_is_seen() -> None:
@@ -134,12 +147,15 @@ def test_a_context_is_kept_and_nonsense_refused() -> None:
     context = context_of(np.random.default_rng(6))
     again = Decoder.from_dict(context.as_dict())
     assert again.as_dict() == context.as_dict()
-    assert (again.weight, again.helps) == (context.weight, context.helps)
+    assert again.helps == context.helps
+    assert (again.weight, again.forget) == (context.weight, context.forget)
     kept = context.as_dict()
     for broken in (
         {}, {**kept, "prior": [1.0]}, {**kept, "transition": kept["transition"][:2]},
         {**kept, "initial": [2.0, 0.0, 0.0]}, {**kept, "weight": {"causal": 1.0}},
-        {**kept, "stride_s": 0}, {**kept, "prior": ["x", 1, 1]}, {**kept, "initial": [[1.0]]},
+        {**kept, "stride_s": 0},
+        {**kept, "forget": {"causal": 2.0, "whole": 0.0}}, {**kept, "prior": ["x", 1, 1]},
+        {**kept, "initial": [[1.0]]},
     ):  # fmt: skip
         with pytest.raises(FormatError, match="its transitions between classes cannot be used"):
             Decoder.from_dict(broken)

@@ -2,9 +2,11 @@
 
 Rabiner, A tutorial on hidden Markov models, Proc. IEEE 77 (1989). States are the classes of a
 classifier. A window's emission is its probability over the class's share in training, as in hybrid
-speech recognisers (Bourlard and Morgan, Connectionist Speech Recognition, 1994). Deviation:
-neighbours overlap and err alike, so what they say is not independent; the emission's logarithm is
-multiplied by a weight, of 1 at most, which validation subjects choose.
+speech recognisers (Bourlard and Morgan, Connectionist Speech Recognition, 1994). Deviations:
+neighbours overlap and err alike, so what they say is not independent. The emission's logarithm is
+multiplied by a weight, of 1 at most, and at every stride the chain forgets with some probability,
+that is, draws a class anew. With a weight of 1 and nothing but forgetting, a window says what it
+says alone.
 
 Numpy and nothing else is needed, so that it runs where there is no torch.
 """
@@ -44,7 +46,7 @@ class Chain:
 
     initial: Float64
     transition: Float64
-    _powers: dict[int, Float64] = field(default_factory=dict, compare=False, repr=False)
+    _powers: dict[int, Float64] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def over(self, strides: int) -> Float64:
         """Return the transition over some strides, (R, R)."""
@@ -152,10 +154,11 @@ class Decoder:
     """A chain over the classes of a classifier, and how much a window counts in it.
 
     Attributes:
-        chain: of the R classes.
+        chain: of the R classes, as labels follow each other.
         prior: (R,) share of each class in what the classifier learned from.
         stride_s: seconds of one step of the chain.
         weight: of what a window says, by form.
+        forget: probability that a class is drawn anew at a stride, by form.
         helps: whether validation subjects were better off with it, by form.
         restart_s: seconds without a window after which the chain begins anew.
     """
@@ -164,8 +167,18 @@ class Decoder:
     prior: Float64
     stride_s: float
     weight: Mapping[Form, float]
+    forget: Mapping[Form, float]
     helps: Mapping[Form, bool]
     restart_s: float = RESTART_S
+    _chains: dict[Form, Chain] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def chain_of(self, form: Form) -> Chain:
+        """Return the chain with its forgetting."""
+        if form not in self._chains:
+            share = self.forget[form]
+            transition = (1 - share) * self.chain.transition + share * self.prior
+            self._chains[form] = Chain(self.chain.initial, transition)
+        return self._chains[form]
 
     def strides(self, start_s: Float64) -> NDArray[np.int64]:
         """Count the strides since the window before, (n,); 0 where the chain begins anew.
@@ -202,7 +215,7 @@ class Decoder:
         """
         emission = self.emission(probability, self.weight[form])
         way = forward if form == "causal" else smooth
-        found = way(self.chain, emission, self.strides(start_s))
+        found = way(self.chain_of(form), emission, self.strides(start_s))
         return np.where(np.isnan(probability), np.nan, found)
 
     def path(self, probability: Array, start_s: Float64) -> NDArray[np.int64]:
@@ -213,7 +226,7 @@ class Decoder:
             start_s: (n,) seconds, in order.
         """
         emission = self.emission(probability, self.weight["whole"])
-        return viterbi(self.chain, emission, self.strides(start_s))
+        return viterbi(self.chain_of("whole"), emission, self.strides(start_s))
 
     def follower(self) -> Follower:
         """Return what reads windows one after another, as `probabilities` does with `causal`."""
@@ -224,7 +237,8 @@ class Decoder:
         return {
             "initial": self.chain.initial.tolist(), "transition": self.chain.transition.tolist(),
             "prior": self.prior.tolist(), "stride_s": self.stride_s,
-            "restart_s": self.restart_s, "weight": dict(self.weight), "helps": dict(self.helps),
+            "restart_s": self.restart_s, "weight": dict(self.weight), "forget": dict(self.forget),
+            "helps": dict(self.helps),
         }  # fmt: skip
 
     @classmethod
@@ -240,6 +254,7 @@ class Decoder:
                 for name in ("initial", "transition", "prior")
             )
             weight: dict[Form, float] = {form: float(values["weight"][form]) for form in FORMS}
+            forget: dict[Form, float] = {form: float(values["forget"][form]) for form in FORMS}
             helps: dict[Form, bool] = {form: values["helps"][form] is True for form in FORMS}
             times = [float(values[name]) for name in ("stride_s", "restart_s")]
             shapes = prior.shape == initial.shape and transition.shape == initial.shape * 2
@@ -248,7 +263,7 @@ class Decoder:
             good = (
                 shapes and initial.ndim == 1 and np.allclose(sums, 1, atol=1e-6)
                 and min(initial.min(), transition.min()) >= 0 and np.isfinite(positive).all()
-                and (positive > 0).all()
+                and (positive > 0).all() and all(0 <= one <= 1 for one in forget.values())
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, IndexError):
             good = False
@@ -257,7 +272,7 @@ class Decoder:
                 "probe.json: its transitions between classes cannot be used; run `crossl probe` "
                 "again"
             )
-        return cls(Chain(initial, transition), prior, times[0], weight, helps, times[1])
+        return cls(Chain(initial, transition), prior, times[0], weight, forget, helps, times[1])
 
 
 class Follower:
@@ -284,5 +299,8 @@ class Follower:
         if self._now is not None:
             strides = int(context.strides(np.array([self._start_s, start_s]))[1])
         emission = context.emission(probability, context.weight["causal"])
-        self._now, self._start_s = context.chain.next(self._now, emission, strides), start_s
+        self._now, self._start_s = (
+            context.chain_of("causal").next(self._now, emission, strides),
+            start_s,
+        )
         return np.where(np.isnan(probability), np.nan, self._now)

@@ -232,6 +232,9 @@ class StoredProbe(Stored):
     label_fraction: Share | None = None
     seed: Count | None = None
     temperatures: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    sets: dict[str, Any] | None = None
+    usable: dict[str, Any] | None = None
     weights: Sha256
     arrays: Sha256
 

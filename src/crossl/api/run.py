@@ -26,6 +26,7 @@ from crossl.evaluate.probe import Probe
 from crossl.files import read_json, working_in
 from crossl.nn.model import CrossModalModel
 from crossl.predict.live import LiveClassifier
+from crossl.predict.manner import Asked
 from crossl.sharing.hub import fetch_run, is_address
 
 OF_EACH_RUN = {"format", "version", "sha256", "modalities", "window_s", "latent_dim", "versions",
@@ -214,29 +215,38 @@ class Run:
         return _said(self._fitted().probe, self._outputs(x))
 
     def timeline(
-        self, recording: Recording, *, resample: Sequence[str] = (), abstain: float | None = None
-    ) -> dict[str, NDArray[Any]]:
+        self, recording: Recording, *, resample: Sequence[str] = (), abstain: float | None = None,
+        context: str | None = None, sets: float | None = None, keep_unusable: bool = False,
+    ) -> dict[str, NDArray[Any]]:  # fmt: skip
         """Say what a recording is over time, as `crossl predict` does of files.
 
         Args:
             recording: sensors may be missing; those that the run never saw are left out.
             resample: names of sensors that may have another rate, which is changed.
             abstain: a window whose most probable class has less gets no label.
+            context: what the windows around one tell of it: `off`, `causal` (those before),
+                `whole`, or `path`, the most probable sequence; None for `whole` where validation
+                subjects say that it helps.
+            sets: share of windows whose `set` of labels holds the true one.
+            keep_unusable: classify sensors that stand still, are at their limit or not worn, too.
 
         Returns:
             A row for each window, and for each stretch of time without one: `start_time` and
             `end_time` (UTC, NaT where nothing tells them), `zone`, `start_s`, `end_s`, `label`,
             `truth` (what the recording itself says), calibrated `probability_CLASS` (of numbers
-            `value_NAME`), `present_SENSOR` and `reason`, why there is no label.
+            `value_NAME`), `present_SENSOR`, `unusable` where a sensor was not read, and `reason`,
+            why there is no label.
 
         Raises:
-            FormatError: no classifier was fitted.
+            ConfigError: a value that is not allowed.
+            FormatError: no classifier was fitted, or it keeps nothing of what is asked for.
             ContractError: the recording does not fit the run, or the run does not say how its
                 windows were cut, as those learned from arrays.
         """
         fitted = self._fitted()
         seen = see(self, recording, resample)
-        return timeline_columns(self.model, fitted.probe, fitted.about, seen, abstain)
+        asked = Asked(abstain, context, sets, keep_unusable)
+        return timeline_columns(self.model, fitted.probe, fitted.about, seen, asked)
 
     def table(self, x: Recorded, *, latents: bool = False) -> dict[str, NDArray[Any]]:
         """Embed windows, and say what is known of each; `as_frame` makes a data frame of it.

@@ -14,9 +14,10 @@ from crossl.data.windower import Windower
 from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
+from crossl.predict.manner import Asked, manner_of
 from crossl.predict.sight import Seen, sight_of
 from crossl.predict.tables import PREFIX
-from crossl.predict.timeline import check_abstain, timeline_of
+from crossl.predict.timeline import timeline_of
 
 if TYPE_CHECKING:
     from crossl.api.run import Run
@@ -68,23 +69,22 @@ def timeline_columns(
     probe: Probe,
     about: Mapping[str, Any],
     seen: Seen,
-    abstain: float | None,
+    asked: Asked,
 ) -> dict[str, NDArray[Any]]:
     """Return a timeline as columns; see `Run.timeline`.
 
     Args:
         model: in evaluation mode.
         probe: its classifier.
-        about: what is kept of the classifier: `temperatures`, if it has some.
+        about: what is kept of the classifier; see `manner_of`.
         seen: the recording.
-        abstain: the least probability of a label; None for any.
+        asked: how it is read.
 
     Raises:
-        ConfigError: that is no probability, or the classifier has no classes.
+        ConfigError: a value that is not allowed, or the classifier has no classes.
+        FormatError: the classifier keeps nothing of what is asked for.
     """
-    check_abstain("abstain", abstain, probe)
-    temperatures = kept_temperatures(about)
-    line = timeline_of(model, probe, seen, temperatures=temperatures, abstain=abstain)
+    line = timeline_of(model, probe, seen, manner_of(about, probe, model.modalities, asked))
     origin_s = np.nan if line.origin_unix_s is None else line.origin_unix_s
     outputs = {f"{PREFIX[line.kind]}{name}": line.outputs[:, i]
                for i, name in enumerate(line.names)}  # fmt: skip
@@ -96,7 +96,9 @@ def timeline_columns(
         "end_s": line.end_s,
         "label": line.label,
         **({"truth": line.truth} if line.has_truth else {}),
+        **({"set": line.sets} if line.sets is not None else {}),
         **outputs,
         **{f"present_{name}": line.present[:, i] for i, name in enumerate(line.modalities)},
+        **({"unusable": line.unusable} if line.unusable is not None else {}),
         "reason": line.reason,
     }

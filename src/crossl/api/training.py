@@ -22,11 +22,13 @@ from crossl.config import build_method, config_from, with_modules
 from crossl.config import build_model as build_network
 from crossl.config.encoders import Modules
 from crossl.contenders.contender import latent_table as of_store
+from crossl.data.calibrated import recorded
 from crossl.data.splits import Fold
+from crossl.doctor.usable import usable_facts
 from crossl.errors import ConfigError, DataError, SplitError, counted, nearest
 from crossl.evaluate import probe as probes
-from crossl.evaluate.confidence import confidence_of
 from crossl.evaluate.latents import HEADS, Head, LatentTable
+from crossl.evaluate.probe_facts import probe_facts
 from crossl.experiment.fold import folds_of
 from crossl.files import working_in
 from crossl.nn.model import CrossModalModel, encode_rows
@@ -310,12 +312,14 @@ def fit_probe(
     asked = run.config if task is None else config_from({"task": task}, where="fit_probe")
     learned = task_of(asked.task, given.source)
     target = learned.values(given.source)
+    everybody = np.union1d(rows, chose)
     rows = learned.draw(target, rows, given.whose, fraction=label_fraction, seed=seed)
     tables = [latent_table(run.model, given, some, learned) for some in (rows, chose)]
     fitted = probes.fit_probe(*tables, head=_head(head), seed=seed)
     about: dict[str, Any] = {
         "label_fraction": float(label_fraction), "seed": int(seed), "windows": len(rows),
-        **confidence_of(fitted, tables[1]),
+        **probe_facts(fitted, tables[0], tables[1], given.store),
+        **usable_facts(run.modalities, recorded(given.source), everybody),
     }  # fmt: skip
     known = given.store.hash if given.store is not None else None
     own = known is not None and known == run.contract.get("store_sha256")

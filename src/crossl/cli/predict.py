@@ -37,6 +37,25 @@ def predict(
         float | None,
         typer.Option(help="No label where the most probable class has less, such as 0.6."),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            help="What the windows around one tell of it: off, causal (those before), whole (the "
+            "recording), path (its most probable sequence of labels). Default: whole where that "
+            "helped validation subjects, else off."
+        ),
+    ] = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(help="Add the labels of which one is true in this share of windows, as 0.9."),
+    ] = None,
+    keep_unusable: Annotated[
+        bool,
+        typer.Option(
+            "--keep-unusable",
+            help="Classify sensors that stand still, are at their limit or are not worn, too.",
+        ),
+    ] = False,
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="csv, parquet, edf or png; repeatable. Default: all."),
@@ -57,11 +76,13 @@ def predict(
     from crossl.commands.predict import predict_files
     from crossl.errors import counted
     from crossl.predict.inputs import How
+    from crossl.predict.manner import Asked
 
     how = How(mapping, reader, tuple(resample or ()))
+    asked = Asked(abstain, context, sets, keep_unusable)
     with show.progress("predict") as tell:
         done = predict_files(run_here(run), inputs, out, how=how, formats=formats or (),
-                             abstain=abstain, progress=tell, note=show.note)  # fmt: skip
+                             asked=asked, progress=tell, note=show.note)  # fmt: skip
     rows = [["recording", "began", "seconds", "windows", "most", "no label", "absent"]]
     for name, one in list(done.records.items())[:MOST_LISTED]:
         most = next(iter(one["labels"]), "")
@@ -72,9 +93,12 @@ def predict(
     show.table(rows)
     if len(done.records) > MOST_LISTED:
         typer.echo(f"and {len(done.records) - MOST_LISTED} more")
-    reasons = Counter[str]()
+    reasons, unusable = Counter[str](), Counter[str]()
     for one in done.records.values():
         reasons.update(one["unlabelled"])
+        unusable.update(one["unusable"])
+    for why, count in unusable.most_common(5):
+        typer.echo(f"not read in {counted(count, 'window')}: {why}")
     for reason, count in reasons.most_common(5):
         typer.echo(f"no label in {counted(count, 'row')}: {reason}")
     typer.echo(f"\n{out}: {counted(len(done.records), 'timeline')}; look at {done.page}")

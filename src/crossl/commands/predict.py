@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 from crossl.data.left_out import LeftOut
 from crossl.errors import ConfigError, DataError, PackageError, nearest
-from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.files import (
     json_sha256,
@@ -23,11 +22,12 @@ from crossl.files import (
 from crossl.predict.edf_annotations import annotations_edf
 from crossl.predict.inputs import How, Job, open_inputs
 from crossl.predict.kept import INDEX, Kept, identity_of, remove_others, sizes_of
+from crossl.predict.manner import Asked, Manner, manner_of
 from crossl.predict.pictures import page_of_records, picture_of
 from crossl.predict.records import record_of
 from crossl.predict.sight import Seen
 from crossl.predict.tables import csv_pieces, parquet_bytes
-from crossl.predict.timeline import Timeline, check_abstain, timeline_of
+from crossl.predict.timeline import Timeline, timeline_of
 from crossl.run_folder import Run, load_probe, load_run
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "edf": ".edf", "png": ".png"}
@@ -59,7 +59,7 @@ def predict_files(
     *,
     how: How | None = None,
     formats: Sequence[str] = (),
-    abstain: float | None = None,
+    asked: Asked | None = None,
     progress: Progress = lambda _what, _share: None,
     note: Note = lambda _sentence: None,
 ) -> Predicted:
@@ -75,7 +75,7 @@ def predict_files(
         out: folder for the timelines; may hold others of the same run.
         how: files are read, where that is not how the run's own were.
         formats: some of `csv`, `parquet`, `edf` and `png`; none for all that can be written.
-        abstain: a window whose most probable class has less gets no label; None for always one.
+        asked: how what the classifier says is read; None for as it is usual.
         progress: told which recording was done, and the share of all.
         note: told what a user should know.
 
@@ -86,16 +86,18 @@ def predict_files(
         ConfigError: an unknown format, modality or reader.
         ContractError: the recordings do not fit the run, or nothing says what they hold.
         DataError: nothing can be read, or `out` holds timelines of another run or recording.
-        FormatError: the run has no classifier.
+        FormatError: the run has no classifier, or it keeps nothing of what is asked for.
         PackageError: what a format needs is not installed.
     """
     formats = _formats(formats, note)
     run = load_run(run_path)
     probe, _ = load_probe(run_path)
-    check_abstain("--abstain", abstain, probe)
-    kept = read_json(run_path / "probe.json", cure="run `crossl probe` again").get("temperatures")
-    temperatures = None if kept is None else Temperatures.from_dict(kept)
-    if temperatures is None and probe.task.target.kind == "classes":
+    about = read_json(run_path / "probe.json", cure="run `crossl probe` again")
+    manner = manner_of(about, probe, run.model.modalities, asked or Asked(), dashes="--")
+    if manner.context != "off" and (asked is None or asked.context is None):
+        note(f"context: {manner.context}, as it helped validation subjects; --context off leaves "
+             "each window to itself")  # fmt: skip
+    if manner.temperatures is None and probe.task.target.kind == "classes":
         note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
              "`crossl probe` again to have them")  # fmt: skip
     with open_inputs(paths, run, how or How()) as inputs:
@@ -103,7 +105,7 @@ def predict_files(
             note(sentence)
         with working_in(out, "is writing timelines into this folder"):
             kept_there = Kept.of(out, identity_of(run))
-            work = _Work(run, probe, kept_there, formats, note, temperatures, abstain)
+            work = _Work(run, probe, kept_there, formats, note, manner)
             with telling_what_is_kept(out, lambda: bool(work.kept.records)):
                 found, left_out = _all_jobs(work, inputs.jobs, progress)
             page = page_of_records(work.kept.records, title=f"Timelines by {run_path.name}")
@@ -135,8 +137,7 @@ class _Work:
     kept: Kept
     formats: tuple[str, ...]
     note: Note
-    temperatures: Temperatures | None
-    abstain: float | None
+    manner: Manner
 
 
 def _all_jobs(
@@ -170,8 +171,7 @@ def _all_jobs(
 def _one_job(work: _Work, job: Job) -> dict[str, dict[str, Any]]:
     """Write the timelines of a job, if they are not there already; return their records."""
     facts = {
-        **job.of, "name": job.name, "formats": list(work.formats), "abstain": work.abstain,
-        "temperatures": work.temperatures and work.temperatures.as_dict(),
+        **job.of, "name": job.name, "formats": list(work.formats), **work.manner.as_dict(),
     }  # fmt: skip
     done = work.kept.done(facts)
     if done:
@@ -185,16 +185,18 @@ def _one_job(work: _Work, job: Job) -> dict[str, dict[str, Any]]:
                 f"{_source_of(job)}: two of its recordings would have the name {name}; give them "
                 "other subjects or sessions"
             )
-        line = timeline_of(work.run.model, work.probe, seen, temperatures=work.temperatures,
-                           abstain=work.abstain)  # fmt: skip
+        line = timeline_of(work.run.model, work.probe, seen, work.manner)
         files = _write(work, name, seen, line)
         records[name] = {
             "job": json_sha256(facts),
             "source": source,
             "name": name,
             "files": sizes_of(work.kept.folder, files),
-            "calibrated": work.temperatures is not None,
-            "abstain": work.abstain,
+            "calibrated": work.manner.temperatures is not None,
+            "abstain": work.manner.abstain,
+            "context": work.manner.context,
+            "sets": work.manner.level,
+            "keep_unusable": work.manner.usable is None,
             **record_of(seen, line),
         }
     work.kept.keep(records)

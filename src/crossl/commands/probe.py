@@ -11,15 +11,18 @@ import numpy as np
 from crossl.commands.other_store import Elsewhere, Note, fold_elsewhere, refuse_nonsense
 from crossl.config import with_overrides
 from crossl.contenders.contender import latent_table
+from crossl.data.calibrated import recorded
 from crossl.data.contract import Fitted, fit_store
 from crossl.data.splits import fold_from_subjects
 from crossl.data.store import Store
+from crossl.doctor.usable import usable_facts
 from crossl.errors import ConfigError, nearest
-from crossl.evaluate.confidence import Temperatures, confidence_of, reliability_by_set
+from crossl.evaluate.confidence import Temperatures, reliability_by_set
 from crossl.evaluate.latents import HEADS, Head, LatentTable
 from crossl.evaluate.metrics import Interval, bootstrap_score
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import Probe, fit_probe
+from crossl.evaluate.probe_facts import probe_facts, told_of
 from crossl.files import working_in, write_signed_json
 from crossl.report.confidence import FILE as RELIABILITY
 from crossl.report.confidence import FORMAT
@@ -92,11 +95,15 @@ def probe_run(
     probe = fit_probe(train, validation, head=cast(Head, head), seed=label_seed)
     about: dict[str, Any] = {
         "label_fraction": label_fraction, "seed": label_seed, "windows": len(rows),
-        **confidence_of(probe, validation),
+        **probe_facts(probe, train, validation, store),
+        **usable_facts(store.modalities, recorded(store),
+                       np.union1d(fold.train, fold.validation)),
     }  # fmt: skip
     if elsewhere is not None:
         about |= {key: value for key, value in run_facts(store, fold).items()
                   if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
+    for sentence in told_of(about):
+        note(sentence)
     with working_in(run_path, "is writing into this run"):
         for name in OF_A_PROBE:
             for stale in run_path.glob(name):

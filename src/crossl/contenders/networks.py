@@ -11,10 +11,12 @@ import numpy as np
 from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders.contender import Context, Outcome
 from crossl.contenders.network_settings import Heads, NetworkConfig, PretrainingConfig
+from crossl.data.calibrated import recorded
+from crossl.doctor.usable import usable_facts
 from crossl.evaluate.budgets import VALIDATION
-from crossl.evaluate.confidence import confidence_of
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe, fit_by_budget
+from crossl.evaluate.probe_facts import probe_facts
 from crossl.methods import MethodConfig
 from crossl.nn.model import CrossModalModel
 from crossl.registry import register
@@ -42,9 +44,14 @@ class Probed:
         """Save the probe that the run folder offers to its users."""
         for (fraction, seed, rows), probe in zip(context.draws, probes, strict=True):
             if (fraction, seed) == (context.config.evaluation.main_fraction, 0):
-                validation = context.tables(context.main)["validation"]
-                about = {"label_fraction": fraction, "seed": seed, "windows": len(rows),
-                         **confidence_of(probe, validation)}  # fmt: skip
+                tables, store, fold = context.tables(context.main), context.store, context.fold
+                train = tables["train"].take(np.searchsorted(fold.train, rows))
+                known = np.union1d(fold.train, fold.validation)
+                about = {
+                    "label_fraction": fraction, "seed": seed, "windows": len(rows),
+                    **probe_facts(probe, train, tables["validation"], store),
+                    **usable_facts(store.modalities, recorded(store), known),
+                }  # fmt: skip
                 save_probe(context.folder, probe, about=about)
 
 

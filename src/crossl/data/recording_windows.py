@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from crossl.data.calibrated import CalibratedStore
 from crossl.data.cutting import CutRecording
 from crossl.data.neighbours import Places
 from crossl.data.recording import Float32, Modality
@@ -77,7 +78,7 @@ class StoredWindows:
         self.present = table["present"]
         self.start_s = table["start_s"]
         self.label = table["label"]
-        self._store = store
+        self.store = store
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -90,7 +91,47 @@ class StoredWindows:
 
     def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
         """Read windows: {modality: (B, T, C)} float32, zeros where not present."""
-        return self._store.gather_zeroed(self.rows[rows])
+        return self.store.gather_zeroed(self.rows[rows])
+
+
+class SomePresent:
+    """Windows of which some sensors are not read.
+
+    Args:
+        windows: of one recording.
+        present: (W, M), what is read.
+    """
+
+    def __init__(self, windows: CutWindows | StoredWindows, present: NDArray[np.bool_]) -> None:
+        self.modalities = windows.modalities
+        self.targets: tuple[Target, ...] = ()
+        self.spec = windows.spec
+        self.window_s = windows.window_s
+        self.present = present
+        self.start_s = windows.start_s
+        self.places = windows.places
+        self._windows = windows
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.start_s)
+
+    def gather_zeroed(self, rows: NDArray[np.int64]) -> dict[str, Float32]:
+        """Read windows: {modality: (B, T, C)} float32, zeros where not read."""
+        out = self._windows.gather_zeroed(rows)
+        for column, modality in enumerate(self.modalities):
+            unread = ~self.present[rows, column]
+            if unread.any():
+                out[modality.name] = out[modality.name].copy()
+                out[modality.name][unread] = 0
+        return out
+
+
+def as_recorded(windows: CutWindows | StoredWindows) -> CutWindows | StoredWindows:
+    """Return windows as they were recorded, of such as may be calibrated."""
+    if isinstance(windows, StoredWindows) and isinstance(windows.store, CalibratedStore):
+        return StoredWindows(windows.store.prepared, windows.rows)
+    return windows
 
 
 def places_of(start_s: NDArray[np.float64], spec: WindowSpec) -> Places:

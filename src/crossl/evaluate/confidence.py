@@ -135,18 +135,6 @@ def fit_temperatures(
     return Temperatures(kind, tuple(modalities), float(of["one"][0]), number, subset)
 
 
-def confidence_of(probe: Probe, validation: LatentTable) -> dict[str, Any]:
-    """Return what a probe keeps of its confidence: `temperatures`; nothing without classes.
-
-    Args:
-        probe: fitted.
-        validation: windows that temperatures are fitted on.
-    """
-    names = [m.name for m in validation.model.modalities]
-    temperatures = fit_temperatures(probe, validation, names)
-    return {} if temperatures is None else {"temperatures": temperatures.as_dict()}
-
-
 def _losses(
     probe: Probe, table: LatentTable, choices: Sequence[Subset]
 ) -> tuple[Float64, NDArray[np.int64]]:

@@ -31,11 +31,11 @@ from crossl.evaluate.probe import Probe
 from crossl.nn.finite import check_finite, check_reach
 from crossl.nn.model import CrossModalModel
 from crossl.predict.chunks import RateCheck, signals_of
+from crossl.predict.manner import check_abstain
 from crossl.predict.tables import PREFIX
 from crossl.predict.timeline import (
     NOTHING,
     Timeline,
-    check_abstain,
     said_of,
     too_short,
     without_unsure,

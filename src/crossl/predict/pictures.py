@@ -67,7 +67,8 @@ def _line(name: str, told: Mapping[str, Any]) -> Line:
     return Line(
         name, told["subject"], told["session"],
         f"{began} {told['zone']}".strip(), _duration(told["seconds"]), shares,
-        f"{_duration(without)}" if without >= 1 else "", list(told["unlabelled"]),
+        f"{_duration(without)}" if without >= 1 else "",
+        [*told["unlabelled"], *told.get("unusable", {})],
         told["sensors"], told["absent"], agreement,
         sorted(told["files"], key=lambda file: (not file.endswith(".png"), file)),
         told["notes"][:MOST_NOTES],

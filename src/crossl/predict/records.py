@@ -20,13 +20,17 @@ def record_of(seen: Seen, line: Timeline) -> dict[str, Any]:
 
     Returns:
         JSON values: `subject`, `session`, `began` (ISO 8601, or null), `zone`, `seconds`,
-        `windows`, `labels` (windows of each), `unlabelled` (rows of each reason), `seconds_without`
-        a label, `sensors` and `absent` (of the run), `unseen`, `agreement` with what the recording
-        says (share and number of windows, or null), `notes`.
+        `windows`, `labels` (windows of each), `unlabelled` (rows of each reason), `unusable`
+        (windows by sensor and why it is not read), `seconds_without` a label, `sensors` and
+        `absent` (of the run), `unseen`, `agreement` with what the recording says (share and number
+        of windows, or null), `notes`.
     """
     began = line.when(seen.begin_s)
     labels = Counter(line.label[line.label != ""].tolist())
     reasons = Counter(line.reason[line.reason != ""].tolist())
+    unusable = Counter[str]()
+    for text in [] if line.unusable is None else line.unusable.tolist():
+        unusable.update(text.split("; ") if text else [])
     held = dict(zip(line.modalities, np.any(line.present, axis=0).tolist(), strict=True))
     both = (line.truth != "") & (line.label != "")
     agree = float((line.truth[both] == line.label[both]).mean()) if both.any() else None
@@ -43,6 +47,7 @@ def record_of(seen: Seen, line: Timeline) -> dict[str, Any]:
         "windows": int(line.window.sum()),
         "labels": dict(labels.most_common()),
         "unlabelled": dict(reasons.most_common()),
+        "unusable": dict(unusable.most_common()),
         "seconds_without": round(max(0.0, length_s - said_s), 6),
         "sensors": [name for name, there in held.items() if there],
         "absent": [name for name, there in held.items() if not there],

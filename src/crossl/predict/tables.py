@@ -20,10 +20,12 @@ PREFIX = {"classes": "probability_", "labels": "probability_", "numbers": "value
 def columns_of(timeline: Timeline) -> list[str]:
     """Name the columns, in order."""
     truth = ["truth"] if timeline.has_truth else []
+    sets = ["set"] if timeline.sets is not None else []
+    unusable = ["unusable"] if timeline.unusable is not None else []
     outputs = [f"{PREFIX[timeline.kind]}{name}" for name in timeline.names]
     present = [f"present_{name}" for name in timeline.modalities]
-    return ["start_time", "end_time", "start_s", "end_s", "label", *truth, *outputs, *present,
-            "reason"]  # fmt: skip
+    return ["start_time", "end_time", "start_s", "end_s", "label", *truth, *sets, *outputs,
+            *present, *unusable, "reason"]  # fmt: skip
 
 
 def csv_pieces(timeline: Timeline, *, rows: int = 4096) -> Iterator[bytes]:
@@ -55,10 +57,12 @@ def _cells(timeline: Timeline, row: int) -> list[str]:
     dates = [date.isoformat(timespec="milliseconds") if date else ""
              for date in map(timeline.when, times)]  # fmt: skip
     truth = [str(timeline.truth[row])] if timeline.has_truth else []
+    sets = [] if timeline.sets is None else [str(timeline.sets[row])]
+    unusable = [] if timeline.unusable is None else [str(timeline.unusable[row])]
     outputs = ["" if np.isnan(x) else f"{x:.6g}" for x in timeline.outputs[row].tolist()]
     present = [str(one).lower() for one in timeline.present[row].tolist()]
     return [*dates, *(_number(time) for time in times), str(timeline.label[row]), *truth,
-            *outputs, *present, str(timeline.reason[row])]  # fmt: skip
+            *sets, *outputs, *present, *unusable, str(timeline.reason[row])]  # fmt: skip
 
 
 def _number(value: float) -> str:
@@ -81,12 +85,15 @@ def parquet_bytes(timeline: Timeline) -> bytes:
         "end_s": timeline.end_s,
         "label": _texts(pl, timeline.label),
         **({"truth": _texts(pl, timeline.truth)} if timeline.has_truth else {}),
+        **({"set": _texts(pl, timeline.sets)} if timeline.sets is not None else {}),
     }
     for place, name in enumerate(timeline.names):
         values = pl.Series(timeline.outputs[:, place]).fill_nan(None)
         data[f"{PREFIX[timeline.kind]}{name}"] = values
     for place, name in enumerate(timeline.modalities):
         data[f"present_{name}"] = timeline.present[:, place]
+    if timeline.unusable is not None:
+        data["unusable"] = _texts(pl, timeline.unusable)
     data["reason"] = _texts(pl, timeline.reason)
     file = io.BytesIO()
     pl.DataFrame(data).write_parquet(file)

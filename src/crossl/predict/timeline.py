@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -12,16 +12,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.data.recording import Float32
+from crossl.data.recording import Float32, Modality
+from crossl.data.recording_windows import SomePresent, as_recorded
 from crossl.data.windows import WindowSpec
 from crossl.embedding.in_memory import affine_of, encode_windows, with_neighbours
-from crossl.errors import ConfigError
-from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
+from crossl.predict.manner import Manner
 from crossl.predict.sight import Seen
 
 NOTHING = "no sensor that the run knows recorded enough of it"
+NOTHING_USABLE = "nothing usable"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,7 +54,10 @@ class Timeline:
         reason: (n,) why nothing is said; empty where something is.
         truth: (n,) what the recording itself says; empty where nothing.
         outputs: (n, R) probabilities, or numbers; NaN where nothing is said.
-        present: (n, M) bool.
+        present: (n, M) bool, whether a sensor was recorded and is read.
+        unusable: (n,) which sensors were recorded and are not read, and why; None where all are.
+        sets: (n,) labels of which one is true with the probability that was asked for; None where
+            nobody asked.
     """
 
     subject: str
@@ -72,6 +76,8 @@ class Timeline:
     truth: NDArray[np.str_]
     outputs: Float32
     present: NDArray[np.bool_]
+    unusable: NDArray[np.str_] | None = None
+    sets: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -130,12 +136,7 @@ class Timeline:
 
 
 def timeline_of(
-    model: CrossModalModel,
-    probe: Probe,
-    seen: Seen,
-    *,
-    temperatures: Temperatures | None = None,
-    abstain: float | None = None,
+    model: CrossModalModel, probe: Probe, seen: Seen, manner: Manner | None = None
 ) -> Timeline:
     """Classify every window of a recording, and say where there is none.
 
@@ -143,8 +144,7 @@ def timeline_of(
         model: in evaluation mode.
         probe: fitted on its embeddings.
         seen: the recording.
-        temperatures: of the probe, which calibrate probabilities and change no label.
-        abstain: a window whose most probable class has less gets no label.
+        manner: how what the probe says is read; None for as it is.
 
     Returns:
         Rows in order of time.
@@ -152,26 +152,85 @@ def timeline_of(
     Raises:
         DataError: numbers so far from those of training that nothing finite comes out.
     """
-    windows = seen.windows
+    manner = Manner() if manner is None else manner
+    windows, unusable = _usable(seen, manner)
     where = f"subject {seen.subject}, session {seen.session}"
     (read,) = encode_windows(model, windows, affine_of(model, probe), where=where)
-    outputs = with_neighbours(probe, read, windows)
-    if temperatures is not None:
-        outputs = np.divide(outputs, temperatures.of(windows.present)[:, None], dtype=np.float32)
+    outputs = manner.calibrated(with_neighbours(probe, read, windows), windows.present)
     label, found = said_of(probe, outputs)
     target = probe.task.target
-    reason = np.where(windows.present.any(axis=1), "", NOTHING)
-    if abstain is not None and target.kind == "classes":
-        label, reason = without_unsure(label, reason, found, abstain)
+    names = tuple(probe.task.names[i] for i in probe.classes)
+    if manner.decoder is not None:
+        found, path = manner.in_context(found, windows.start_s)
+        label = labels_of(names, found, path)
+    reason = _why_nothing(windows.present, unusable, seen.windows.modalities)
+    sets = manner.set_of(names, found, windows.present)
+    if manner.abstain is not None and target.kind == "classes":
+        label, reason = without_unsure(label, reason, found, manner.abstain)
     whole = Timeline(
-        seen.subject, seen.session, seen.origin_unix_s, seen.zone, windows.spec,
-        tuple(probe.task.names[i] for i in probe.classes), target.kind,
+        seen.subject, seen.session, seen.origin_unix_s, seen.zone, windows.spec, names, target.kind,
         tuple(m.name for m in windows.modalities),
         windows.start_s, windows.start_s + windows.spec.window_s,
         np.ones(len(label), dtype=np.bool_), label,
         reason, seen.truth, found, windows.present,
+        told_unusable(unusable, windows.modalities), sets,
     )  # fmt: skip
     return _with_gaps(whole, seen)
+
+
+def _usable(seen: Seen, manner: Manner) -> tuple[Any, NDArray[np.str_]]:
+    """Return the windows as far as they can be used, and what is wrong with the rest, (n, M)."""
+    windows = seen.windows
+    if manner.usable is None or not len(windows):
+        return windows, np.full(windows.present.shape, "")
+    found = manner.usable.check(as_recorded(windows))
+    if not (found != "").any():
+        return windows, found
+    return SomePresent(windows, windows.present & (found == "")), found
+
+
+def told_unusable(
+    unusable: NDArray[np.str_], modalities: Sequence[Modality]
+) -> NDArray[np.str_] | None:
+    """Say in a sentence for each window which sensors are not read and why, (n,); None if all are.
+
+    Args:
+        unusable: (n, M) what is wrong with each.
+        modalities: the M streams.
+    """
+    if not (unusable != "").any():
+        return None
+    texts = ["; ".join(f"{m.name}: {why}" for m, why in zip(modalities, row, strict=True) if why)
+             for row in unusable]  # fmt: skip
+    return np.array(texts, dtype=np.str_)
+
+
+def _why_nothing(
+    present: NDArray[np.bool_], unusable: NDArray[np.str_], modalities: Sequence[Modality]
+) -> NDArray[np.str_]:
+    """Say why a window has no label, (n,); empty where a sensor is read."""
+    told = told_unusable(unusable, modalities)
+    why = NOTHING if told is None else np.where(told == "", NOTHING, _nothing_usable(told))
+    return np.where(present.any(axis=1), "", why)
+
+
+def _nothing_usable(told: NDArray[np.str_]) -> NDArray[np.str_]:
+    return np.array([f"{NOTHING_USABLE}: {text}" for text in told.tolist()], dtype=np.str_)
+
+
+def labels_of(
+    names: Sequence[str], found: Float32, path: NDArray[np.int64] | None = None
+) -> NDArray[np.str_]:
+    """Name the most probable class of each window, or that of a path, (n,).
+
+    Args:
+        names: of the R classes.
+        found: (n, R) probabilities; NaN where nothing is said, and no label there.
+        path: (n,) places of classes.
+    """
+    known = np.asarray(np.isfinite(found).all(axis=1))
+    place = np.nan_to_num(found).argmax(axis=1) if path is None else path
+    return np.where(known, np.array([*names, ""])[place], "")
 
 
 def without_unsure(
@@ -194,28 +253,6 @@ def too_short(length_s: float, spec: WindowSpec) -> str:
     """Say that a recording is shorter than a window."""
     window_s = f"{spec.window_s:g} s"
     return f"the recording lasts {max(length_s, 0):.4g} s, shorter than a window of {window_s}"
-
-
-def check_abstain(where: str, abstain: float | None, probe: Probe) -> None:
-    """Refuse a least probability that cannot be.
-
-    Args:
-        where: names it in the message.
-        abstain: the least probability of a label; None for any.
-        probe: the classifier.
-
-    Raises:
-        ConfigError: it is no probability, or the classifier does not tell one of several classes.
-    """
-    if abstain is None:
-        return
-    if not 0 < abstain <= 1:
-        raise ConfigError(f"{where}: got {abstain:g}; a probability above 0 and up to 1 is needed")
-    if probe.task.target.kind != "classes":
-        raise ConfigError(
-            f"{where}: the classifier tells {probe.task.target.kind}; it is for one of several "
-            "classes"
-        )
 
 
 def said_of(probe: Probe, outputs: Float32) -> tuple[NDArray[np.str_], Float32]:
@@ -271,6 +308,8 @@ def _with_gaps(whole: Timeline, seen: Seen) -> Timeline:
         truth=joined(whole.truth, none),
         outputs=joined(whole.outputs, np.full((count, len(whole.names)), np.nan, np.float32)),
         present=joined(whole.present, np.zeros((count, len(whole.modalities)), dtype=np.bool_)),
+        unusable=None if whole.unusable is None else joined(whole.unusable, none),
+        sets=None if whole.sets is None else joined(whole.sets, none),
     )
 
 
