@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from crossl.api.run import load_run
-from crossl.commands.distil import distil_run
+from crossl.commands.distil import TURNED, distil_run
+from crossl.commands.pretrain import pretrain_run
 from crossl.config import load_config
 from crossl.data.contract import StoreView
 from crossl.data.store import Store
 from crossl.embedding.teacher import FILE, HEAD
-from tests.cli.conftest import make_store
+from tests.cli.conftest import TINY, make_store
 
 Crossl = Callable[..., Any]
 Stores = Callable[..., Path]
@@ -201,9 +202,30 @@ def test_pretrain_says_who_distils(stores: Stores, crossl: Crossl, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
-def test_the_settings_of_a_student_are_its_teachers(trained: Path, student: Path) -> None:
+def test_the_settings_of_a_student_are_its_teachers(
+    trained: Path, stores: Stores, student: Path, tmp_path: Path
+) -> None:
     teacher, own = load_run(trained).config, load_run(student).config
-    assert own.schedule == teacher.schedule
-    assert own.method.usual == teacher.method  # type: ignore[attr-defined]
+    assert own.schedule.model_copy(update={"damage": None}) == teacher.schedule
+    assert own.schedule.damage == TURNED
+    assert own.method.usual is None  # type: ignore[attr-defined]
+    given = ["method.paired=0.5", "schedule.damage=null"]
+    distil_run(trained, stores(), tmp_path / "few", keep=["acc"], overrides=given)
+    few = load_run(tmp_path / "few").config
+    assert few.schedule == teacher.schedule
+    assert few.method.usual == teacher.method  # type: ignore[attr-defined]
     assert own.encoder.width == 4  # type: ignore[attr-defined]
     assert own != load_config()
+
+
+def test_untrained_features_beside_an_embedding_are_not_taught(
+    stores: Stores, tmp_path: Path
+) -> None:
+    config = load_config(overrides=[*TINY, "features={}"])
+    pretrain_run(stores(), config, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    done = distil_run(tmp_path / "run", stores(), tmp_path / "watch", keep=["acc"])
+    assert done.dim == run.model.embedding_dim < run.model.whole_dim
+    student = load_run(tmp_path / "watch")
+    assert student.model.features is not None
+    assert student.embed(Store.open(stores())).shape[1] == student.model.whole_dim

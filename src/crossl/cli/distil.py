@@ -21,7 +21,7 @@ def distil(
     ] = 1.0,
     loss: Annotated[
         list[str] | None,
-        typer.Option(help="info_nce, cosine or queue; repeatable. Default: info_nce and cosine."),
+        typer.Option(help="info_nce, cosine or queue; repeatable. Default: cosine."),
     ] = None,
     teacher: Annotated[
         Path | None,

@@ -14,6 +14,7 @@ import torch
 from crossl.commands.other_store import learned_from
 from crossl.config import RunConfig, build_method, build_model, with_overrides
 from crossl.data.contract import fit_store
+from crossl.data.damaged import TrainingDamage
 from crossl.data.recording import Modality
 from crossl.data.splits import Fold, fold_from_subjects
 from crossl.data.store import Store
@@ -39,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 TEACHERS_OWN = ("keep", "teacher", "teacher_dim")
 """Settings of the method that the command fills in."""
+
+
+TURNED = TrainingDamage(share=1.0, gap=0.0, noise=0.3, rotation=45.0)
+"""How a student's windows are changed, so that it does not learn its people by heart."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def distil_run(
     if out.resolve() == run_path.resolve():
         raise ConfigError(f"--out: is {out}, the teacher; name a new folder for the student")
     config = _student(run, tuple(m.name for m in lesson_room.seen.modalities),
-                      lesson_room.sha256, overrides)  # fmt: skip
+                      lesson_room.sha256, overrides, file=teacher is not None)  # fmt: skip
     command = f"crossl distil {run_path} --store {store_path} --out {out} --keep {','.join(keep)}"
     with working_in(out, "is training in this folder"):
         if (out / "model.json").is_file():
@@ -168,7 +173,9 @@ def _class_of(
     return _Class(run, store, seen, fold, train, validation, teacher)
 
 
-def _student(run: Run, keep: tuple[str, ...], teacher: str, overrides: Sequence[str]) -> RunConfig:
+def _student(
+    run: Run, keep: tuple[str, ...], teacher: str, overrides: Sequence[str], *, file: bool
+) -> RunConfig:
     """Return the settings of a student: its teacher's, but for what names other sensors."""
     for override in overrides:
         key = override.split("=")[0].strip()
@@ -189,8 +196,15 @@ def _student(run: Run, keep: tuple[str, ...], teacher: str, overrides: Sequence[
         "frozen_encoders": tuple(n for n in old.frozen_encoders if n in keep),
         "contenders": {},
         "method": DistilConfig(keep=keep, teacher=teacher, usual=usual),
+        "schedule": old.schedule.model_copy(update={"damage": old.schedule.damage or TURNED}),
     })  # fmt: skip
-    return with_overrides(start, overrides)
+    found = with_overrides(start, overrides)
+    asked = any(one.strip().startswith("method.usual") for one in overrides)
+    assert isinstance(found.method, DistilConfig)  # noqa: S101 - overrides cannot change its kind
+    if found.method.paired < 1 or file or asked:
+        return found
+    # every window has a teacher: none is left to the usual objective
+    return found.model_copy(update={"method": found.method.model_copy(update={"usual": None})})
 
 
 def _usual(config: RunConfig, keep: Collection[str]) -> CrosslMethodConfig | None:

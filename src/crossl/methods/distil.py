@@ -40,8 +40,8 @@ class DistilMethod(WholeViews):
     and teacher find each other among the other windows of the batch, and point the same way.
     `queue` as COMODO (arXiv 2503.07259): the student is as near to many windows, as the teacher
     sees them, as its teacher is. The teacher is frozen: what it says of every window is a target,
-    computed once; a row that is not finite has no teacher. All windows, with a teacher or without,
-    learn by the usual objective too, the default pretraining of the student's own sensors.
+    computed once; a row that is not finite has no teacher. With a usual objective all windows, with
+    a teacher or without, learn by it too: the default pretraining of the student's own sensors.
 
     Deviations: only the student has a projection, so that the teacher's space stays as it is; each
     of two augmented views is matched; where the student has several sensors, views lose some of
@@ -71,7 +71,7 @@ class DistilMethod(WholeViews):
         model: CrossModalModel,
         *,
         teacher_dim: int,
-        losses: tuple[Loss, ...] = ("info_nce", "cosine"),
+        losses: tuple[Loss, ...] = ("cosine",),
         temperature: float = 0.1,
         student_temperature: float = 0.05,
         teacher_temperature: float = 0.1,
@@ -197,7 +197,7 @@ class DistilConfig(MethodConfig):
     teacher: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     teacher_dim: int = Field(256, gt=0)
     paired: float = Field(1.0, gt=0, le=1)
-    losses: tuple[Loss, ...] = Field(("info_nce", "cosine"), min_length=1)
+    losses: tuple[Loss, ...] = Field(("cosine",), min_length=1)
     temperature: float = Field(0.1, gt=0)
     student_temperature: float = Field(0.05, gt=0)
     teacher_temperature: float = Field(0.1, gt=0)
