@@ -29,6 +29,14 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="How far --int8 may lower the score of validation subjects.")
     ] = 0.01,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="HTML file that runs the model in a browser, such as demo.html."),
+    ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the npm package onnxruntime-web; default: npm fetches it."),
+    ] = None,
     licence: Annotated[
         str | None, typer.Option(help="Terms of the data, where the run does not know them.")
     ] = None,
@@ -47,7 +55,7 @@ def export(
 
     names = tuple(filter(None, (subset or "").split(",")))
     with show.progress("export") as tell:
-        done = export_run(run, out, wanted=Wanted(names, store, licence, int8, max_drop),
+        done = export_run(run, out, wanted=Wanted(names, store, licence, int8, max_drop, page, web),
                           progress=tell, note=show.note)  # fmt: skip
     rows = [["model", "size", "one window, p50", "p99"]]
     for one in done.variants:
@@ -68,3 +76,5 @@ def export(
             f"{a:.3f} to {b:.3f} with all sensors, {c:.3f} to {d:.3f} over sets of them"
         )
     typer.echo(f"{out}: opset {done.contract['opset']}; how to use it: {done.files[1]}")
+    if page is not None:
+        typer.echo(f"{page}: open it in a browser; it needs no network")

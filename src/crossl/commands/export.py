@@ -35,8 +35,10 @@ from crossl.export.onnx_model import (
     run_session,
     with_metadata,
 )
+from crossl.export.page import page_of, rows_to_replay
 from crossl.export.parity import Runner, Sample, Signals, check_parity, expected, sample_of
 from crossl.export.readme import readme_of
+from crossl.export.web import Web, open_web
 from crossl.files import read_json, write_whole
 from crossl.run_folder import Run, load_probe, load_run
 
@@ -54,6 +56,8 @@ class Wanted:
         licence: of the data; None for what is known.
         int8: with integers of 8 bits.
         max_drop: how far the main metric may fall on validation subjects by that.
+        page: an HTML file that runs the model in a browser; None for none.
+        web: folder of the npm package onnxruntime-web; None to fetch it.
     """
 
     subset: tuple[str, ...] = ()
@@ -61,6 +65,8 @@ class Wanted:
     licence: str | None = None
     int8: bool = False
     max_drop: float = MAX_DROP
+    page: Path | None = None
+    web: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ def export_run(
     wanted = wanted or Wanted()
     made = _Making.of(run_path, wanted, note)
     fold = made.fold() if wanted.int8 else None
+    web = made.web(wanted) if wanted.page is not None else None
     progress("model: tracing", 0.05)
     model = onnx_bytes(made.graph)
     progress("model: comparing with the run", 0.5)
@@ -126,12 +133,22 @@ def export_run(
         model, contract["int8"] = _quantised(made, model, fold, wanted.max_drop)
         contract["int8"]["difference"] = made.compare(_runner(model), exact=False)
         variants.append(Variant("int8", len(model), made.latency(_runner(model))))
-    readme = out.with_name(f"{out.stem}.README.md")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(readme, readme_of(out.name, contract).encode())
-    write_whole(out, with_metadata(model, contract))
+    model = with_metadata(model, contract)
+    files: dict[Path, bytes | str] = {out: model}
+    files[out.with_name(f"{out.stem}.README.md")] = readme_of(out.name, contract)
+    if web is not None and wanted.page is not None:
+        progress("model: making the page", 0.9)
+        files[wanted.page] = made.page(model, contract, web)
+    _write(files)
     progress("model: done", 1.0)
-    return Exported([out, readme], contract, variants)
+    return Exported(list(files), contract, variants)
+
+
+def _write(files: dict[Path, bytes | str]) -> None:
+    """Write files; the model, which is the first, comes last and vouches for the others."""
+    for path, content in reversed(files.items()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content.encode() if isinstance(content, str) else content)
 
 
 def _runner(model: bytes) -> Runner:
@@ -203,6 +220,28 @@ class _Making:
             )
         return fold_from_subjects(self.store.subject, **self.run.contract["subjects"])
 
+    def web(self, wanted: Wanted) -> Web:
+        """Return what runs models in browsers, if a page can be made.
+
+        Raises:
+            ConfigError: there is no classifier of classes, or no store to replay.
+            PackageError: it cannot be fetched.
+        """
+        check_name_of(wanted.page or Path(), ".html", "--page")
+        if self.reading is None or self.reading.kind != "classes":
+            raise ConfigError("--page: shows classes, and the run has no classifier of classes")
+        if self.store is None:
+            raise ConfigError("--page: replays a recording; give a store by --store")
+        return open_web(wanted.web)
+
+    def page(self, model: bytes, contract: dict[str, Any], web: Web) -> str:
+        """Make a page that runs the model in a browser."""
+        assert self.store is not None  # noqa: S101 - `web` has asked
+        assert self.reading is not None  # noqa: S101
+        rows = rows_to_replay(self.store, self.run.contract.get("subjects", {}))
+        return page_of(model, self.graph, self.reading, contract, store=self.store, rows=rows,
+                       run=_runner(model), web=web)  # fmt: skip
+
     def compare(self, run: Runner, *, exact: bool = True) -> dict[str, Any]:
         """Hold an exported model to the run."""
 
@@ -270,17 +309,18 @@ def store_of(run: Run, path: Path | None) -> Store | None:
     return fitted.store
 
 
-def check_name_of(out: Path, ending: str) -> None:
+def check_name_of(out: Path, ending: str, option: str = "--out") -> None:
     """Refuse a name that the file cannot have.
 
     Args:
         out: the file.
         ending: of its format.
+        option: that names it.
 
     Raises:
         ConfigError: it has another ending, or is a folder.
     """
     if out.suffix != ending:
-        raise ConfigError(f"--out: got '{out.name}'; a name that ends in {ending} is needed")
+        raise ConfigError(f"{option}: got '{out.name}'; a name that ends in {ending} is needed")
     if out.is_dir():
-        raise ConfigError(f"--out: {out} is a folder; name a file in it")
+        raise ConfigError(f"{option}: {out} is a folder; name a file in it")
