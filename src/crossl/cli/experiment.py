@@ -67,7 +67,7 @@ def demo(
     quick = QUICK if data is None and config is None else []
     settings = load_settings(config, recipe, [*quick, *(overrides or [])], seed)
     chosen = choose_folds(folds, fold_numbers, fold_count, QUICK_FOLDS if data is None else "all")
-    _make_store(data, out / "store")
+    make_demo_store(data, out / "store")
     _run_protocol("demo", out / "store", settings, out, chosen, workers)
 
 
@@ -210,7 +210,12 @@ def _run_protocol(
         report(out)
 
 
-def _make_store(data: Path | None, store: Path) -> None:
+def make_demo_store(data: Path | None, store: Path) -> None:
+    """Make the store of a demo, if it is not there.
+
+    Raises:
+        DataError: other recordings are there.
+    """
     from crossl.cli.data import make_store
     from crossl.data.manifest import read_manifest
     from crossl.data.readers import detect_reader

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from crossl.cli import card, data, datasets, distil, experiment, export, predict, sweep, train
+from crossl.cli import (
+    card,
+    data,
+    datasets,
+    distil,
+    experiment,
+    export,
+    predict,
+    serve,
+    sweep,
+    train,
+)
 from crossl.cli.allocator import keep_freed_memory
 from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
@@ -44,6 +55,7 @@ app.command()(train.embed)
 app.command()(predict.predict)
 app.command()(export.export)
 app.command()(card.card)
+app.command()(serve.serve)
 app.command()(sweep.sweep)
 
 

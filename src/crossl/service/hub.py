@@ -1,0 +1,75 @@
+"""Hub: which streams are open, and who watches them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeAlias
+
+from crossl.data.recording import Signal
+
+Chunks: TypeAlias = Mapping[str, Signal]
+MOST_QUEUED = 512
+"""Chunks that a watcher may be behind; then it is let go, and may come again."""
+
+
+@dataclass(eq=False)
+class Channel:
+    """One open stream.
+
+    Attributes:
+        number: unlike that of any other.
+        name: as its sender calls it.
+        watchers: queues that get each chunk, and None at the end.
+    """
+
+    number: int
+    name: str
+    watchers: set[asyncio.Queue[Chunks | None]] = field(default_factory=set)
+
+    def put(self, chunks: Chunks | None) -> None:
+        """Hand chunks on, or the end; who is too far behind is let go."""
+        for queue in list(self.watchers):
+            if queue.qsize() < MOST_QUEUED:
+                queue.put_nowait(chunks)
+                continue
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
+            self.watchers.discard(queue)
+
+    def watch(self) -> asyncio.Queue[Chunks | None]:
+        """Return a queue that gets all that comes from now on."""
+        queue: asyncio.Queue[Chunks | None] = asyncio.Queue()
+        self.watchers.add(queue)
+        return queue
+
+
+class Hub:
+    """All open streams; who waits for one is woken when it opens."""
+
+    def __init__(self) -> None:
+        self.channels: dict[int, Channel] = {}
+        self._numbers = count(1)
+        self._opened = asyncio.Event()
+
+    def open(self, name: str) -> Channel:
+        """Open a stream."""
+        channel = Channel(next(self._numbers), name)
+        self.channels[channel.number] = channel
+        self._opened.set()
+        self._opened = asyncio.Event()
+        return channel
+
+    def close(self, channel: Channel) -> None:
+        """Close a stream, and tell who watches."""
+        self.channels.pop(channel.number, None)
+        channel.put(None)
+
+    async def newest(self) -> Channel:
+        """Return the stream that opened last; waits for the first."""
+        while not self.channels:
+            await self._opened.wait()
+        return self.channels[max(self.channels)]

@@ -1,0 +1,235 @@
+"""What the live page is told: signals thinned out, windows, their place on a map, and switches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+import crossl
+from crossl.service.demo import kept_run, recordings_to_show, store_of
+from crossl.service.hub import MOST_QUEUED, Hub
+from crossl.service.limits import Limits
+from crossl.service.live_page import live_page
+from crossl.service.sources import Came, replay
+from crossl.service.traces import Trace
+from crossl.service.training_map import plane_of, training_map
+from crossl.service.watch import Watcher
+from tests.service.conftest import recording, served
+
+
+def chunk(values: Any, start_s: float, rate_hz: float = 100.0) -> crossl.Signal:
+    return crossl.Signal(np.asarray(values, np.float32)[:, None], rate_hz, start_s)
+
+
+def test_a_trace_keeps_the_lowest_and_the_highest_of_each_stretch() -> None:
+    trace = Trace(crossl.Modality("ecg", ("lead",), "V", 100.0))
+    assert trace.step_hz == 25.0
+    beat = np.zeros(100)
+    beat[50], beat[53] = 9.0, -2.0
+    for first in (0, 7, 40, 51, 90):  # chunks of any length
+        last = {0: 7, 7: 40, 40: 51, 51: 90, 90: 100}[first]
+        trace.take(chunk(beat[first:last], first / 100))
+    found = trace.taken()
+    assert [number for number, _ in found] == list(range(25))
+    assert found[12][1] == [[0.0, 9.0]]
+    assert found[13][1] == [[-2.0, 0.0]]
+    assert trace.taken() == []
+
+
+def test_a_trace_has_gaps_where_nothing_was_recorded() -> None:
+    trace = Trace(crossl.Modality("ecg", ("lead",), "V", 100.0))
+    trace.take(chunk([1.0] * 8, 0.0))
+    trace.take(chunk([np.nan] * 4 + [3.0] * 4, 0.08))
+    trace.take(chunk([5.0] * 9, 1.03))  # begins within a stretch
+    trace.take(chunk([7.0] * 9, 0.5))  # late: drawn already
+    assert trace.taken() == [(0, [[1.0, 1.0]]), (1, [[1.0, 1.0]]), (2, [[None, None]]),
+                             (3, [[3.0, 3.0]]), (26, [[5.0, 5.0]]), (27, [[5.0, 5.0]])]  # fmt: skip
+
+
+def test_a_trace_of_a_page_that_takes_nothing_stays_small() -> None:
+    trace = Trace(crossl.Modality("eeg", tuple("abcdefghij"), "V", 250.0))
+    for second in range(100):
+        trace.take(crossl.Signal(np.zeros((250, 10), np.float32), 250.0, float(second)))
+    assert len(trace.taken()) == 500
+    assert trace.channels == 6
+
+
+def test_a_plane_holds_most_of_the_variance() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(300, 8)) * np.array([9, 4, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3])
+    plane = plane_of(wide.astype(np.float32), np.array(["a"] * 300))
+    assert plane.share > 0.999
+    assert np.quantile(np.abs(plane.points), 0.995) == pytest.approx(1.0)
+    place = plane.place(wide[7].astype(np.float32))
+    np.testing.assert_allclose(place, plane.points[7], atol=1e-3)
+    assert plane.place(np.full(8, np.nan, np.float32)) is None
+
+
+def test_the_map_is_of_training_people(folder: Path, run: crossl.Run) -> None:
+    plane = training_map(run, folder / "store")
+    assert len(plane.points) == 3 * 19
+    assert set(plane.label) <= {"rest", "run", ""}
+    other = replace(run, contract={**run.contract, "store_sha256": "0" * 64})
+    with pytest.raises(crossl.CrosslError, match="is not the store that the run learned from"):
+        training_map(other, folder / "store")
+
+
+def test_a_watcher_sees_windows_with_their_truth_and_place(folder: Path, run: crossl.Run) -> None:
+    watcher = Watcher(run.live(in_order=True), training_map(run, folder / "store"))
+    one = recording(4)
+    frames = []
+    for step in range(200):
+        chunks = {}
+        for name, signal in one.signals.items():
+            first, last = (round((step + k) * 0.1 * signal.rate_hz) for k in (0, 1))
+            chunks[name] = crossl.Signal(
+                signal.values[first:last], signal.rate_hz, first / signal.rate_hz
+            )
+        label = "rest" if step < 100 else "run"
+        watcher.take(Came(chunks, crossl.LabelInterval(step / 10, step / 10 + 0.1, label)))
+        if step == 60:
+            watcher.switch('{"off": ["ecg"]}')
+        if step == 150:
+            watcher.switch('{"off": ["ecg", "acc"]}')
+        frame = watcher.frame()
+        assert frame is not None
+        assert watcher.frame() is None  # nothing is new
+        frames.append(frame)
+    rows = [row for frame in frames for row in frame["rows"]]
+    assert [row["truth"] for row in rows[:8]] == ["rest"] * 8
+    assert rows[12]["truth"] == "run"
+    assert [row["present"]["ecg"] for row in rows[:8]] == [True] * 5 + [False] * 3
+    assert len(rows[0]["place"]) == 2
+    assert rows[-1]["label"] is None
+    assert rows[-1]["place"] is None
+    assert frames[61]["off"] == ["ecg"]
+    assert json.loads(json.dumps(watcher.hello({"run": "x"}), allow_nan=False))["map"]["points"]
+    for wrong in ("{}", "[]", '{"off": 1}', '{"off": ["eeg"]}', '{"off": ["acc"], "x": 1}'):
+        with pytest.raises(crossl.CrosslError):
+            watcher.switch(wrong)
+
+
+def test_a_replay_goes_on_without_a_hole() -> None:
+    one, two = recording(1, seconds=4), recording(2, seconds=4, sensors="acc")
+
+    async def some() -> list[Came]:
+        out = []
+        async for came in replay([one, two], stretch_s=1.5, speed=1e6):
+            out.append(came)
+            if len(out) == 60:  # four stretches
+                return out
+        return out
+
+    found = asyncio.run(some())
+    acc = [came.chunks["acc"] for came in found]
+    for before, after in pairwise(acc):
+        assert after.start_s == pytest.approx(before.end_s)
+    assert sum(len(signal.values) for signal in acc) == 120
+    assert ["ecg" in came.chunks for came in found] == ([True] * 15 + [False] * 15) * 2
+    np.testing.assert_array_equal(acc[0].values, one.signals["acc"].values[25:27])
+    assert found[0].truth is not None
+    assert {came.truth.label for came in found if came.truth} == {"rest", "run"}
+
+
+def test_who_is_too_far_behind_is_let_go() -> None:
+    async def told() -> list[Any]:
+        hub = Hub()
+        waiting = asyncio.create_task(hub.newest())
+        await asyncio.sleep(0)
+        channel = hub.open("ann")
+        assert await waiting is channel
+        slow, quick = channel.watch(), channel.watch()
+        for _ in range(MOST_QUEUED + 1):
+            channel.put({})
+            await quick.get()
+        assert quick.empty()
+        hub.close(channel)
+        assert await quick.get() is None
+        assert not hub.channels
+        return [slow.get_nowait(), slow.empty()]
+
+    assert asyncio.run(told()) == [None, True]
+
+
+def told(link: ClientConnection) -> dict[str, Any]:
+    return dict(json.loads(link.recv(timeout=30)))
+
+
+def test_a_page_waits_for_a_stream_watches_it_and_disturbs_nobody(address: str) -> None:
+    with connect(f"ws://{address}/watch") as page:
+        assert told(page) == {"waiting": "waiting for a stream: send chunks of samples to /ws"}
+        with connect(f"ws://{address}/ws?name=ann") as sender:
+            hello = told(page)["hello"]
+            assert (hello["source"], hello["map"]) == ("ann", None)
+            assert hello["map_reason"].startswith("no map")
+            page.send('{"off": ["acc"]}')
+            page.send('{"off": ["nose"]}')
+            told(page)  # both are answered before samples come
+            one, rows = recording(4), []
+            for step in range(20):
+                part = one.signals["acc"].values[step * 20 : step * 20 + 20].tolist()
+                sender.send(json.dumps({"chunks": {"acc": {"start_s": step, "values": part}}}))
+                rows += told(sender)["rows"]
+            seen: list[dict[str, Any]] = []
+            while len(seen) < 10:
+                message = told(page)
+                seen += message.get("frame", {}).get("rows", [])
+            assert all(row["present"]["acc"] for row in rows)
+            assert all(row["label"] for row in rows)
+        while "end" not in (message := told(page)):
+            pass
+        assert message == {"end": "ann: has ended"}
+
+
+def test_only_so_many_pages_watch_and_none_floods(run: crossl.Run) -> None:
+    demo = lambda: replay([recording(4)])  # noqa: E731
+    with (
+        served(run, Limits(watchers=1), demo=demo) as address,
+        connect(f"ws://{address}/watch") as page,
+    ):
+        assert told(page)["hello"]["demo"] is True
+        with pytest.raises(InvalidStatus) as refused, connect(f"ws://{address}/watch"):
+            pass
+        assert refused.value.response.status_code == 503
+        for _ in range(40):
+            page.send('{"off": []}')
+        with pytest.raises(ConnectionClosed, match="too many messages"):
+            listen_on(page)
+
+
+def listen_on(link: ClientConnection) -> None:
+    while True:
+        link.recv(timeout=10)
+
+
+def test_the_page_is_whole_and_its_policy_names_what_is_in_it() -> None:
+    page, policy = live_page()
+    assert page.count(b"<script>") == page.count(b"</script>") == 1
+    assert b"src=" not in page.replace(b"script-src", b"")
+    assert policy.count("'sha256-") == 2
+
+
+def test_the_demo_shows_people_whom_its_run_does_not_know(
+    run: crossl.Run, folder: Path, tmp_path: Path
+) -> None:
+    assert kept_run(tmp_path) is None
+    with pytest.raises(crossl.CrosslError, match="learned from other recordings"):
+        recordings_to_show(run)
+    read = {"reader": "seglearn_watch"}
+    demo = replace(run, contract={**run.contract, "reading": read, "subjects": {"test": ["S05"]}})
+    pytest.importorskip("seglearn", reason="the package with the recordings is not installed")
+    shown = recordings_to_show(demo)
+    assert {one.subject for one in shown} == {"S05"}
+    (tmp_path / "live").symlink_to(folder / "run")
+    (tmp_path / "store").symlink_to(folder / "store")
+    assert kept_run(tmp_path) == tmp_path / "live"
+    assert store_of(tmp_path, tmp_path / "live") == tmp_path / "store"
