@@ -74,18 +74,13 @@ def test_scores_are_those_of_the_results_with_their_intervals(
     (result,) = front["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == round(wanted["acc", "ecg"]["value"], 4)
     assert (result["metrics"][0]["type"], front["license"]) == ("f1", "apache-2.0")
+    hub = pytest.importorskip("huggingface_hub")
+    read = hub.ModelCard(text).data  # as Hugging Face reads it
+    assert (read.library_name, read.license) == ("crossl", "apache-2.0")
+    assert read.eval_results[0].metric_type == "f1"
     assert "Only 1 of 5 folds was run" in text
     assert "too few for a difference" in text
     assert not re.search(r"\bS\d\b", text)  # nobody is named
-
-
-def test_hugging_face_reads_its_head(run: Path, stores: Stores, crossl: Crossl) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-    assert crossl("evaluate", run, "--store", stores()).code == 0
-    text = write_card(run, licence="cc-by-4.0").read_text(encoding="utf-8")
-    data = hub.ModelCard(text).data
-    assert (data.library_name, data.license) == ("crossl", "cc-by-4.0")
-    assert data.eval_results[0].metric_type == "f1"
 
 
 def test_the_licence_and_the_traps_of_recordings_are_those_of_their_reader(run: Path) -> None:

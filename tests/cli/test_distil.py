@@ -56,7 +56,6 @@ def test_a_student_is_a_run_like_any_other(
     for verb in (
         ("probe", out, "--store", store, "--label-fraction", "0.5"),
         ("evaluate", out, "--store", store),
-        ("report", out),
         ("embed", out, "--store", store, "--out", tmp_path / "z.npz"),
         ("predict", out, store, "--out", tmp_path / "lines", "--format", "csv"),
     ):
@@ -128,9 +127,8 @@ def test_what_test_people_recorded_changes_nothing(
     assert weights(out) == weights(student)
 
 
-@pytest.mark.parametrize("kind", ["npz", "parquet"])
-def test_a_file_of_embeddings_teaches_the_same(
-    kind: str, trained: Path, stores: Stores, crossl: Crossl, tmp_path: Path
+def test_a_file_of_embeddings_teaches_by_recording_and_time(
+    trained: Path, stores: Stores, crossl: Crossl, tmp_path: Path
 ) -> None:
     file = tmp_path / "teacher.npz"
     assert crossl("embed", trained, "--store", stores(), "--out", file).code == 0
@@ -139,12 +137,7 @@ def test_a_file_of_embeddings_teaches_the_same(
     kept = np.random.default_rng(0).permutation(len(held["start_s"]))[:100]
     held = {name: x[kept] for name, x in held.items()}
     held["start_s"] = held["start_s"] + 0.3  # below half a stride
-    if kind == "npz":
-        np.savez(file, **held)
-    else:
-        polars = pytest.importorskip("polars")
-        file = tmp_path / "teacher.parquet"
-        polars.DataFrame({**held, "embedding": held["embedding"].tolist()}).write_parquet(file)
+    np.savez(file, **held)
     out = tmp_path / "watch"
     asked = ("distil", trained, "--store", stores(), "--out", out, "--keep", "acc,ecg")
     done = crossl(*asked, "--teacher", file)
