@@ -12,6 +12,7 @@ from crossl.contenders.statistics import statistics
 from crossl.data.batch import Batch, collate
 from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
+from crossl.nn import window_statistics as window_statistics_module
 from crossl.nn.features import ModalityFeatures, WindowFeatures
 from crossl.nn.model import CrossModalModel
 from crossl.nn.standardise import Standardiser
@@ -248,3 +249,11 @@ def test_every_encoder_and_aggregator_has_them_beside(source: ArraySource) -> No
     )  # fmt: skip
     model.fit(source, np.arange(40))
     assert model(collate(source, np.arange(2))).shape == (2, 16 + 3 * WIDTH)
+
+
+@pytest.mark.parametrize("time", [1, 2, 7, 100, 128, 3840])
+def test_the_spectrum_that_is_exported_is_that_of_the_fast_transform(time: int) -> None:
+    x = torch.randn(3, time, 2, generator=torch.Generator().manual_seed(time))
+    right = window_statistics_module._power(x.double())
+    found = window_statistics_module._power_by_products(x)
+    torch.testing.assert_close(found.double(), right, rtol=0, atol=1e-6 * float(right.max()))

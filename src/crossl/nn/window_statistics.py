@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from crossl.nn.attachment import is_traced
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BANDS = 5
 """Bands of the spectrum whose energy is a feature, each twice as wide as the one below it."""
 OF_EACH_CHANNEL = 8 + len(QUANTILES) + BANDS
+LARGEST_PRIME = 1024
+"""Samples of windows without divisors up to which one transform is a product of matrices."""
 SILENT = 1e-6
 """Power of a channel that is rounding, in squares of its standard deviation in training."""
 
@@ -72,8 +77,7 @@ def _quantile(ordered: Tensor, share: float) -> Tensor:
 def _spectrum(centred: Tensor) -> list[Tensor]:
     """Return the log-energy of each band and the place of the largest peak, (B, C) each."""
     time = centred.shape[1]
-    found = torch.fft.rfft(centred, dim=1)
-    power = (found.real.square() + found.imag.square()) / time
+    power = _power_by_products(centred) if is_traced() else _power(centred)
     edges = [0, *(-(-time // 2**octave) for octave in range(BANDS, 1, -1)), power.shape[1]]
     bands = [
         (power[:, low:high].sum(dim=1) + SILENT).log()
@@ -81,6 +85,42 @@ def _spectrum(centred: Tensor) -> list[Tensor]:
     ]
     peak = power.argmax(dim=1).to(centred.dtype) / time
     return [*bands, torch.where(power.sum(dim=1) > SILENT, peak, 0.0)]
+
+
+def _power(x: Tensor) -> Tensor:
+    """Return the power of each frequency of (B, T, C), (B, T // 2 + 1, C)."""
+    found = torch.fft.rfft(x, dim=1)
+    power: Tensor = (found.real.square() + found.imag.square()) / x.shape[1]
+    return power
+
+
+def _power_by_products(x: Tensor) -> Tensor:
+    """Compute `_power` without complex numbers, which few runtimes have, and none of them fast.
+
+    Two small transforms in place of a large one (Cooley and Tukey 1965), as products of matrices.
+    """
+    time = x.shape[1]
+    one = max(n for n in range(1, int(time**0.5) + 1) if time % n == 0)
+    other = time // one
+    if one == 1 and time > LARGEST_PRIME:
+        return _power(x)
+    y = x.transpose(1, 2).unflatten(2, (one, other))  # (B, C, n1, n2), sample n1 * other + n2
+    real, imaginary = (part @ y for part in _turns(one, one, one, x))  # (B, C, k1, n2)
+    cosine, sine = _turns(one, other, time, x)
+    real, imaginary = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+    cosine, sine = _turns(other, other, other, x)
+    real, imaginary = real @ cosine - imaginary @ sine, real @ sine + imaginary @ cosine
+    power = (real * real + imaginary * imaginary) / time  # (B, C, k1, k2), frequency k1 + one * k2
+    out: Tensor = power.transpose(2, 3).flatten(2)[:, :, : time // 2 + 1].transpose(1, 2)
+    return out
+
+
+def _turns(rows: int, columns: int, period: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of -2 pi rows * columns / period, exact to rounding."""
+    angle = -2 * np.pi * (np.arange(rows)[:, None] * np.arange(columns) % period) / period
+    # of numpy, so that who traces finds constants
+    cosine, sine = (torch.from_numpy(part) for part in (np.cos(angle), np.sin(angle)))
+    return cosine.to(like), sine.to(like)
 
 
 def _correlations(centred: Tensor, spread: Tensor) -> Tensor:
