@@ -23,7 +23,7 @@ from .conftest import without_progress
 Crossl = Callable[..., Any]
 COMMANDS = (
     "demo", "benchmark", "prepare", "inspect", "pretrain", "probe", "evaluate", "report", "embed",
-    "predict", "sweep",
+    "predict", "adapt", "export", "distil", "card", "serve", "sweep",
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "crossl.cli.main")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

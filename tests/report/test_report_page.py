@@ -273,6 +273,16 @@ def test_confidence_is_shown_where_it_was_measured(folder: Path) -> None:
     assert Outline(html).open == []
     assert "expected calibration error 0.250, calibrated 0.125" in html
     assert "4 test subjects" in html
+    assert "for 1 set of sensors; the worst calibrated is acc with an error of 0.125" in html
+    names = [f"s{number}" for number in range(20)]
+    many = [{"present": names[n:], **both} for n in range(20)]
+    many[7] = {**many[7], "calibrated": told(0.5)}
+    write_signed_json(folder / "reliability.json", {**facts, "sets": many})
+    html = page_of(folder)
+    assert "for 12 sets of sensors; the worst calibrated is s7, s8" in html
+    assert "The 7 sets that are calibrated best are in the table only." in html
+    write_signed_json(folder / "reliability.json", {**facts, "sets": sets[:1]})
+    assert "Sensors missing" not in page_of(folder)
     write_signed_json(folder / "reliability.json", {**facts, "sets": []})
     with pytest.raises(FormatError, match=r"reliability.json: does not fit together, sets"):
         build_report(folder)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from crossl.cli import (
+    adapt,
     card,
     data,
     datasets,
@@ -53,6 +54,7 @@ app.command()(train.evaluate)
 app.command()(experiment.report)
 app.command()(train.embed)
 app.command()(predict.predict)
+app.command()(adapt.adapt)
 app.command()(export.export)
 app.command()(card.card)
 app.command()(serve.serve)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from crossl.data.left_out import LeftOut
-from crossl.errors import ConfigError, DataError, PackageError, nearest
+from crossl.errors import ConfigError, DataError, PackageError, counted, nearest
 from crossl.evaluate.probe import Probe
 from crossl.files import (
     json_sha256,
@@ -32,6 +32,9 @@ from crossl.run_folder import Run, load_probe, load_run
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "edf": ".edf", "png": ".png"}
 """What may be written of each recording, and the ending of its file."""
+
+FEW_PEOPLE = 4
+"""With fewer validation subjects sets of labels promise less than usual."""
 
 Progress: TypeAlias = Callable[[str, float], None]
 Note: TypeAlias = Callable[[str], None]
@@ -97,6 +100,10 @@ def predict_files(
     if manner.context != "off" and (asked is None or asked.context is None):
         note(f"context: {manner.context}, as it helped validation subjects; --context off leaves "
              "each window to itself")  # fmt: skip
+    if manner.sets is not None and manner.sets.people < FEW_PEOPLE:
+        note(f"sets: thresholds are of {counted(manner.sets.people, 'validation subject')}, which "
+             f"promises {manner.level:g} of the windows of {manner.sets.sure:.0%} of new people "
+             "at best")  # fmt: skip
     if manner.temperatures is None and probe.task.target.kind == "classes":
         note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
              "`crossl probe` again to have them")  # fmt: skip

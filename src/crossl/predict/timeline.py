@@ -153,7 +153,7 @@ def timeline_of(
         DataError: numbers so far from those of training that nothing finite comes out.
     """
     manner = Manner() if manner is None else manner
-    windows, unusable = _usable(seen, manner)
+    windows, unusable = usable_windows(seen, manner)
     where = f"subject {seen.subject}, session {seen.session}"
     (read,) = encode_windows(model, windows, affine_of(model, probe), where=where)
     outputs = manner.calibrated(with_neighbours(probe, read, windows), windows.present)
@@ -178,7 +178,7 @@ def timeline_of(
     return _with_gaps(whole, seen)
 
 
-def _usable(seen: Seen, manner: Manner) -> tuple[Any, NDArray[np.str_]]:
+def usable_windows(seen: Seen, manner: Manner) -> tuple[Any, NDArray[np.str_]]:
     """Return the windows as far as they can be used, and what is wrong with the rest, (n, M)."""
     windows = seen.windows
     if manner.usable is None or not len(windows):
