@@ -206,7 +206,7 @@ def test_a_window_without_any_modality_is_refused(fitted: CroSSL) -> None:
         ({"acc": np.zeros((3, 40, 1))}, r"pretraining: 1 training window;"),
         ({"acc": np.zeros((4, 0, 1))}, "modality 'acc': rate_hz is 0.0"),
         ({"acc": np.zeros((4, 40, 0))}, "modality 'acc': has no channels"),
-        ({"a/b": np.zeros((4, 40, 1))}, "modality 'a/b': its name stands for a file"),
+        ({"a/b": np.zeros((4, 40, 1))}, "modality 'a/b': its name is used for a file"),
     ],
 )
 def test_arrays_that_cannot_be_learned_from_are_refused(x: Arrays, message: str) -> None:
@@ -308,7 +308,7 @@ def test_a_run_that_no_estimator_saved_is_read_too(fitted: CroSSL, tmp_path: Pat
     again = CroSSL.load(tmp_path / "run")
     np.testing.assert_array_equal(again.transform(x), fitted.transform(x))
     assert again._config() == fitted.config_
-    with pytest.raises(FormatError, match="no run"):
+    with pytest.raises(FormatError, match="is not a run"):
         CroSSL.load(tmp_path / "nowhere")
 
 
@@ -342,7 +342,7 @@ def frame(array: np.ndarray) -> Any:
     np.zeros((9, 40, 3)), [np.zeros((9, 40, 3))], None, frame(np.zeros((9, 3))), {1, 2},
 ], ids=lambda x: type(x).__name__)  # fmt: skip
 def test_what_is_no_dict_of_arrays_is_refused(fitted: CroSSL, x: Any) -> None:
-    message = r"(X|windows): is no dict of arrays by modality, got \w+; needed is such as"
+    message = r"(X|windows): is not a dict of arrays by modality, got \w+; needed is such as"
     for use in (make().fit, fitted.transform, Windows, make().fit_transform):
         with pytest.raises(DataError, match=message):
             use(x)
@@ -350,7 +350,7 @@ def test_what_is_no_dict_of_arrays_is_refused(fitted: CroSSL, x: Any) -> None:
 
 def test_a_text_is_the_path_of_a_store(fitted: CroSSL) -> None:
     for use in (make().fit, fitted.transform):
-        with pytest.raises(FormatError, match="acc: is no store, it has no manifest"):
+        with pytest.raises(FormatError, match="acc: is not a store, it has no manifest"):
             use("acc")
 
 

@@ -44,7 +44,7 @@ def test_a_name_that_is_taken_is_refused_with_who_has_it(encoders: Registry) -> 
 
 
 def test_an_unknown_sort_or_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="'encodr' is no sort of part; did you mean 'encoder'"):
+    with pytest.raises(ConfigError, match="'encodr' is not a sort of part; did you mean 'encoder'"):
         crossl.register("encodr", FlatConfig)
     registry_of_one = Registry("fruit")
     registry_of_one.add("apple", object())

@@ -119,7 +119,7 @@ def test_a_missing_file_is_refused(name: str, saved: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"none: is no run, it has no model.json"):
+    with pytest.raises(FormatError, match=r"none: is not a run, it has no model.json"):
         load_run(tmp_path / "none")
 
 
@@ -207,7 +207,7 @@ def test_a_loaded_probe_answers_as_the_saved_one_did(saved: Path) -> None:
 
 def test_a_run_without_a_probe_is_told(saved: Path) -> None:
     (saved / "probe.json").unlink()
-    with pytest.raises(FormatError, match=r"run: is no probe, it has no probe.json"):
+    with pytest.raises(FormatError, match=r"run: is not a probe, it has no probe.json"):
         load_probe(saved)
 
 

@@ -173,7 +173,7 @@ def first(value: float) -> Callable[[Any], Any]:
     ("offsets.npy", first(-5), "places a window outside its signal"),
     ("offsets.npy", lambda a: a[:-1], "is needed, prepare the store again"),
     ("offsets.npy", lambda a: a.astype(np.int32), "holds int32 of shape"),
-    ("offsets.npy", lambda a: a.astype(object), "is no array"),
+    ("offsets.npy", lambda a: a.astype(object), "is not an array"),
     ("signals/acc.npy", lambda a: a[:, :1], "holds int16 of shape"),
     ("signals/acc.npy", np.asfortranarray, "is needed, prepare the store again"),
     ("signals/acc.npy", lambda a: a.astype(np.float32), "holds float32 of shape"),
@@ -223,9 +223,9 @@ def test_weights_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize(("name", "change", "told"), [
     ("scale", first(0), "'scale' is not positive"),
-    ("weight", first(np.nan), "'weight' holds what is no finite number"),
+    ("weight", first(np.nan), "'weight' holds a number that is not finite"),
     ("weight", lambda a: a[:1], "'weight' has shape"),
-    ("bias", lambda a: a.astype(np.int64), "'bias' holds what is no finite number"),
+    ("bias", lambda a: a.astype(np.int64), "'bias' holds a number that is not finite"),
 ])  # fmt: skip
 def test_a_probe_that_does_not_fit_is_refused(
     name: str, change: Callable[[Any], Any], told: str, whole: Path, tmp_path: Path

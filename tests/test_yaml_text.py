@@ -46,7 +46,7 @@ REFUSED = {
     "a key twice in a line": ("{a: 1, a: 2}", "line 1: key 'a' is a duplicate, first"),
     "a tag of Python": ("x: !!python/object/apply:os.system [ls]", "line 1: the tag"),
     "an unknown tag": ("\nx: !dough 5", "line 2: the tag '!dough' is not allowed"),
-    "a tag that does not fit": ("x: !!int abc", "line 1: 'abc' is no whole number"),
+    "a tag that does not fit": ("x: !!int abc", "line 1: 'abc' is not a whole number"),
     "a float that is none": ("x: !!float abc", "line 1: a value cannot be read (could not"),
     "a set": ("x: !!set {a, b}", "line 1: the tag"),
     "bytes": ("x: !!binary '%%%'", "line 1: the tag"),

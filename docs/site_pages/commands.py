@@ -48,11 +48,11 @@ def _page(words: str, command: Any) -> str:
 
 
 def _help(text: str) -> str:
-    """Return what a command says of itself, its example as a block."""
-    told, _, example = text.strip().partition("Example:")
+    """Return what a command says of itself, its examples as blocks."""
+    told, *examples = text.strip().split("Example:")
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", told.strip())]
-    block = "\n".join(line.strip() for line in example.strip().splitlines())
-    return "\n\n".join(paragraphs) + (f"\n\n```\n{block}\n```\n" if block else "\n")
+    blocks = [f"```\n{' '.join(example.split())}\n```" for example in examples]
+    return "\n\n".join([*paragraphs, *blocks])
 
 
 def _metavar(param: Any) -> str:

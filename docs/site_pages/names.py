@@ -11,7 +11,7 @@ import crossl
 def pages() -> dict[str, str]:
     """Return the text of each page by the name of its file."""
     found = {f"{name}.rst": _page(name) for name in crossl.__all__ if name != "CrosslError"}
-    return {**found, "errors.rst": ERRORS}
+    return {**found, "errors.rst": ERRORS, "runtime.rst": RUNTIME}
 
 
 def _page(name: str) -> str:
@@ -41,4 +41,18 @@ ERRORS = """Errors
 .. automodule:: crossl.errors
    :members:
    :show-inheritance:
+"""
+
+RUNTIME = """Without PyTorch
+===============
+
+.. automodule:: crossl.runtime
+
+.. currentmodule:: crossl.runtime
+
+.. autoclass:: Runtime
+   :members:
+   :special-members: __call__
+
+.. autoclass:: Answer
 """

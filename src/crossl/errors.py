@@ -27,7 +27,7 @@ class CrosslError(Exception):
         ...     crossl.load_run("nowhere")
         ... except crossl.CrosslError as error:
         ...     print(error)
-        nowhere: is no run, it has no model.json; make one by `crossl pretrain`
+        nowhere: is not a run, it has no model.json; make one by `crossl pretrain`
     """
 
     def __str__(self) -> str:

@@ -326,7 +326,7 @@ def read_signed_json(
         FormatError: missing, damaged, altered, or of another format or version.
     """
     if not path.is_file():
-        raise FormatError(f"{path.parent}: is no {what}, it has no {path.name}; {cure}")
+        raise FormatError(f"{path.parent}: is not a {what}, it has no {path.name}; {cure}")
     values = read_json(path, cure=cure)
     if not isinstance(values, dict) or values.get("format") != fmt:
         raise FormatError(f"{path}: does not describe a {what}, expected format '{fmt}'; {cure}")

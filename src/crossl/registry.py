@@ -118,7 +118,7 @@ def register(sort: str, part: Any, *, name: str | None = None) -> None:
     docs/python.md has an example.
     """
     if sort not in SORTS:
-        raise ConfigError(f"register: '{sort}' is no sort of part; {nearest(sort, SORTS)}")
+        raise ConfigError(f"register: '{sort}' is not a sort of part; {nearest(sort, SORTS)}")
     name = name if name is not None else kind_of(part)
     SORTS[sort].add(name, part)
 

@@ -271,7 +271,7 @@ def _probe_arrays(file: Path, classes: int) -> dict[str, NDArray[np.floating[Any
         if got != wanted.get(name) or not width:
             raise FormatError(f"{file}: '{name}' has shape {got}, not {wanted.get(name)}; {cure}")
         if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
-            raise FormatError(f"{file}: '{name}' holds what is no finite number; {cure}")
+            raise FormatError(f"{file}: '{name}' holds a number that is not finite; {cure}")
     if not (arrays["scale"] > 0).all():
         raise FormatError(f"{file}: 'scale' is not positive; {cure}")
     return arrays

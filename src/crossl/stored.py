@@ -213,7 +213,7 @@ class StoredRun(Stored):
         told = {} if self.standardisation is None else self.standardisation.typical_deviation
         for m in self.modalities:
             if m.name in told and len(told[m.name]) != len(m.channels):
-                raise ValueError(f"standardisation tells other channels of '{m.name}' than it has")
+                raise ValueError(f"standardisation has other channels of '{m.name}' than it has")
         if self.store_sha256 is not None and (self.fold is None or self.subjects is None):
             raise ValueError("store_sha256 is there, but fold or subjects is missing")
         if self.window is not None and self.window.window_s != self.window_s:

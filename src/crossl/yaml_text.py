@@ -246,7 +246,7 @@ def _text(loader: Any, node: Any) -> str:
 def _integer(loader: Any, node: Any) -> int:
     text = loader.construct_scalar(node)
     if not INTEGER.fullmatch(text):
-        raise _refusal(node, f"'{text[:40]}' is no whole number")
+        raise _refusal(node, f"'{text[:40]}' is not a whole number")
     if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
         raise _refusal(
             node, f"the number {text[:20]}... has {len(text)} signs; at most 18 are read"

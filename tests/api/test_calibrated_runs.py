@@ -180,7 +180,7 @@ def test_a_contract_that_tells_other_channels_is_refused(
     del contract["sha256"]
     contract["standardisation"]["typical_deviation"]["acc"] = [1.0]
     write_signed_json(tmp_path / "run" / "model.json", contract)
-    with pytest.raises(FormatError, match="standardisation tells other channels of 'acc'"):
+    with pytest.raises(FormatError, match="standardisation has other channels of 'acc'"):
         crossl.load_run(tmp_path / "run")
 
 

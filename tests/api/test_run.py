@@ -128,11 +128,11 @@ def test_nothing_is_warned_of(run: crossl.Run, store: Store) -> None:
     ({"acc": np.full((2, 40, 3), np.inf)}, DataError, "'acc': array holds infinite values"),
     ({"acc": np.full((2, 40, 3), 1e25)}, DataError, r"lie beyond 1e\+15 standard deviations"),
     ({"acc": np.full((2, 40, 3), "x")}, DataError, "'acc': holds <U1 values; numbers are needed"),
-    ({"acc": torch.zeros(2, 40, 3, requires_grad=True)}, DataError, "'acc': is no array that"),
+    ({"acc": torch.zeros(2, 40, 3, requires_grad=True)}, DataError, "'acc': is not an array that"),
     ({"acc": None}, DataError, "arrays: no modality is given; at least one array is needed"),
     ({}, DataError, "arrays: no modality is given; at least one array is needed"),
-    (np.zeros((2, 40, 3)), DataError, "windows: is no dict of arrays by modality, got ndarray"),
-    (None, DataError, "windows: is no dict of arrays by modality, got NoneType"),
+    (np.zeros((2, 40, 3)), DataError, "windows: is not a dict of arrays by modality, got ndarray"),
+    (None, DataError, "windows: is not a dict of arrays by modality, got NoneType"),
     ("nowhere", FormatError, "nowhere"),
 ])  # fmt: skip
 def test_windows_that_are_none_of_the_run_are_refused(

@@ -296,7 +296,7 @@ def test_other_tasks_are_predicted_and_scored(
         truth = np.array(targets.classes)[truth]
     if task["kind"] == "numbers":
         assert np.abs(said - truth).mean() < 1
-        with pytest.raises(FormatError, match="its classifier tells speed as numbers, which have"):
+        with pytest.raises(FormatError, match="its classifier predicts speed as numbers, which"):
             again.predict_proba(targets)
     else:
         assert (said == truth).mean() > 0.8
@@ -348,7 +348,7 @@ def test_a_module_of_ones_own_is_pretrained_saved_and_loaded(
         crossl.build_model(store, settings=settings, encoders={"ecg": net}), store
     )
     assert not torch.equal(trained.model.encoders.of("ecg")[1].weight, net[1].weight)
-    with pytest.raises(ConfigError, match="'ecg' is encoded by a module"):
+    with pytest.raises(ConfigError, match="'ecg' is encoded by a custom module"):
         crossl.load_run(tmp_path / "run")
     again = crossl.load_run(tmp_path / "run", encoders={"ecg": lead_net()})
     np.testing.assert_array_equal(again.embed(store), run.embed(store))

@@ -106,7 +106,7 @@ def test_names_of_others_are_text_and_nothing_else(run: Path) -> None:
     ("options", "told"),
     [
         (("--licence", "My own!"), "--licence: got 'My own!'"),
-        (("--store", "nowhere"), "nowhere: is no store"),
+        (("--store", "nowhere"), "nowhere: is not a store"),
     ],
 )
 def test_nonsense_is_refused(

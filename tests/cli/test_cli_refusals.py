@@ -50,7 +50,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 
 
 def test_a_missing_store(crossl: Crossl, tmp_path: Path, settings: Sequence[str]) -> None:
-    message = "none: is no store, it has no manifest.json"
+    message = "none: is not a store, it has no manifest.json"
     refused(crossl("inspect", tmp_path / "none"), message)
     out = tmp_path / "run"
     refused(crossl("pretrain", tmp_path / "none", "--out", out, *settings), message)
@@ -154,7 +154,8 @@ def test_a_run_of_another_version(crossl: Crossl, run: Path, stores: Stores) -> 
 
 def test_a_folder_that_is_no_run(crossl: Crossl, stores: Stores, tmp_path: Path) -> None:
     for command in ("probe", "evaluate"):
-        refused(crossl(command, tmp_path, "--store", stores()), "is no run, it has no model.json")
+        done = crossl(command, tmp_path, "--store", stores())
+        refused(done, "is not a run, it has no model.json")
     refused(crossl("report", tmp_path), "does not exist, and a report needs it")
 
 
@@ -214,7 +215,7 @@ def test_another_store_than_the_one_trained_on(crossl: Crossl, run: Path, stores
 
 def test_a_run_without_a_probe(crossl: Crossl, run: Path, stores: Stores) -> None:
     (run / "probe.json").unlink()
-    refused(crossl("evaluate", run, "--store", stores()), "is no probe, it has no probe.json")
+    refused(crossl("evaluate", run, "--store", stores()), "is not a probe, it has no probe.json")
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,8 @@ def test_what_is_left_is_estimated_from_what_is_done(
 
 @pytest.mark.parametrize(("change", "told"), [
     ({"data": {}}, "data: names no data set"),
-    ({"data": {"a b": "x"}}, "is no name for a folder"),
-    ({"data": {"x": "nowhere"}}, "is no store"),
+    ({"data": {"a b": "x"}}, "is not a name for a folder"),
+    ({"data": {"x": "nowhere"}}, "is not a store"),
     ({"data": {"x": {"stor": "y"}}}, "unknown key 'stor'; did you mean 'store'?"),
     ({"dat": 1}, "unknown key 'dat'; did you mean 'data'?"),
     ({"settings": [1]}, "a mapping is needed"),

@@ -60,7 +60,8 @@ def test_targets_are_prepared_inspected_and_appended(
     assert "posture labels upright 18 of 19 9 windows" in told
     assert "age numbers age (year) 19 of 19 34 to 34, median 34" in told
     assert any(line.startswith("heart_rate numbers heart_rate (Hz) 19 of 19 1.") for line in told)
-    assert "note: modality 'chest_heart' is no input: target 'heart_rate' is read from it" in told
+    note = "modality 'chest_heart' is not an input: target 'heart_rate' is read from it"
+    assert f"note: {note}" in told
     done = crossl("prepare", "folder", "--root", record(tmp_path / "b", "S2"), *asked, "--append")
     assert (done.code, done.err) == (0, "")
     store = Store.open(out)
@@ -97,5 +98,5 @@ def test_an_input_that_is_asked_for_is_not_taken_away_silently(
                   "--modality", "chest_heart")  # fmt: skip
     assert done.code == 2
     assert (
-        "is read from modality 'chest_heart', which would tell the answer as an input" in done.err
+        "read from modality 'chest_heart', which would give the answer away as an input" in done.err
     )

@@ -74,7 +74,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path):
         DataError, match=r"no file that could be a recording; bad.csv: line 2 has 1"
     ):
         init_mapping(tmp_path)
-    with pytest.raises(DataError, match="nowhere: is no folder; name the folder of your"):
+    with pytest.raises(DataError, match="nowhere: is not a folder; name the folder of your"):
         init_mapping(tmp_path / "nowhere")
     assert not (tmp_path / "recordings.yaml").exists()
 

@@ -222,7 +222,7 @@ def test_dates_become_seconds():
         ["2024-01-01T00:00:00Z", "2024-01-01 01:00:00+01:00", "2024-01-01T00:00:00.5Z"]
     )
     assert parse_datetimes("t", cells).tolist() == [1704067200, 1704067200, 1704067200.5]
-    with pytest.raises(DataError, match="t, sample 2: 'noon' is no date with a time; ISO 8601"):
+    with pytest.raises(DataError, match="t, sample 2: 'noon' is not a date with a time; ISO 8601"):
         parse_datetimes("t", np.array(["2024-01-01", "noon"]))
 
 
@@ -299,5 +299,5 @@ def test_a_cell_that_no_table_has_is_refused_with_its_line(tmp_path):
     path.write_text(
         "subject,modality,file,columns,unit,rate_hz\na,acc,a.csv," + "x" * 200_000 + ",g,5\n"
     )
-    with pytest.raises(DataError, match=r"recordings.csv: line 2 is no row of a table"):
+    with pytest.raises(DataError, match=r"recordings.csv: line 2 is not a row of a table"):
         load_mapping(path)

@@ -305,7 +305,7 @@ def test_appending_other_windows_or_modalities_is_refused(files, tmp_path):
     ):
         with pytest.raises(DataError, match=what):
             prepare(dataset, tmp_path / "store", append=True, **options)
-    with pytest.raises(FormatError, match=r"none: is no store"):
+    with pytest.raises(FormatError, match=r"none: is not a store"):
         prepare(dataset, tmp_path / "none", append=True)
 
 

@@ -28,7 +28,7 @@ def test_a_modality_survives_json():
 
 @pytest.mark.parametrize(("name", "message"), [
     ("", "modality: is empty; a name has at least one letter"),
-    *((name, "its name stands for a file and a layer") for name in ("a.b", "../rows", "a\\b")),
+    *((name, "its name is used for a file and a layer") for name in ("a.b", "../rows", "a\\b")),
 ])  # fmt: skip
 def test_a_name_that_no_file_can_have_is_refused(name, message):
     with pytest.raises(DataError, match=message):

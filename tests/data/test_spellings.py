@@ -71,13 +71,13 @@ def test_a_label_cut_off_and_a_subject_without_windows_are_told(tmp_path):
     with open_dataset("folder", root) as dataset:
         diagnosis = examine_recordings(dataset)
     told = {(f.where, f.sentence) for f in diagnosis.findings if f.severity == "warning"}
-    assert ("res", "stands once and is the beginning of 'rest'") in told
+    assert ("res", "occurs only once and is the beginning of 'rest'") in told
     assert ("", "yields no window: what was recorded is shorter than one") in told
     done = CliRunner().invoke(
         app, ["prepare", "folder", "--root", str(root), "--out", str(tmp_path / "s")]
     )
     assert done.exit_code == 0, done.output
-    assert "label 'res' stands once and is the beginning of 'rest'" in done.output
+    assert "label 'res' occurs only once and is the beginning of 'rest'" in done.output
     assert "no window is of subject cleo, though recorded" in done.output
 
 
@@ -102,4 +102,4 @@ def test_init_tells_of_labels_that_may_be_one(tmp_path):
         in written
     )
     assert 'label_names: {"Walk": "walk"}' in written
-    assert "# label 'wlak' stands once and is one letter from 'walk'" in written
+    assert "# label 'wlak' occurs only once and is one letter from 'walk'" in written

@@ -226,7 +226,7 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path, made):
 def test_a_half_written_folder_cannot_be_opened(tmp_path, made):
     with whole_folder(tmp_path / "store") as folder:
         np.save(folder / "rows.npy", np.zeros(3))
-        with pytest.raises(FormatError, match=r"is no store, it has no manifest.json"):
+        with pytest.raises(FormatError, match=r"is not a store, it has no manifest.json"):
             Store.open(folder)
 
 
@@ -354,9 +354,9 @@ def test_a_manifest_spaced_otherwise_is_the_same_manifest(store):
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
-    with pytest.raises(FormatError, match=r"is no store, it has no manifest.json; make one by"):
+    with pytest.raises(FormatError, match=r"is not a store, it has no manifest.json; make one by"):
         Store.open(tmp_path)
-    with pytest.raises(FormatError, match="is no store"):
+    with pytest.raises(FormatError, match="is not a store"):
         Store.open(tmp_path / "nowhere")
 
 

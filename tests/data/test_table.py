@@ -76,11 +76,11 @@ def test_a_file_says_otherwise_than_all_and_values_out_of_range_are_missing_and_
 
 @pytest.mark.parametrize(("keys", "message"), [
     ("{skip_line: 1}", r"files.0.table.skip_line: unknown key; did you mean 'skip_lines'"),
-    ("{encoding: hex}", "table.encoding: is no encoding of text"),
-    ("{delimiter: ab}", "table.delimiter: is no delimiter"),
+    ("{encoding: hex}", "table.encoding: is not a text encoding"),
+    ("{delimiter: ab}", "table.delimiter: is not a delimiter"),
     ('{decimal: ".", thousands: "."}', r"decimal and thousands are both '.'; they must differ"),
     ("{date_format: DD.MM.YYYY}", "table.date_format: has no letter of strptime"),
-    ("{header: false, units_row: true}", "`units_row` stands below names"),
+    ("{header: false, units_row: true}", "`units_row` comes below names"),
 ])  # fmt: skip
 def test_a_key_that_makes_no_sense_is_refused(tmp_path, keys, message):
     with pytest.raises(DataError, match=message):
@@ -118,7 +118,7 @@ def test_times_of_day_pass_midnight(tmp_path):
 ])  # fmt: skip
 def test_a_date_that_is_not_iso_is_refused_with_the_format_it_may_have(cells, guess):
     assert guess_date_format(cells) == guess
-    told = re.escape(f'date_format: "{guess}"') if guess else "is no date with a time"
+    told = re.escape(f'date_format: "{guess}"') if guess else "is not a date with a time"
     with pytest.raises(DataError, match=told):
         read_dates("t", np.array(cells), np.arange(len(cells)))
 

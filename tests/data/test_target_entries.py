@@ -64,12 +64,12 @@ def test_a_modality_that_is_kept_is_said_to_tell_the_answer():
     kept = plan("heart: {kind: numbers, from: heart.rate, keep: true}")
     assert kept.hidden == {}
     assert kept.notes(["acc", "heart"]) == [
-        "modality 'heart' is an input that tells the answer: target 'heart' is read from it"
+        "modality 'heart' is an input that gives the answer away: target 'heart' is read from it"
     ]
     assert kept.notes(["acc"]) == []
     both = plan("a: {kind: numbers, from: heart.rate, keep: true}\n"
                 "b: {kind: numbers, from: heart.rate}")  # fmt: skip
-    assert both.notes(["heart"]) == ["modality 'heart' is no input: target 'b' is read from it"]
+    assert both.notes(["heart"]) == ["modality 'heart' is not an input: target 'b' is read from it"]
 
 
 def test_a_block_is_made_again_from_what_the_manifest_holds():
@@ -100,7 +100,7 @@ def test_labels_of_other_recordings_of_the_store_are_known():
         ("a: {of: {b: [rest]}}", "targets.a.kind: is missing; allowed are 'classes', 'labels'"),
         ("a: {kind: label}", "targets.a.kind: 'label' is unknown; did you mean 'labels'"),
         ("label: {kind: classes, of: {a: [rest]}}", "'label' is what recordings name"),
-        ("a/b: {kind: classes, of: {a: [rest]}}", "t.yaml: target 'a/b': its name stands for"),
+        ("a/b: {kind: classes, of: {a: [rest]}}", "t.yaml: target 'a/b': its name is used for"),
         ("a: {kind: labels}", "targets.a.of: is missing; it is needed"),
         ("a: {kind: labels, of: {}}", "targets.a.of: "),
         ("a: {kind: labels, of: {b: []}}", "targets.a.of.b: names no class"),
@@ -114,7 +114,7 @@ def test_labels_of_other_recordings_of_the_store_are_known():
         ("a: {kind: numbers, from: heart.rat}", "has no channel 'rat'; did you mean 'heart.rate'"),
         ("a: {kind: numbers, from: heart}", "'heart' is a modality, not a channel; did you mean"),
         ("a: {kind: numbers, from: acc.x, statistic: mode}", "a.statistic: Input should be 'mean'"),
-        ("a: {kind: numbers, from: acc.x, unit: g}", "a.unit: says nothing where a number is told"),
+        ("a: {kind: numbers, from: acc.x, unit: g}", "a.unit: means nothing where"),
         ("a: {kind: numbers, of_person: {S1: 3}, unit: stone}", "a.unit: 'stone' is unknown"),
         ("a: {kind: numbers, of_person: {S1: old}}", "a.of_person: the number of 'S1' is text"),
         ("a: {kind: numbers, of_person: {S1: yes}}", "the number of 'S1' is true or false"),
@@ -122,10 +122,10 @@ def test_labels_of_other_recordings_of_the_store_are_known():
         ("a: {kind: numbers, of_person: 3}", "what the data set calls it, is needed, got 3"),
         ("a: {kind: numbers, of_person: {}}", "a.of_person: a number for each subject, or what"),
         ("a: {kind: numbers, of_person: {S1: .nan}}", "the number of 'S1' is nan; a finite one"),
-        ("a: {kind: numbers, of_person: agee}", "made tells no 'agee' of its people; did you mean"),
-        ("a: {kind: numbers, of_person: age, unit: year}", "the data set tells the unit of 'age'"),
-        ("a: {kind: numbers, of_person: {S1: 1}, keep: true}", "a.keep: says nothing where"),
-        ("a: {kind: numbers, of: {b: {from: acc.x}}, keep: true}", "several numbers stand below"),
+        ("a: {kind: numbers, of_person: agee}", "made knows no 'agee' of its people; did you mean"),
+        ("a: {kind: numbers, of_person: age, unit: year}", "the data set gives the unit of 'age'"),
+        ("a: {kind: numbers, of_person: {S1: 1}, keep: true}", "a.keep: means nothing where"),
+        ("a: {kind: numbers, of: {b: {from: acc.x}}, keep: true}", "several numbers go below"),
         ("a: {kind: numbers, of: {b: {form: acc.x}}}", "of.b.form: unknown key; did you mean"),
         ("a: {kind: numbers, people: people.csv}", "a.subject: is missing; name the column of"),
         ("a: {kind: numbers, people: people.csv, subject: name}", "a.value: is missing"),
@@ -133,7 +133,7 @@ def test_labels_of_other_recordings_of_the_store_are_known():
         ("a: {kind: numbers, people: people.csv, subject: nam, value: years}", "no column 'nam'"),
         ("a: {kind: numbers, people: people.csv, subject: name, value: group}", "people.csv"),
         ("a: {kind: numbers, people: twice.csv, subject: name, value: years}",
-         "tells 34 and 35 of 'S1'; one is needed"),
+         "says 34 and 35 for 'S1'; one is needed"),
     ],
 )  # fmt: skip
 def test_what_is_not_allowed_is_refused_in_one_sentence(tmp_path, text, told):

@@ -83,7 +83,7 @@ def test_a_store_tells_what_the_block_says(tmp_path):
     np.testing.assert_allclose(store.target_values("heart")[20], heart[2:6].mean(), rtol=1e-5)
     np.testing.assert_array_equal(store.target_values("body")[[0, 19]], [[20, 1], [21, 2]])
     assert store.manifest["notes"] == [
-        "modality 'heart' is no input: target 'heart' is read from it"
+        "modality 'heart' is not an input: target 'heart' is read from it"
     ]
     rows = {(name, of): tuple(told) for name, _, of, *told in describe_targets(store)}
     assert rows["body", "age (year)"] == ("38 of 38", "20 to 21, median 20.5")
@@ -115,7 +115,7 @@ def test_a_modality_that_is_kept_is_an_input_and_a_note_says_so(tmp_path):
     text = "heart: {kind: numbers, from: heart.rate, keep: true}"
     store = prepare(dataset(0, text=text), tmp_path / "store")
     assert [m.name for m in store.modalities] == ["acc", "heart"]
-    assert "tells the answer" in store.manifest["notes"][0]
+    assert "gives the answer away" in store.manifest["notes"][0]
 
 
 def test_classes_that_were_chosen_change_the_label_and_no_target(tmp_path):
@@ -214,10 +214,10 @@ def test_a_number_of_somebody_who_was_not_recorded_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"only": ("acc", "heart")}, "is read from modality 'heart', which would tell the answer"),
-        ({"only": ("heart",)}, "is read from modality 'heart', which would tell the answer"),
+        ({"only": ("acc", "heart")}, "read from modality 'heart', which would give the answer"),
+        ({"only": ("heart",)}, "read from modality 'heart', which would give the answer"),
         ({"without": ("acc",)}, "targets are read from every modality; leave at least one"),
-        ({"resample": {"heart": 1.0}}, "'heart', which is no input and is not resampled"),
+        ({"resample": {"heart": 1.0}}, "'heart', which is not an input and is not resampled"),
     ],
 )
 def test_an_input_that_tells_the_answer_is_refused(options, told):

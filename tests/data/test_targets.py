@@ -193,7 +193,7 @@ def test_arrays_carry_targets_like_a_store():
     ("given", "why"),
     [
         ({"name": ""}, "target: is empty"),
-        ({"name": "a/b"}, "its name stands for a file"),
+        ({"name": "a/b"}, "its name is used for a file"),
         ({"kind": "text"}, "kind 'text' is unknown; allowed are 'classes'"),
         ({"names": ()}, "has no numbers; at least one is needed"),
         ({"names": ("a", "a"), "units": ("m", "m")}, "names must be unique, got a, a"),

@@ -386,7 +386,7 @@ def test_windows_that_touch_a_signal_are_all_there(by_s, stride_s, window_s):
 
 def test_signals_that_lie_apart_beyond_counting_are_refused():
     recording, modalities = apart(1e300)
-    with pytest.raises(DataError, match=r"its signals lie within 1e\+300 s, which is no time that"):
+    with pytest.raises(DataError, match=r"its signals lie within 1e\+300 s, too long for windows"):
         cut_recording(recording, modalities, (), WindowSpec(2.0, 1.0))
 
 

@@ -43,7 +43,7 @@ def test_inputs_that_do_not_tell_are_not_named(clinic, findings):
 def test_a_modality_that_was_kept_though_it_tells_the_answer_is_an_error(clinic, findings):
     (found,) = findings(*people(clinic), keep=True)
     assert (found.severity, found.where) == ("error", "heart_rate")
-    assert found.what.startswith("channel 'hr' tells target 'rate' by its value alone")
+    assert found.what.startswith("channel 'hr' gives target 'rate' away by its value alone")
 
 
 def test_a_copy_in_another_modality_and_unit_is_an_error(clinic, findings):

@@ -234,12 +234,12 @@ def test_memory_stays_flat_however_long_the_stream(run, recorded):
         (0.0, np.zeros((4, 2)), ContractError, r"live: 'acc': has shape \(4, 2\); the run was made "
          r"for 3 channels \(x, y, z\)"),
         ([0.0, 0.1], np.zeros((4, 3)), DataError, "has 4 samples and times of shape"),
-        (np.nan, np.zeros((4, 3)), DataError, "holds a time that is no number"),
+        (np.nan, np.zeros((4, 3)), DataError, "holds a time that is not a number"),
         (0.0, np.full((4, 3), np.inf), DataError, "holds infinite values"),
         (0.0, [["a", "b", "c"]], DataError, "values; numbers are needed"),
-        (np.arange(40) / 50, np.zeros((40, 3)), ContractError, "live: 'acc': its times tell 50 Hz; "
+        (np.arange(40) / 50, np.zeros((40, 3)), ContractError, "live: 'acc': its times give 50 Hz; "
          "the run was made for 20 Hz"),
-        (np.zeros(40), np.zeros((40, 3)), ContractError, "tell no rate, as times do not increase"),
+        (np.zeros(40), np.zeros((40, 3)), ContractError, "give no rate, as times do not increase"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_sentence(run, times, values, error, told):

@@ -121,7 +121,7 @@ def test_a_stream_is_cut_by_the_one_windower(runtime):
         ({"acc": np.zeros((1, 41, 3))}, r"array has shape \(1, 41, 3\); allowed is \(n, 40, 3\)"),
         ({"exg": np.zeros((1, 64, 1))}, "modality 'exg' is unknown; did you mean 'ecg'"),
         ({}, "no modality is given"),
-        ([1.0], "is no dict of arrays by modality"),
+        ([1.0], "is not a dict of arrays by modality"),
         ({"acc": np.full((1, 40, 3), np.inf)}, "holds infinite values"),
         ({"acc": np.zeros((2, 40, 3)), "ecg": np.zeros((1, 64, 1))}, "differ in number"),
     ],

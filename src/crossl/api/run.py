@@ -193,8 +193,8 @@ class Run:
         found = self._fitted().probe.task.probabilities(self._outputs(x))
         if found is None:
             raise FormatError(
-                f"{self.path or 'run'}: its classifier tells {', '.join(self.classes)} as numbers, "
-                "which have no probability; use predict"
+                f"{self.path or 'run'}: its classifier predicts {', '.join(self.classes)} as "
+                "numbers, which have no probability; use predict"
             )
         return found.astype(np.float32)
 

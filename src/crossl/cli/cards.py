@@ -48,7 +48,7 @@ def facts(card: Card) -> Iterator[tuple[str, str]]:
             channels += f": {', '.join(m.channels)}"
         yield f"modality {m.name}", f"{channels}; {m.unit}, {m.rate_hz:g} Hz; {m.device}"
     person = ", ".join(f"{name} ({unit})" for name, unit in card.person.items())
-    lists = {"tells of a person": person, "classes": ", ".join(card.classes)}
+    lists = {"numbers of a person": person, "classes": ", ".join(card.classes)}
     yield from ((name, value) for name, value in lists.items() if value)
     yield "windows", f"{card.spec.window_s:g} s, every {card.spec.stride_s:g} s, unless asked for"
     yield from (("trap", trap) for trap in card.traps)

@@ -86,7 +86,7 @@ def benchmark(
     overrides: SetOption = None,
     seed: SeedOption = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only tell what is left to compute, and its cost.")
+        bool, typer.Option("--estimate", help="Only say what is left to compute, and its cost.")
     ] = False,
 ) -> None:
     """Run the whole protocol on a prepared store, or on several.

@@ -26,7 +26,7 @@ RecipeOption: TypeAlias = Annotated[
     str, typer.Option(help="Where settings start from: crossl (the default), or paper.")
 ]
 ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--config", help="YAML run file laid over the recipe.")
+    Path | None, typer.Option("--config", help="YAML run file; it overrides the recipe.")
 ]
 SetOption: TypeAlias = Annotated[
     list[str] | None,

@@ -161,7 +161,7 @@ def _class_of(
         )
     if run.config.own_encoders:
         raise ConfigError(
-            f"{run.path}: '{run.config.own_encoders[0]}' is encoded by a module of somebody's own, "
+            f"{run.path}: '{run.config.own_encoders[0]}' is encoded by a custom module, "
             "which no student can be built from"
         )
     seen = fit_store(

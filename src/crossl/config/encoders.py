@@ -70,7 +70,7 @@ def check_modules(config: RunConfig, modules: Collection[str], *, where: str) ->
     for name in config.own_encoders:
         if name not in modules:
             raise ConfigError(
-                f"{where}: '{name}' is encoded by a module of somebody's own, which no file holds; "
+                f"{where}: '{name}' is encoded by a custom module, which no file holds; "
                 f"hand it over in Python, encoders={{'{name}': module}}"
             )
     for name in modules:

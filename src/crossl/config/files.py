@@ -212,8 +212,8 @@ def _explain(error: ValidationError) -> str:
     registry = _choice(block, path[-2] if named else path[-1])
     if first["type"] == "string_pattern_mismatch" and path[0] == "contenders":
         return (
-            f"{key}: is no name for a contender; allowed are up to 40 letters, digits and . _ -, "
-            "a letter or digit first"
+            f"{key}: is not a name for a contender; allowed are up to 40 letters, digits and . _ "
+            "-, a letter or digit first"
         )
     if first["type"] == "union_tag_invalid" and registry is not None:
         got = first["ctx"]["tag"]

@@ -86,7 +86,7 @@ def load_study(
         where = f"{path}: data.{name}"
         if not NAME.fullmatch(str(name)):
             raise ConfigError(
-                f"{where}: is no name for a folder; allowed are up to 40 letters, digits and "
+                f"{where}: is not a name for a folder; allowed are up to 40 letters, digits and "
                 ". _ -, a letter or digit first"
             )
         if str(name).lower() in TAKEN:
@@ -144,7 +144,7 @@ def _store(value: Any, path: Path, where: str) -> Path:
     store = Path(value) if Path(value).is_absolute() else path.parent / value
     if not (store / "manifest.json").is_file():
         raise ConfigError(
-            f"{where}: {store} is no store; make it by `crossl prepare READER --out {store}`"
+            f"{where}: {store} is not a store; make it by `crossl prepare READER --out {store}`"
         )
     return store
 

@@ -95,7 +95,7 @@ def check_named(where: str, given: Any) -> None:
     """Refuse what is no dict of arrays by name."""
     if not isinstance(given, Mapping):
         raise DataError(
-            f"{where}: is no dict of arrays by modality, got {type(given).__name__}; needed is "
+            f"{where}: is not a dict of arrays by modality, got {type(given).__name__}; needed is "
             "such as {'acc': array of (n, time, channel)}"
         )
     for name in given:

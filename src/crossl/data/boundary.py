@@ -74,7 +74,7 @@ def cause(error: object) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, zipfile.BadZipFile) and "not a zip" in str(error):
-        return "it is no zip, or is cut off"
+        return "it is not a zip file, or is cut off"
     told = "".join(sign if sign.isprintable() else " " for sign in str(error))
     told = " ".join(told.split())[:SHOWN]
     if not told or isinstance(error, OPAQUE):

@@ -71,11 +71,11 @@ class Plan:
             where = f"{block.where}: targets.{target}: is read from modality '{name}'"
             if name in named:
                 raise ConfigError(
-                    f"{where}, which would tell the answer as an input; leave it out of the inputs "
-                    "that are asked for, or allow it by keep: true"
+                    f"{where}, which would give the answer away as an input; leave it out of the "
+                    "inputs that are asked for, or allow it by keep: true"
                 )
             if name in self.resample:
-                raise ConfigError(f"{where}, which is no input and is not resampled")
+                raise ConfigError(f"{where}, which is not an input and is not resampled")
         kept = tuple(m for m in self.modalities if m.name not in targets.hidden)
         if not kept:
             raise ConfigError(

@@ -56,7 +56,7 @@ class Modality:
         check_name("modality", self.name)
         if set(self.name) & set("./\\"):
             raise DataError(
-                f"modality '{self.name}': its name stands for a file and a layer; allowed is one "
+                f"modality '{self.name}': its name is used for a file and a layer; allowed is one "
                 "without '.', '/' and '\\', not empty"
             )
         if not self.channels:

@@ -202,8 +202,8 @@ def load_array(
     try:
         array = np.load(path, mmap_mode="r")
     except Exception as error:  # the parser of headers raises what it likes
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FormatError(f"{path}: is no array ({why:.100}); prepare the store again") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise FormatError(f"{path}: is not an array ({why}); prepare the store again") from error
     fits = array.ndim == len(shape) and all(
         n is None or n == got for n, got in zip(shape, array.shape, strict=True)
     )

@@ -134,7 +134,7 @@ def as_windows(where: str, given: Any) -> NDArray[np.floating[Any]]:
             "samples and channels in each"
         ) from None
     except (TypeError, RuntimeError) as error:  # such as a tensor that has a gradient
-        raise DataError(f"{where}: is no array that numpy can read ({error!s:.100})") from None
+        raise DataError(f"{where}: is not an array that numpy can read ({error!s:.100})") from None
     if array.dtype.kind == "c":
         raise DataError(
             f"{where}: holds complex numbers; give real ones, such as the real and the imaginary "

@@ -85,13 +85,13 @@ def _near(name: str, other: str, often: int) -> str:
     if re.sub(r"\d", "", small) == re.sub(r"\d", "", large) or re.fullmatch(r"[-+\d.]+", small):
         return ""  # numbered
     if large.startswith(small) and (often > 1 or len(large) - len(small) <= 2):
-        return f"stands once and is the beginning of '{other}'"
+        return f"occurs only once and is the beginning of '{other}'"
     if (
         often > 1
         and min(len(small), len(large)) > LEAST_LETTERS
         and _one_letter_apart(small, large)
     ):
-        return f"stands once and is one letter from '{other}'"
+        return f"occurs only once and is one letter from '{other}'"
     return ""
 
 

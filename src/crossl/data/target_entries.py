@@ -94,12 +94,13 @@ class NumberEntry(Entry):
                   "people": ("subject", "value", "unit")}  # fmt: skip
         for key in ("statistic", "keep", "subject", "value", "unit"):
             if key in self.model_fields_set and key not in of_key[given[0]]:
-                raise DataError(f"{where}.{key}: says nothing where a number is told by {given[0]}")
+                source = given[0]
+                raise DataError(f"{where}.{key}: means nothing where a number is from {source}")
         if self.people is not None and not (self.subject and self.value):
             missing = "value" if self.subject else "subject"
             raise DataError(f"{where}.{missing}: is missing; name the column of {self.people}")
         if isinstance(self.of_person, str) and self.unit is not None:
-            raise DataError(f"{where}.unit: the data set tells the unit of '{self.of_person}'")
+            raise DataError(f"{where}.unit: the data set gives the unit of '{self.of_person}'")
 
 
 class NumbersEntry(NumberEntry):
@@ -214,7 +215,7 @@ def _check(where: str, entry: TargetEntry) -> None:
         if not entry.of:
             entry.check(where)
         elif entry.model_fields_set - {"kind", "of"}:
-            raise DataError(f"{where}: several numbers stand below of, and nothing beside it")
+            raise DataError(f"{where}: several numbers go below of, and nothing beside it")
         for name, number in entry.of.items():
             number.check(f"{where}.of.{name}")
         return

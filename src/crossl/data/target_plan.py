@@ -65,10 +65,10 @@ class TargetPlan:
 
     def notes(self, modalities: Collection[str]) -> list[str]:
         """Say which of some modalities a target is read from, a sentence each."""
-        hidden = [f"modality '{name}' is no input: target '{target}' is read from it"
+        hidden = [f"modality '{name}' is not an input: target '{target}' is read from it"
                   for name, target in self.hidden.items() if name in modalities]  # fmt: skip
-        kept = [f"modality '{name}' is an input that tells the answer: target '{target}' is read "
-                "from it" for name, target in self.kept.items()
+        kept = [f"modality '{name}' is an input that gives the answer away: target '{target}' is "
+                "read from it" for name, target in self.kept.items()
                 if name in modalities and name not in self.hidden]  # fmt: skip
         return hidden + kept
 
@@ -171,7 +171,7 @@ class _Rules:
             if fact not in known:
                 cure = nearest(fact, known) if known else "give a number for each: {S1: 34}"
                 raise DataError(
-                    f"{where}.of_person: {self.card.name} tells no '{fact}' of its people; {cure}"
+                    f"{where}.of_person: {self.card.name} knows no '{fact}' of its people; {cure}"
                 )
             return NumberKnown(fact), known[fact]
         unit = parse_unit(entry.unit or "1", where=f"{where}.unit")
@@ -239,7 +239,7 @@ def read_people(path: Path, subject: str, value: str, *, where: str) -> dict[str
             continue
         if told.setdefault(name, number) != number:
             raise DataError(
-                f"{where}: {path} tells {told[name]:g} and {number:g} of '{name}'; one is needed"
+                f"{where}: {path} says {told[name]:g} and {number:g} for '{name}'; one is needed"
             )
     if not told:
         raise DataError(f"{where}.value: column '{value}' of {path} holds no number")

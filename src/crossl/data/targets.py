@@ -65,7 +65,7 @@ class Target:
         check_name("target", self.name)
         where = f"target '{self.name}'"
         if set(self.name) & set("./\\"):
-            raise DataError(f"{where}: its name stands for a file; allowed is one without . / \\")
+            raise DataError(f"{where}: its name is used for a file; allowed is one without . / \\")
         if self.kind not in KINDS:
             raise DataError(f"{where}: kind '{self.kind}' is unknown; {nearest(self.kind, KINDS)}")
         if not self.names:

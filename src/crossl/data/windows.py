@@ -137,8 +137,8 @@ def last_number(where: str, begin_s: float, end_s: float, spec: WindowSpec) -> f
     last = np.floor((end_s - begin_s - spec.window_s) / spec.stride_s + 1e-6)
     if not last < MAX_NUMBER:
         raise DataError(
-            f"{where}: its signals lie within {end_s - begin_s:.3g} s, which is no time "
-            f"that windows every {spec.stride_s:g} s can be counted in; is a start wrong, or "
+            f"{where}: its signals lie within {end_s - begin_s:.3g} s, too long "
+            f"for windows every {spec.stride_s:g} s to be counted; is a start wrong, or "
             "`stride_s` too short?"
         )
     return float(last)

@@ -89,7 +89,7 @@ class Answers:
                         "giveaway",
                         "error" if size >= EXACT else "warning",
                         key[0],
-                        f"channel '{key[1]}' tells target '{name}' by its value alone: they "
+                        f"channel '{key[1]}' gives target '{name}' away by its value alone: they "
                         "correlate at {}",
                         "A model copies it and learns nothing: leave the modality out, unless "
                         "this is what you want to know.",

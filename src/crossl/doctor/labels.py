@@ -161,8 +161,8 @@ class LabelTally:
                 "warning",
                 "",
                 "each class of a subject is one whole recording",
-                "Whatever differs between two recordings (electrodes, time of day) tells the "
-                "class, so scores are optimistic; and standardisation by recording takes away "
+                "Whatever differs between two recordings (electrodes, time of day) gives the class "
+                "away, so scores are optimistic; and standardisation by recording takes away "
                 "what tells classes apart.",
                 scope="",
             )

@@ -175,7 +175,7 @@ def _times(
     if name == "start_s":
         return when.astype(np.float64), store.start_s
     if not np.isfinite(store.start_unix_s).any():
-        raise DataError(f"{path}: tells times of the calendar, which {store.path} does not know; "
+        raise DataError(f"{path}: has times of the calendar, which {store.path} does not know; "
                         "give start_s, seconds on each recording's own clock")  # fmt: skip
     return when.astype(np.float64), store.start_unix_s
 

@@ -54,7 +54,7 @@ class RateCheck:
         if not abs(step_s * self._rate_hz - 1) <= FAR_RATE:
             told = f"{1 / step_s:.4g} Hz" if step_s else "no rate, as times do not increase"
             raise ContractError(
-                f"{self._where}: its times tell {told}; the run was made for {self._rate_hz:g} Hz"
+                f"{self._where}: its times give {told}; the run was made for {self._rate_hz:g} Hz"
             )
 
 
@@ -85,7 +85,7 @@ def signals_of(
             "is needed, or that of the first"
         )
     if not np.isfinite(when).all():
-        raise DataError(f"{where}: holds a time that is no number; seconds are needed")
+        raise DataError(f"{where}: holds a time that is not a number; seconds are needed")
     if when.ndim == 0:
         return [Signal(array, modality.rate_hz, float(when))]
     if not len(when):

@@ -192,7 +192,7 @@ def _sets(
 def _refuse_other_tasks(probe: Probe, where: str) -> None:
     if probe.task.target.kind != "classes":
         raise ConfigError(
-            f"{where}: the classifier tells {probe.task.target.kind}; it is for one of several "
+            f"{where}: the classifier predicts {probe.task.target.kind}; it is for one of several "
             "classes"
         )
 

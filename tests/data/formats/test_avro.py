@@ -138,7 +138,7 @@ def test_one_bad_sensor_is_left_out_and_named(tmp_path):
     content = open_file(write(tmp_path / "a.avro", told))
     assert "3839, 3840, 3840 samples" in content.left_out["accelerometer"]
     assert "samplingFrequency" in content.left_out["eda"]
-    assert "unit of a count" in content.left_out["gyroscope"]
+    assert "which unit a count has" in content.left_out["gyroscope"]
     assert len(content.about["notes"]) == 3
     with pytest.raises(DataError, match="'eda' cannot be read: "):
         content.stream("eda")

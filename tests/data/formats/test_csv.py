@@ -153,7 +153,7 @@ def test_a_damaged_archive_is_refused(tmp_path, name):
         elif bad is changed or (bad == data[:middle] and name.endswith("gz")):
             message = "is damaged or cut off"
         else:
-            message = "cannot be read as a table of text: (it is no zip|Not a gzipped)"
+            message = "cannot be read as a table of text: (it is not a zip file|Not a gzipped)"
         with pytest.raises(DataError, match=message):
             open_file(tmp_path / name)
 
@@ -165,7 +165,7 @@ def test_a_damaged_archive_is_refused(tmp_path, name):
     ("", "a.csv: is empty; a line of names and lines of samples are needed"),
     ("# only\n", "is empty"),
     ("t,x\n", "a.csv: holds no sample, only the line of names; leave the file out"),
-    (b"t,x\n1,\xff\n", "a.csv: line 2 holds bytes that are no UTF-8 text"),
+    (b"t,x\n1,\xff\n", "a.csv: line 2 holds bytes that are not UTF-8 text"),
     (b"t,x\n1,2\n\0\0\0", "a.csv: line 3 holds a zero byte; a table of text is needed"),
     ('t,x\n1,"2\n3,4\n', "a quotation mark is never closed; the file is cut off or damaged"),
 ])  # fmt: skip

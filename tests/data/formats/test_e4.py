@@ -85,7 +85,7 @@ def test_a_damaged_zip_is_refused(session, tmp_path):
         archive.write(session / "ACC.csv", "ACC.csv")
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:-30])
-    with pytest.raises(DataError, match=r"s.zip: cannot .*: it is no zip, or is cut off"):
+    with pytest.raises(DataError, match=r"s.zip: cannot .*: it is not a zip file, or is cut off"):
         open_file(path)
     data[500:520] = bytes(20)
     path.write_bytes(data)
@@ -106,7 +106,7 @@ def test_a_sensor_may_be_missing_but_not_all(session):
     assert [s.name for s in open_file(session).streams] == ["ACC", "BVP", "EDA", "TEMP", "IBI"]
     for name in ("ACC", "BVP", "EDA", "TEMP"):
         (session / f"{name}.csv").unlink()
-    with pytest.raises(DataError, match=r"e4: is no Empatica session; it holds none of ACC.csv"):
+    with pytest.raises(DataError, match=r"e4: is not an Empatica session; it holds none of ACC"):
         open_file(session, "e4")
 
 

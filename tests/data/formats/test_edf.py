@@ -144,7 +144,7 @@ def test_a_file_that_was_never_closed_holds_its_whole_records(written):
     written.write_bytes(written.read_bytes()[:-7])
     content = open_file(written)
     assert content.about["notes"][0] == (
-        "night.edf was not closed: its header does not tell how many data records there are; it "
+        "night.edf was not closed: its header does not say how many data records there are; it "
         "holds 2"
     )
     np.testing.assert_array_equal(content.streams[0].load(["EEG Fpz-Cz"]), whole[:400])
@@ -155,7 +155,7 @@ def test_bytes_behind_the_last_record_are_told_and_not_read(written):
     content = open_file(written)
     assert content.streams[0].length == 600
     assert content.about["notes"] == [
-        "night.edf holds 57 bytes behind the 3 data records that its header tells; they are not "
+        "night.edf holds 57 bytes behind the 3 data records that its header states; they are not "
         "read"
     ]
 
@@ -180,7 +180,7 @@ def test_without_the_length_of_a_record_the_mapping_tells_the_rate(written):
     assert [(s.name, s.rate_hz) for s in content.streams] == [
         ("200 a record", None), ("2 a record", None)]  # fmt: skip
     np.testing.assert_array_equal(content.streams[0].load(["EEG Fpz-Cz"]), whole)
-    assert "tells no length of its data records, hence no rates" in content.about["notes"][0]
+    assert "gives no length of its data records, hence no rates" in content.about["notes"][0]
 
 
 @pytest.mark.parametrize(("offset", "field", "why"), [
@@ -201,11 +201,11 @@ def test_a_signal_without_a_scale_is_left_out_and_told(written, offset, field, w
 
 
 @pytest.mark.parametrize(("at", "field", "message"), [
-    (252, b"0   ", "tells 0 signals; 1 to 9999 are read"),
-    (252, b"x   ", "tells 'x' as the number of signals; a whole number is needed"),
-    (236, b"1e9     ", "is cut off: its header tells of"),
-    (244, b"soon    ", "tells 'soon' as the length of a data record"),
-    (256 + 3 * 216, b"-3      ", "tells '-3' as the samples of signal 1; a whole number"),
+    (252, b"0   ", "states 0 signals; 1 to 9999 are read"),
+    (252, b"x   ", "gives 'x' as the number of signals; a whole number is needed"),
+    (236, b"1e9     ", "is cut off: its header announces"),
+    (244, b"soon    ", "gives 'soon' as the length of a data record"),
+    (256 + 3 * 216, b"-3      ", "gives '-3' as the samples of signal 1; a whole number"),
 ])  # fmt: skip
 def test_a_header_by_which_nothing_can_be_found_is_refused(written, at, field, message):
     patch(written, at, field)

@@ -96,11 +96,11 @@ FLAGS = b"\x06\x00\x00\x00\x08\x00\x00\x00\x06\x00\x00\x00"
     (NAME, 8, b"\x0e", "holds an element of type 14"),
     (NAME, 8, b"\xff\xff", "holds an element of type 65535|longer than the one around"),
     (FLAGS, 9, b"\x08", "an array of 2 parts holds 1"),  # complex, without an imaginary part
-    (FLAGS, 8, b"\x02", "does not tell the names of its fields"),
+    (FLAGS, 8, b"\x02", "does not name its fields"),
     (FLAGS, 8, b"\x01", r"an array of \d+ parts holds 1"),
-    (FLAGS, 0, b"\x0c", "does not tell its class"),
+    (FLAGS, 0, b"\x0c", "does not state its class"),
     (FLAGS, 20, b"\xff\xff\xff\x7f", "longer than the one around it"),
-    (b"\x05\x00\x04\x00\x05\x00\x00\x00", 4, b"\xff\xff\xff\x7f", "tell the names of its fields"),
+    (b"\x05\x00\x04\x00\x05\x00\x00\x00", 4, b"\xff\xff\xff\x7f", "does not name its fields"),
 ])  # fmt: skip
 def test_what_elements_say_of_themselves_is_checked(tmp_path, find, offset, new, message):
     path = edited(tmp_path / "a.mat", find, offset, new)
@@ -129,7 +129,7 @@ def test_cells_structures_and_complex_numbers_are_named_with_what_is_in_them(tmp
         "sess (structure array of 2 with fields acc, fs)",
         "trials (cell of 2 with (100, 3) float64, text)", "z (100, 3) complex",
     ]  # fmt: skip
-    with pytest.raises(DataError, match=r"a.mat: 'z' is no signal, got z \(100, 3\) complex"):
+    with pytest.raises(DataError, match=r"a.mat: 'z' is not a signal, got z \(100, 3\) complex"):
         content.stream("z")
 
 

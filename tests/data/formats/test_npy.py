@@ -97,7 +97,7 @@ def test_complex_arrays_are_named_and_refused_when_asked_for(tmp_path):
     np.savez(tmp_path / "a.npz", acc=WIDE, z=WIDE + 1j)
     content = open_file(tmp_path / "a.npz")
     assert content.about == {"left_out": ["z (3, 4) complex"]}
-    with pytest.raises(DataError, match=r"'z' is no signal, got z \(3, 4\) complex"):
+    with pytest.raises(DataError, match=r"'z' is not a signal, got z \(3, 4\) complex"):
         content.stream("z")
 
 

@@ -201,10 +201,10 @@ def test_segments_of_a_variable_layout_have_some_of_the_signals(tmp_path):
 
 @pytest.mark.parametrize(("master", "message"), [
     ("r/2 2 10 20\nr1 5\nr9 10\n", "its segment r9.hea is not beside it"),
-    ("r/2 2 10 20\nr1 5\n", "tells 2 segments and lists 1"),
+    ("r/2 2 10 20\nr1 5\n", "states 2 segments and lists 1"),
     ("r/1 2 10 20\nr1 x\n", "line 2 is 'r1 x'; a segment has a name and a length"),
     ("r/1 2 10 20\n../r1 5\n", "line 2 is '../r1 5'; a segment has a name"),
-    ("r/1 2 10 6\nr1 6\n", "r1.hea: has 5 frames; r.hea tells 6 of this segment"),
+    ("r/1 2 10 6\nr1 6\n", "r1.hea: has 5 frames; r.hea states 6 for this segment"),
     ("r/1 2 20 5\nr1 5\n", "r1.hea: has 10 frames a second and r.hea 20"),
     ("r/2 2 10\nr1 5\n~ 99999999\n", "holds 5 frames within 100000004; at most 100 times"),
     ("r/1 2 10 5\n~ 5\n", "none of its segments holds samples"),
@@ -226,15 +226,15 @@ def test_a_segment_that_is_listed_again_and_again_costs_no_memory(tmp_path):
 
 @pytest.mark.parametrize(("header", "message"), [
     ("", "r.hea: holds no line that describes a record"),
-    ("r 2\n", "r.hea: tells 2 signals and describes 0; each needs a line"),
-    ("r 1 0 10\nr.dat 16 1 16 0 0 0 0 a\n", "tells a rate of '0'; a positive number of Hz"),
-    ("r 1 10 x\nr.dat 16 1 16 0 0 0 0 a\n", "tells 'x' samples; a whole number is needed"),
+    ("r 2\n", "r.hea: states 2 signals and describes 0; each needs a line"),
+    ("r 1 0 10\nr.dat 16 1 16 0 0 0 0 a\n", "gives a rate of '0'; a positive number of Hz"),
+    ("r 1 10 x\nr.dat 16 1 16 0 0 0 0 a\n", "states 'x' samples; a whole number is needed"),
     ("r 1 10 10\nr.dat sixteen\n", "r.hea: line 2 is 'r.dat sixteen'; a signal has a file"),
     ("r 1 10 10\nr.dat 516 1 16\n", r"r.dat are compressed \(format 516, FLAC\)"),
     ("r 1 10 10\nr.dat 17 1 16\n", "r.dat is of format 17; crossl reads 8, 16, 24"),
     ("r 1 10 10\n../r.dat 16 1 16\n", "its samples are in ../r.dat, which is not beside it"),
     ("r 1 10 10\nr.dat 16 1e999 16\n", "line 2 has a gain of '1e999'; a number is needed"),
-    ("r 99999999 10 10\n", "tells 99999999 signals; at most 10000 are read"),
+    ("r 99999999 10 10\n", "states 99999999 signals; at most 10000 are read"),
 ])  # fmt: skip
 def test_a_header_that_says_too_little_is_refused(tmp_path, header, message):
     path = write(tmp_path, FRAMES)
@@ -255,8 +255,8 @@ def test_a_header_without_length_or_rate_has_those_of_its_file_and_of_the_format
     assert (content.streams[0].rate_hz, content.streams[0].length) == (250.0, 30)
     np.testing.assert_allclose(values["a"], FRAMES.ravel() / 100)
     notes = "; ".join(content.about["notes"])
-    assert "r.hea tells no rate; 250 Hz count, as the format says" in notes
-    assert "r.hea tells no length; its files hold 30 frames" in notes
+    assert "r.hea gives no rate; 250 Hz count, as the format says" in notes
+    assert "r.hea gives no length; its files hold 30 frames" in notes
 
 
 @pytest.mark.parametrize(("names", "called"), [
@@ -272,7 +272,7 @@ def test_signals_without_names_of_their_own_are_given_some(tmp_path, names, call
 def test_an_uncalibrated_signal_is_told(tmp_path):
     content, values = read(tmp_path, "r 1 10 30\nr.dat 16\n")
     np.testing.assert_allclose(values["signal 1"], FRAMES.ravel() / 200)
-    assert any("does not tell the gain of every signal; 200" in n for n in content.about["notes"])
+    assert any("does not give the gain of every signal; 200" in n for n in content.about["notes"])
 
 
 def test_one_signal_that_cannot_be_read_leaves_the_others(tmp_path):
@@ -294,7 +294,7 @@ def test_samples_may_begin_behind_others_in_a_matlab_file(tmp_path):
     path = write(tmp_path, FRAMES, header=header)
     path.with_suffix(".dat").write_bytes(raw)
     (stream,) = open_file(path).streams
-    with pytest.raises(DataError, match=r"checksum of 'I' is 43500; the header tells 0"):
+    with pytest.raises(DataError, match=r"checksum of 'I' is 43500; the header says 0"):
         stream.load(["I"])
     path.write_text(header.replace(" 100 0 0 I", " 100 43500 0 I"))
     assert open_file(path).streams[0].load(["I"])[:3, 0].tolist() == [100, 200, 300]

@@ -90,7 +90,7 @@ def test_a_recording_without_its_end_says_so(tmp_path):
 
 
 def test_lost_samples_are_refused(tmp_path):
-    with pytest.raises(DataError, match="stream 'EEG' holds 200 samples; its end mark tells 210"):
+    with pytest.raises(DataError, match="stream 'EEG' holds 200 samples; its end mark says 210"):
         open_file(write(tmp_path / "a.xdf", told=210))
 
 

@@ -205,7 +205,7 @@ def test_another_zip_is_no_empatica_session(real_data, tmp_path):
     shutil.make_archive(str(tmp_path / "photos"), "zip", real_data("drivedb"), "RECORDS")
     assert not get_reader("e4").recognises(tmp_path)
     (tmp_path / "photos.zip").write_bytes(b"no zip at all")
-    with pytest.raises(DataError, match=r"photos.zip: .*it is no zip, or is cut off"):
+    with pytest.raises(DataError, match=r"photos.zip: .*it is not a zip file, or is cut off"):
         read_all("e4", tmp_path)
 
 

@@ -125,7 +125,7 @@ def test_another_mapping_can_be_named(study):
 @pytest.mark.parametrize("root", [None, "nowhere"])
 def test_a_root_that_is_no_folder_is_refused(root, tmp_path):
     path = None if root is None else tmp_path / root
-    check_refuses("folder", path, match="is no folder; name the folder of your recordings")
+    check_refuses("folder", path, match="is not a folder; name the folder of your recordings")
 
 
 # --- formats
@@ -400,7 +400,7 @@ def test_labels_that_files_carry_are_taken_on_request(real_data, tmp_path):
      r"has labels \(.*\) but no file with signals; do all patterns spell"),
     (lambda v: v["files"][1]["signals"].update(watch_acc=["gyro_x", "gyro_y", "gyro_z"]),
      "'watch_acc' is in day1_watch.csv and in day1_phone.csv; one file"),
-    (lambda v: v["files"][0].update(clock_unit="datetime"), "is no date with a time; ISO 8601"),
+    (lambda v: v["files"][0].update(clock_unit="datetime"), "is not a date with a time; ISO 8601"),
     (lambda v: v["files"][0].update(clock="ax"), "timestamps do not increase"),
 ])  # fmt: skip
 def test_a_mapping_that_does_not_fit_the_files_is_refused(study, edit, message):

@@ -339,7 +339,7 @@ def test_a_channel_that_is_not_optional_must_be_there(tmp_path):
     entry = PARTS | {"pattern": "{subject}.csv"}
     with pytest.raises(DataError, match=r"b.csv: has no column 'x'"):
         read(mapping(tmp_path, entry, modalities={"acc": ACC | {"optional": ["y"]}}))
-    with pytest.raises(DataError, match="optional 'z' is no channel"):
+    with pytest.raises(DataError, match="optional 'z' is not a channel"):
         read(mapping(tmp_path, entry, modalities={"acc": ACC | {"optional": ["z"]}}))
 
 

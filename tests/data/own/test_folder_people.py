@@ -186,7 +186,7 @@ def test_labels_without_a_session_are_of_the_one_that_was_recorded_then(tmp_path
 
 def test_labels_without_a_session_are_refused_where_every_session_counts_from_0(tmp_path):
     signals = labelled(tmp_path, [("a", 0, 5, "walk"), ("b", 0, 5, "walk")], sessions=("x", "y"))
-    with pytest.raises(DataError, match=r"labels tell no session .* give `session_column:`"):
+    with pytest.raises(DataError, match=r"labels name no session .* give `session_column:`"):
         read(mapping(tmp_path, signals, LABELS))
 
 

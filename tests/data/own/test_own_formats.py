@@ -93,7 +93,7 @@ def test_the_rate_of_the_mapping_counts_where_the_file_tells_none(tmp_path):
     path.write_bytes(data)
     recording = mapped(tmp_path, EEG, NIGHT)
     assert (recording.signals["eeg"].rate_hz, recording.end_s) == (50, 60.0)
-    assert "tells no length of its data records" in recording.notes[0]
+    assert "gives no length of its data records" in recording.notes[0]
 
 
 # --- WFDB

@@ -136,7 +136,7 @@ ACC, GYRO = "RawData/acc_exp01_user01.txt", "RawData/gyro_exp01_user01.txt"
     (in_file(ACC, lambda p: change_line(p, 4, lambda line: "")),
      "acc_exp01_user01.txt: has 999 lines but gyro_exp01_user01.txt has 1000"),
     (in_file(ACC, lambda p: change_cell(p, 4, 2, "1..5")), "line 4, column 2 is '1..5', not a"),
-    (in_file(ACC, lambda p: p.rename(p.with_name("acc_1.txt"))), "acc_1.txt: tells no experiment"),
+    (in_file(ACC, lambda p: p.rename(p.with_name("acc_1.txt"))), "acc_1.txt: names no experiment"),
     (in_labels("1 1 5 250", "1 1 13 250"), "line 1 has activity 13; allowed are 1 to 12"),
     (in_labels("1 1 5 250", "1 1 0 250"), "line 1 has activity 0; allowed are 1 to 12"),
     (in_labels("1 1 5 250", "1 1 5.5 250"), r"line 1 holds \[5.5, 250.0, 500.0\]; whole numbers"),

@@ -151,7 +151,7 @@ def test_an_unknown_source_is_refused_with_the_nearest_name(written):
      "line 9 has 12 columns, expected 13"),
     (lambda p: change_cell(p, 9, 6, "", ","), "line 9, column 6 is '', not a number"),
     (lambda p: change_line(p, 9, lambda line: ""), "line 9 has row number 8 after 6"),
-    (lambda p: p.rename(p.with_name("sub_x.csv")), "tells no activity, trial and subject"),
+    (lambda p: p.rename(p.with_name("sub_x.csv")), "names no activity, trial and subject"),
 ])  # fmt: skip
 def test_a_damaged_file_is_refused_in_one_sentence(copy, damage, message):
     damage(copy / FILE)
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(copy, damage, message):
 
 def test_an_unknown_activity_is_refused(copy):
     (copy / "A_DeviceMotion_data/dws_1").rename(copy / "A_DeviceMotion_data/fly_1")
-    check_refuses("motion_sense", copy, match=r"fly_1/sub_1.csv: tells no activity")
+    check_refuses("motion_sense", copy, match=r"fly_1/sub_1.csv: names no activity")
 
 
 def test_a_folder_without_trials_is_refused(tmp_path):

@@ -198,7 +198,7 @@ def test_a_truncated_file_is_refused(copy, name):
 @pytest.mark.parametrize("name", ["Subject1_AccTempEDA.dat", "Subject2_SpO2HR.dat"])
 def test_corrupted_samples_fail_their_checksum(copy, name):
     corrupt(copy / name)
-    check_refuses("noneeg", copy, match=rf"{name}: the checksum of '\w+' is \d+; the header tells")
+    check_refuses("noneeg", copy, match=rf"{name}: the checksum of '\w+' is \d+; the header says")
 
 
 def test_corrupted_marks_are_refused(copy):

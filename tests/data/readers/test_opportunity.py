@@ -203,7 +203,7 @@ def test_a_published_file_gets_no_note_and_another_one(copy, monkeypatch):
     (lambda p: change_cell(p, 3, 244, "NaN"), "row 3 has label nan"),
     (lambda p: change_cell(p, 3, 1, "33"), "row 3 has timestamp 0.033 s; rows lie 0.03333 s"),
     (lambda p: change_cell(p, 3, 1, "NaN"), "row 3 has timestamp nan s"),
-    (lambda p: p.rename(p.with_name("S1-Run.dat")), "tells no subject and run"),
+    (lambda p: p.rename(p.with_name("S1-Run.dat")), "names no subject and run"),
 ])  # fmt: skip
 def test_a_damaged_file_is_refused_in_one_sentence(copy, damage, message):
     damage(copy)

@@ -150,7 +150,7 @@ def test_times_of_the_questionnaires_are_read(text, seconds):
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("# END", "# STOP", "has 8 ORDER, 8 START; expected lines # ORDER, # START and # END"),
     ("TSST", "TXST", "has condition 'TXST'; allowed are Base, TSST"),
-    ("# START;", "# START;x", "is no time; expected minutes.seconds like 50.3"),
+    ("# START;", "# START;x", "is not a time; expected minutes.seconds like 50.3"),
     ("# START;", "# START;9", "its conditions overlap or end before they start"),
 ])  # fmt: skip
 def test_a_damaged_questionnaire_is_refused(copy, old, new, message):

@@ -143,7 +143,7 @@ class FileContent:
             self.check_readable(name)
             left_out = [str(one) for one in self.about.get("left_out", ())]
             if told := [one for one in left_out if one.split(" ")[0] == name]:
-                raise DataError(f"{self.path}: '{name}' is no signal, got {told[0]}")
+                raise DataError(f"{self.path}: '{name}' is not a signal, got {told[0]}")
             raise DataError(f"{self.path}: has no stream '{name}'; {nearest(name, names)}")
         return self.streams[names.index(name)]
 

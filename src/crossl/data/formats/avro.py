@@ -137,7 +137,7 @@ def _values(path: Path, sensor: str, told: Any) -> NDArray[np.floating[Any]]:
     """Make an array of samples, of 32 bits where those hold them all."""
     found = np.asarray(told if told is not None else [])
     if found.ndim != 1 or (len(found) and found.dtype.kind not in "iuf"):
-        raise DataError(f"{path}: '{sensor}' holds samples that are no numbers")
+        raise DataError(f"{path}: '{sensor}' holds samples that are not numbers")
     wide = found.astype(np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)
@@ -156,7 +156,7 @@ def _factor(path: Path, sensor: str, told: Any) -> float:
     if not (high > low and most > least):
         raise DataError(
             f"{path}: '{sensor}' maps counts {least:g} to {most:g} onto {low:g} to {high:g}; "
-            "nothing tells the unit of a count"
+            "nothing says which unit a count has"
         )
     return (high - low) / (most - least)
 

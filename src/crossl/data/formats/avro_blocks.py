@@ -44,7 +44,7 @@ class _Cursor:
         """Return the next bytes."""
         if not 0 <= count <= len(self.data) - self.at:
             raise damaged(
-                self.path, f"{count} bytes are told at byte {self.at} of {len(self.data)}"
+                self.path, f"{count} bytes are announced at byte {self.at} of {len(self.data)}"
             )
         self.at += count
         return self.data[self.at - count : self.at]

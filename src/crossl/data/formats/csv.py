@@ -187,7 +187,7 @@ def _decoded(path: Path, data: bytes, told: TableFormat) -> bytes:
             "mapping, such as cp1252 of Windows"
         )
         raise DataError(
-            f"{path}: line {line} holds bytes that are no "
+            f"{path}: line {line} holds bytes that are not "
             f"{'UTF-8' if not told.encoding else told.encoding} text ({error.reason}); {cure}"
         ) from None
     data = text.removeprefix("\ufeff").encode("utf-8", "replace")

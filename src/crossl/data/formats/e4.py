@@ -67,7 +67,7 @@ def open_file(path: Path) -> FileContent:
     names = _names(path)
     if not names:
         wanted = ", ".join(f"{name}.csv" for name in SENSORS)
-        raise DataError(f"{path}: is no Empatica session; it holds none of {wanted}")
+        raise DataError(f"{path}: is not an Empatica session; it holds none of {wanted}")
     notes: list[str] = []
     streams, left_out, local = _sensors(path, names, notes)
     about: dict[str, Any] = {"device": "Empatica E4", "missing": {"TEMP": IMPOSSIBLE}}

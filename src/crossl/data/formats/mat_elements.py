@@ -62,7 +62,7 @@ def unpacked(path: Path) -> bytes:
         check_unpacked(path, total, HARMLESS_ARRAY_BYTES)
         for inner, content in _elements(path, memoryview(whole), order):
             if inner != MATRIX:
-                raise _built(path, f"an element of type {inner} stands where an array should")
+                raise _built(path, f"an element of type {inner} is where an array should be")
             _check_array(path, content, order, MAX_DEPTH)
         out.append(whole)
         at = end
@@ -110,7 +110,7 @@ def _check_array(path: Path, content: memoryview, order: str, depth: int) -> Non
         return
     parts = _elements(path, content, order)
     if not parts or parts[0][0] != UINT32 or len(parts[0][1]) != 8:
-        raise _built(path, "an array does not tell its class")
+        raise _built(path, "an array does not state its class")
     flags = struct.unpack_from(f"{order}I", parts[0][1])[0]
     kind = flags & 0xFF
     known = kind in (CELL, STRUCTURE, OBJECT, CHARACTERS, SPARSE) or kind in NUMERIC
@@ -118,7 +118,7 @@ def _check_array(path: Path, content: memoryview, order: str, depth: int) -> Non
         _check_parts(path, parts[1:], NUMBERS | TEXTS | {MATRIX}, order, depth)
         return
     if len(parts) < 3 or parts[1][0] not in (INT32, UINT32) or parts[2][0] not in TEXTS:
-        raise _built(path, "an array does not tell its size and name")
+        raise _built(path, "an array does not state its size and name")
     sizes = parts[1][1]
     if not 8 <= len(sizes) <= 4 * MAX_AXES or len(sizes) % 4:
         raise _built(path, f"an array has {len(sizes) // 4} axes")
@@ -146,7 +146,7 @@ def _fields(path: Path, parts: list[Element], order: str) -> int:
                 return len(text) // width
             if not len(text):
                 return 0
-    raise _built(path, "a structure does not tell the names of its fields")
+    raise _built(path, "a structure does not name its fields")
 
 
 def _check_parts(

@@ -222,7 +222,7 @@ def _refuse_cells(cells: Written, name: str, text: Any, bad: list[int], other: s
     if blanks:
         sign = " " if re.fullmatch(BLANKS, blanks[1]) else blanks[1]
         keys = f'thousands: "{sign}"' + (f', decimal: "{blanks[2]}"' if blanks[2] else "")
-        why = f"whose groups of digits stand apart; say in the mapping `table: {{{keys}}}`"
+        why = f"whose groups of digits are set apart; say in the mapping `table: {{{keys}}}`"
         raise CellError(f"{where}, {why}", len(bad), given)
     if cell == name and bad[0]:
         why = "its own name: files were put one behind another; part them there"

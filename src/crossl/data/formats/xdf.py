@@ -146,7 +146,7 @@ def _number(path: Path, data: bytes, at: int) -> tuple[int, int]:
     """Read a number that says itself how many bytes it has; return also where it ends."""
     width = data[at] if at < len(data) else 0
     if width not in (1, 4, 8):
-        raise damaged(path, f"byte {at} does not tell the length of a chunk")
+        raise damaged(path, f"byte {at} does not give the length of a chunk")
     return int.from_bytes(data[at + 1 : at + 1 + width], "little"), at + 1 + width
 
 
@@ -217,7 +217,7 @@ def _check_count(path: Path, name: str, stream: dict[str, Any]) -> None:
     if told is not None and told.isdigit() and int(told) != len(stream["time_stamps"]):
         raise DataError(
             f"{path}: stream '{name}' holds {len(stream['time_stamps'])} samples; its end mark "
-            f"tells {told}, the file is damaged"
+            f"says {told}, the file is damaged"
         )
 
 

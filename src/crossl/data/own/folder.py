@@ -57,7 +57,7 @@ def open_dataset(root: Path | None, *, mapping: str = "") -> Iterator[Dataset]:
         DataError: there is no mapping, or it does not fit the files.
     """
     if root is None or not root.is_dir():
-        raise DataError(f"{root or 'root'}: is no folder; name the folder of your recordings")
+        raise DataError(f"{root or 'root'}: is not a folder; name the folder of your recordings")
     path = find_mapping(root, mapping)
     if path is None:
         raise DataError(

@@ -70,11 +70,11 @@ CARD = Card(
     spec=WindowSpec(window_s=4.0, stride_s=2.0),
     traps=(
         "Rest always comes before the task and each is one file: whatever drifts between two "
-        "recordings (electrodes, filters, scale) tells the label as well as the brain does.",
+        "recordings (electrodes, filters, scale) predicts the label as well as the brain does.",
         "Three times as much rest as arithmetic was published (about 182 s and 62 s).",
         "The publishers band-passed the signals and removed artefacts by independent components, "
         "so amplitudes are smaller than raw ones.",
-        "subject-info.csv tells who counted badly (count quality 0); the reader takes only the age "
+        "subject-info.csv says who counted badly (count quality 0); the reader takes only the age "
         "from it, which can be a target.",
     ),
     size="180 MB",
@@ -122,7 +122,7 @@ def _read_file(
 ) -> Iterator[Recording]:
     match = NAME.fullmatch(path.stem)
     if match is None:
-        raise DataError(f"{path}: tells no subject; expected a name like Subject00_1.edf")
+        raise DataError(f"{path}: names no subject; expected a name like Subject00_1.edf")
     content = open_file(path)
     for column in content.left_out:
         content.check_readable(column)

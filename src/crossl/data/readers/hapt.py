@@ -111,7 +111,7 @@ def _key(path: Path) -> tuple[int, int]:
     """Return user and experiment."""
     match = NAME.fullmatch(path.stem)
     if match is None:
-        raise DataError(f"{path}: tells no experiment; expected a name like acc_exp01_user01.txt")
+        raise DataError(f"{path}: names no experiment; expected a name like acc_exp01_user01.txt")
     return int(match[2]), int(match[1])
 
 

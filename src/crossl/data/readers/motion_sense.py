@@ -66,7 +66,7 @@ CARD = Card(
         "The raw accelerometer and gyroscope were logged apart, without timestamps: source=raw "
         "starts both at once, so they may be shifted against each other.",
         "Trials are numbered 1 to 9 and 11 to 16; there is no trial 10.",
-        "Age, height and weight stand in data_subjects_info.csv of the authors' repository; put it "
+        "Age, height and weight are in data_subjects_info.csv of the authors' repository; put it "
         "beside the archives to have them as targets.",
     ),
     size="three zip files, of which A suffices",
@@ -125,7 +125,7 @@ def _key(path: Path) -> tuple[str, str]:
     number = path.stem.removeprefix("sub_")
     if activity not in ACTIVITIES or not (trial.isdecimal() and number.isdecimal()):
         raise DataError(
-            f"{path}: tells no activity, trial and subject; expected a name like dws_1/sub_1.csv "
+            f"{path}: names no activity, trial and subject; expected a name like dws_1/sub_1.csv "
             f"with one of {', '.join(ACTIVITIES)}"
         )
     return f"sub_{int(number):02d}", f"{activity}_{int(trial):02d}"

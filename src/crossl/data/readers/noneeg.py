@@ -70,14 +70,14 @@ CARD = Card(
         "The marks in Subject*_SpO2HR.atr count samples at 8 Hz, though that record has 1 Hz: the "
         "reader takes all marks from Subject*_AccTempEDA.atr.",
         "Everyone went through the states in one order, so slow drift (temperature, skin "
-        "conductance) tells the label.",
+        "conductance) gives the label away.",
         "The first EmotionalStress lasts 40 s and is the briefing of the cognitive task.",
         "Subjects 2, 3 and 4 hold the same 40 s in all signals: their first EmotionalStress (in "
         "Subject2 and Subject4 from 927 s, in Subject3 from 924 s). A test by subject scores what "
         "was trained on unless these three stay on one side: the reader makes them a group, which "
         "no split parts.",
         "A relaxation follows each stress: the body is still calming down while labelled Relax.",
-        "Age, height and weight stand in the headers and can be targets; gender is not read.",
+        "Age, height and weight are in the headers and can be targets; gender is not read.",
     ),
     size="4 MB",
     subjects=20,
@@ -117,7 +117,7 @@ def open_dataset(root: Path | None) -> Iterator[Dataset]:
 def _subject(path: Path) -> int:
     match = NAME.fullmatch(path.stem)
     if match is None:
-        raise DataError(f"{path}: tells no subject; expected a name like Subject1_AccTempEDA.hea")
+        raise DataError(f"{path}: names no subject; expected a name like Subject1_AccTempEDA.hea")
     return int(match[1])
 
 

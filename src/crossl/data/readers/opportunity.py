@@ -157,7 +157,7 @@ CARD = Card(
     spec=WindowSpec(window_s=1.0, stride_s=0.5),
     traps=(
         "Most time has no gesture: with labels=gestures, most windows are unlabelled.",
-        "The shoes' rotation is documented in mm/s, which is no unit of rotation; it has unit 1.",
+        "The shoes' rotation is documented in mm/s, not a unit of rotation; it has unit 1.",
         "Sensors of different systems were aligned by hand: they may be shifted by about 100 ms.",
         "Labels are off by a few hundred milliseconds, and gestures are short.",
         "The wireless accelerometers lost many samples; objects, switches and locations, which the "
@@ -212,7 +212,7 @@ def open_dataset(
 def _read_run(path: Path, card: Card, labels: str) -> Iterator[Recording]:
     match = NAME.fullmatch(path.stem)
     if match is None:
-        raise DataError(f"{path}: tells no subject and run; expected a name like S1-ADL1.dat")
+        raise DataError(f"{path}: names no subject and run; expected a name like S1-ADL1.dat")
     notes = published_note(path, PUBLISHED.get(path.name))
     table = read_table(path, COLUMNS, must_end_with_newline=bool(notes))
     column, names = LABELS[labels]

@@ -170,7 +170,7 @@ def _nights(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, Path]]:
         match = NAME.fullmatch(path.stem)
         if match is None:
             raise DataError(
-                f"{path}: tells no night; expected a name like SC4001E0-PSG.edf or "
+                f"{path}: names no night; expected a name like SC4001E0-PSG.edf or "
                 "SC4001EC-Hypnogram.edf"
             )
         night = found.setdefault((match[1], match[2]), {})

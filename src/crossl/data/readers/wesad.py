@@ -112,7 +112,7 @@ CARD = Card(
         "The official labels end 20 s before the END in SX_quest.csv.",
         "The four classes last 294, 166, 93 and 197 minutes; published results leave out "
         "meditation (53, 30 and 17 %).",
-        "Baseline always comes first, so slow drift helps to tell it.",
+        "Baseline always comes first, so slow drift helps to recognise it.",
         "S5 may have slept in a meditation, S8 and S16 felt cold, S15 doubted the cover story.",
         "Heart rate and beat intervals of the wristband are computed by it, and not read.",
     ),
@@ -294,7 +294,7 @@ def _seconds(path: Path, text: str) -> float:
     match = re.fullmatch(r"(\d+)(?:\.(\d{1,2}))?", text)
     seconds = int((match[2] or "0").ljust(2, "0")) if match else 60
     if match is None or seconds >= 60:
-        raise DataError(f"{path}: '{text[:20]}' is no time; expected minutes.seconds like 50.3")
+        raise DataError(f"{path}: '{text[:20]}' is not a time; expected minutes.seconds like 50.3")
     return int(match[1]) * 60.0 + seconds
 
 

@@ -58,7 +58,7 @@ def open_file(path: Path) -> FileContent:
     notes = [*header.notes]
     if signals and not header.record_s:
         notes.append(
-            f"{path.name} tells no length of its data records, hence no rates; those of the "
+            f"{path.name} gives no length of its data records, hence no rates; those of the "
             "mapping count"
         )
     has_signals = any(not signal.is_annotations for signal in header.signals)
@@ -198,6 +198,6 @@ def _onsets(
     if onsets[-1] > MAX_EMPTY * recorded_s:
         raise DataError(
             f"{path}: holds {recorded_s:g} s within {onsets[-1]:g} s; at most {MAX_EMPTY} times "
-            "what was recorded is laid out, cut the file into its pieces"
+            "what was recorded is filled in, cut the file into its pieces"
         )
     return onsets

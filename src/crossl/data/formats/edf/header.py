@@ -56,7 +56,7 @@ class SignalHeader:
             if not (math.isfinite(low) and math.isfinite(high) and low != high):
                 return (
                     f"it has {what} minimum {low:g} and maximum {high:g}; two different numbers "
-                    "are needed to tell its values"
+                    "are needed to scale its values"
                 )
         if not self.samples:
             return "it has 0 samples in a data record"
@@ -127,7 +127,7 @@ def read_header(path: Path) -> Header:
         kind = "BDF" if fixed[:8] == BDF_MAGIC else "EDF"
         count = _whole(path, "number of signals", fixed[252:256])
         if not 0 < count <= MAX_SIGNALS:
-            raise DataError(f"{path}: tells {count} signals; 1 to {MAX_SIGNALS} are read")
+            raise DataError(f"{path}: states {count} signals; 1 to {MAX_SIGNALS} are read")
         table = file.read(256 * count)
         if len(table) < 256 * count:
             raise cut_off(path, 256 * (count + 1), size)
@@ -136,7 +136,7 @@ def read_header(path: Path) -> Header:
     record_s = _number(fixed[244:252])
     if math.isnan(record_s):
         raise DataError(
-            f"{path}: tells {_shown(fixed[244:252])} as the length of a data record; a number of "
+            f"{path}: gives {_shown(fixed[244:252])} as the length of a data record; a number of "
             "seconds is needed"
         )
     if b"," in fixed[244:252]:
@@ -189,13 +189,13 @@ def _layout(
         raise DataError(f"{path}: has data records without a sample; some are needed")
     if _whole(path, "length of its header", fixed[184:192], least=-1) != begin:
         notes.append(
-            f"{path.name} tells a header of {_shown(fixed[184:192])} bytes; with its {count} "
+            f"{path.name} states a header of {_shown(fixed[184:192])} bytes; with its {count} "
             f"signals it has {begin}, which counts"
         )
     held, rest = divmod(max(0, size - begin), record_bytes)
     if told < 0:
         notes.append(
-            f"{path.name} was not closed: its header does not tell how many data records there "
+            f"{path.name} was not closed: its header does not say how many data records there "
             f"are; it holds {held}"
         )
         told = held
@@ -205,7 +205,7 @@ def _layout(
         more = f", {held - told} whole data records among them" if held > told else ""
         notes.append(
             f"{path.name} holds {size - begin - told * record_bytes} bytes behind the {told} data "
-            f"records that its header tells{more}; they are not read"
+            f"records that its header states{more}; they are not read"
         )
     return told, begin
 
@@ -213,7 +213,7 @@ def _layout(
 def cut_off(path: Path, told: int, size: int) -> DataError:
     """Say that a file is shorter than its header tells, both in bytes."""
     return DataError(
-        f"{path}: is cut off: its header tells of {told} bytes and it has {size}; fetch it again"
+        f"{path}: is cut off: its header announces {told} bytes and it has {size}; fetch it again"
     )
 
 
@@ -243,7 +243,7 @@ def _whole(path: Path, what: str, field: bytes, *, least: int = 0) -> int:
     value = _number(field)
     if math.isnan(value) or not value.is_integer() or value < least:
         raise DataError(
-            f"{path}: tells {_shown(field)} as the {what}; a whole number is needed, from {least} "
+            f"{path}: gives {_shown(field)} as the {what}; a whole number is needed, from {least} "
             "on, to find anything in the file"
         )
     return int(value)

@@ -116,10 +116,10 @@ def read_header(path: Path) -> Header:
     else:
         if len(rest) < count:
             raise DataError(
-                f"{path}: tells {count} signals and describes {len(rest)}; each needs a line"
+                f"{path}: states {count} signals and describes {len(rest)}; each needs a line"
             )
         if len(rest) > count:
-            notes.append(f"{path.name}: describes more than the {count} signals that it tells of")
+            notes.append(f"{path.name}: describes more than the {count} signals that it states")
         signals = tuple(_signal(f"{path}: line {n}", line) for n, line in rest[:count])
     return Header(name, signals, rate_hz, frames, start, comments, parts, tuple(notes))
 
@@ -137,19 +137,19 @@ def _record(
         )
     count = int(words[1])
     if count > MAX_SIGNALS:
-        raise DataError(f"{path}: tells {count} signals; at most {MAX_SIGNALS} are read")
+        raise DataError(f"{path}: states {count} signals; at most {MAX_SIGNALS} are read")
     rate_hz, frames = DEFAULT_HZ, None
     if len(words) > 2:
         rate = _RATE.fullmatch(words[2])
         rate_hz = _float(rate[1]) if rate else float("nan")
         if not 0 < rate_hz < 1e9:
-            raise DataError(f"{path}: tells a rate of {words[2][:40]!a}; a positive number of Hz")
+            raise DataError(f"{path}: gives a rate of {words[2][:40]!a}; a positive number of Hz")
     else:
-        notes.append(f"{path.name} tells no rate; {DEFAULT_HZ:g} Hz count, as the format says")
+        notes.append(f"{path.name} gives no rate; {DEFAULT_HZ:g} Hz count, as the format says")
     if len(words) > 3:
         if not re.fullmatch(r"\d{1,18}", words[3]):
             raise DataError(
-                f"{path}: tells {words[3][:40]!a} samples; a whole number is needed, 0 or nothing "
+                f"{path}: states {words[3][:40]!a} samples; a whole number is needed, 0 or nothing "
                 "where it is not known"
             )
         frames = int(words[3]) or None
@@ -162,7 +162,7 @@ def _segments(
 ) -> tuple[tuple[str, int], ...]:
     if not 0 < told == len(lines):
         raise DataError(
-            f"{path}: tells {told} segments and lists {len(lines)}; each needs a line, and a "
+            f"{path}: states {told} segments and lists {len(lines)}; each needs a line, and a "
             "record at least one"
         )
     parts = []

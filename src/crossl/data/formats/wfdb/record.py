@@ -132,8 +132,8 @@ def find_signals(path: Path, header: Header) -> Record:
     frames = _length(path, header, places, notes)
     if any(place.line.gain is None for place in places.values()):
         notes.append(
-            f"{path.name} does not tell the gain of every signal; {DEFAULT_GAIN:g} steps per unit "
-            "count, as the format says: values are no measured ones"
+            f"{path.name} does not give the gain of every signal; {DEFAULT_GAIN:g} steps per unit "
+            "count, as the format says: values are not measured ones"
         )
     return Record(path, header, places, left_out, frames, tuple(notes))
 
@@ -181,11 +181,11 @@ def _length(path: Path, header: Header, places: dict[str, Place], notes: list[st
     if frames is None:
         frames = min(held.values())
         if not frames:
-            raise DataError(f"{path}: tells no length, and its files hold no whole frame")
-        notes.append(f"{path.name} tells no length; its files hold {frames} frames")
+            raise DataError(f"{path}: gives no length, and its files hold no whole frame")
+        notes.append(f"{path.name} gives no length; its files hold {frames} frames")
     more = [name for name, count in held.items() if count > frames]
     if more:
-        notes.append(f"{more[0]} holds {held[more[0]]} frames; the header tells {frames}, read")
+        notes.append(f"{more[0]} holds {held[more[0]]} frames; the header says {frames}, read")
     return frames
 
 
@@ -199,7 +199,7 @@ def _load(columns: Mapping[str, Place], frames: int, names: Sequence[str]) -> ND
         held = group.frames()
         if held < frames:
             raise DataError(
-                f"{group.path}: is cut off: it holds {held} frames and the header tells {frames}; "
+                f"{group.path}: is cut off: it holds {held} frames and the header says {frames}; "
                 "fetch it again"
             )
         widths = [line.per_frame for line in group.lines]
@@ -232,5 +232,5 @@ def _check_sum(name: str, place: Place, raw: NDArray[np.int64]) -> None:
     if (int(raw.sum()) - line.checksum) % 65536:
         raise DataError(
             f"{place.group.path}: the checksum of '{name}' is {int(raw.sum()) % 65536}; the "
-            f"header tells {line.checksum % 65536}, the file is damaged"
+            f"header says {line.checksum % 65536}, the file is damaged"
         )

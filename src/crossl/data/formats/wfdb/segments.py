@@ -117,7 +117,7 @@ def join(path: Path, header: Header) -> Joined:
             "recorded is laid out, read the segments one by one"
         )
     if header.frames not in (None, frames):
-        notes.append(f"{path.name} tells {header.frames} frames; its segments have {frames}")
+        notes.append(f"{path.name} states {header.frames} frames; its segments have {frames}")
     notes += [note for record in records for note in record.notes]
     return Joined(path, tuple(pieces), columns, left_out, frames, tuple(dict.fromkeys(notes)))
 
@@ -139,7 +139,7 @@ def _segment(path: Path, header: Header, name: str, frames: int) -> Record | Non
     record = find_signals(place, inner)
     if record.frames != frames:
         raise DataError(
-            f"{place}: has {record.frames} frames; {path.name} tells {frames} of this segment"
+            f"{place}: has {record.frames} frames; {path.name} states {frames} for this segment"
         )
     return record
 

@@ -37,7 +37,7 @@ def init_mapping(folder: Path, *, force: bool = False) -> Path:
         DataError: there is a mapping, or no file that could be a recording.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder; name the folder of your recordings")
+        raise DataError(f"{folder}: is not a folder; name the folder of your recordings")
     path = folder / MAPPING_NAMES[0]
     _refuse_mapping(folder, force=force)
     draft = Draft()

@@ -54,7 +54,7 @@ def bad_cells(stream: Stream, texts: Sequence[str]) -> Iterator[str]:
             stream.load([column])
         except CellError as error:
             if error.bad <= MAX_BAD * error.given:
-                yield f"    # {quoted(column)} is NOT READ, one cell is no number: {error}"
+                yield f"    # {quoted(column)} is NOT READ, one cell is not a number: {error}"
         except DataError:
             continue
 

@@ -72,7 +72,7 @@ class Draft:
             + ("    resample: true   # times are irregular\n" if irregular else "")
             + (f"    max_gap_s: {3 / min(rates):g}   # guessed\n" if irregular else "")
             + (
-                "    resample: true   # files tell different rates\n"
+                "    resample: true   # files have different rates\n"
                 if spread and not irregular
                 else ""
             ),

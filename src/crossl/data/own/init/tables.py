@@ -125,7 +125,7 @@ def _tells_sessions(stream: Stream, column: str, who: str) -> bool:
 def _whose_lines(kind: Kind, whose: _Whose) -> Iterator[str]:
     for key, column in whose.columns.items():
         if f"{{{key}}}" in kind.pattern:
-            told = f"the path tells who; else {key}_column: {column}"
+            told = f"the path says who; else {key}_column: {column}"
             yield f"    one_person: true   # guessed: {told}"
             return
         yield f"    {key}_column: {quoted(column)}   # guessed by name and content: whose a row is"

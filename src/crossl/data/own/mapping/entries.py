@@ -53,7 +53,8 @@ class ModalityEntry(Entry):
     def _known_channels(self) -> ModalityEntry:
         for name in self.optional if isinstance(self.optional, tuple) else ():
             if name not in self.channels:
-                raise ValueError(f"optional '{name}' is no channel; {nearest(name, self.channels)}")
+                known = nearest(name, self.channels)
+                raise ValueError(f"optional '{name}' is not a channel; {known}")
         return self
 
     def may_lack(self, channel: str) -> bool:
@@ -243,7 +244,7 @@ class FileEntry(Entry):
         if self.one_person and self.subject_column is not None:
             raise ValueError("is of `one_person` and has a `subject_column`; keep one")
         if self.intervals and (self.long or self.parts == "follow"):
-            raise ValueError("has `intervals`, whose times stand in the table: no `long` or "
+            raise ValueError("has `intervals`, whose times are in the table: no `long` or "
                              "`parts: follow`")  # fmt: skip
 
 

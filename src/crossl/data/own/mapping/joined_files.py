@@ -211,7 +211,7 @@ def _gaps(source: Source, pieces: Sequence[_Piece]) -> list[int]:
         if one.times is None and rate_hz is None:
             if not follow:
                 raise DataError(
-                    f"{one.content.path}: is a part without a clock, so nothing tells what lies "
+                    f"{one.content.path}: is a part without a clock, so nothing says what lies "
                     "between it and the part before; name its `clock`, or say `parts: follow` if "
                     "nothing does"
                 )

@@ -276,7 +276,8 @@ def _table(source: Source, content: FileContent, names: Names, zones: Zones) -> 
                 continue
             raise DataError(
                 f"{source.path}: interval {row} ('{name}') runs from {begin:g} to {end:g} s; it "
-                "must end after it starts; a point in time is no label, leave it out of `classes`"
+                "must end after it starts; a point in time is not a label, leave it out of "
+                "`classes`"
             )
         if name:
             out.append(LabelInterval(begin + source.offset_s, end + source.offset_s, name))

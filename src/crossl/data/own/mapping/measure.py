@@ -221,7 +221,7 @@ def guess_unit(group: str, columns: Sequence[str], values: NDArray[np.float64]) 
                 if low <= measured < high:
                     return unit, f"{'median size' if size == 'norm' else 'spread'} {measured:.3g}"
             return "1", f"median size {norm:.3g} fits no unit of such a signal"
-    return "1", "nothing tells its unit"
+    return "1", "nothing says its unit"
 
 
 _RANGES: tuple[tuple[str, str, tuple[tuple[float, float, str], ...]], ...] = (

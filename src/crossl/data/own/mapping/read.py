@@ -63,7 +63,7 @@ class _Gathered:
         end_s = max(signal.end_s for signal in self.signals.values())
         if self.unclear or (self.of_all and start_s < ABSOLUTE_S):
             raise DataError(
-                f"{where}: labels tell no session and the times of signals start at {start_s:g} s, "
+                f"{where}: labels name no session and the times of signals start at {start_s:g} s, "
                 "so which of several sessions they are of cannot be known; give `session_column:`, "
                 "or {session} in the pattern"
             )

@@ -125,7 +125,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 text ({error.reason}); save it as UTF-8") from None
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from None
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(text.splitlines(), delimiter=delimiter)
@@ -135,7 +135,8 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         out = [(reader.line_num, _row(f"{path}: line {reader.line_num}", header, cells))
                for cells in reader if any(cell.strip() for cell in cells)]  # fmt: skip
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num} is no row of a table ({error})") from None
+        line = reader.line_num
+        raise DataError(f"{path}: line {line} is not a row of a table ({error})") from None
     if not out:
         raise DataError(f"{path}: has no row; one a recording and modality is needed")
     return out

@@ -60,7 +60,7 @@ class TableEntry(Entry):
         except LookupError:
             known = False
         if not known:
-            raise ValueError("is no encoding of text; utf-8, utf-16, cp1252 and latin1 are some")
+            raise ValueError("is not a text encoding; utf-8, utf-16, cp1252 and latin1 are some")
         return name
 
     @field_validator("delimiter")
@@ -68,7 +68,7 @@ class TableEntry(Entry):
     def _one_sign(cls, sign: str | None) -> str | None:
         if sign is not None and (len(sign) != 1 or not sign.isascii() or sign.isalnum()
                                  or sign in '"\n\r.'):  # fmt: skip
-            raise ValueError("is no delimiter; one sign such as ';' is, or tab, or blanks")
+            raise ValueError("is not a delimiter; one sign such as ';' is, or tab, or blanks")
         return sign
 
     @field_validator("date_format")
@@ -83,7 +83,7 @@ class TableEntry(Entry):
         if self.thousands is not None and self.thousands == self.decimal:
             raise ValueError(f"decimal and thousands are both '{self.decimal}'; they must differ")
         if self.units_row and self.header is False:
-            raise ValueError("`units_row` stands below names, and `header` is false")
+            raise ValueError("`units_row` comes below names, and `header` is false")
         return self
 
     def over(self, default: TableEntry | None) -> TableEntry:

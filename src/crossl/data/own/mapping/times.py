@@ -67,7 +67,7 @@ def started(source: Source, content: FileContent, zones: Zones) -> FileContent:
         time = datetime.fromisoformat(str(told))
     except ValueError:
         zones.notes.append(
-            f"{source.path.name} tells no date and time of its start; its times count from 0"
+            f"{source.path.name} gives no date and time of its start; its times count from 0"
         )
         return content
     local = np.array([time.replace(tzinfo=UTC).timestamp()])
@@ -196,7 +196,7 @@ def _check_days(where: str, days: NDArray[np.float64]) -> None:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise DataError(
-            f"{where}, sample {at + 1}: {days[at]:g} is no day of Excel; they count from 1900, "
+            f"{where}, sample {at + 1}: {days[at]:g} is not an Excel day; they count from 1900, "
             "2024-05-31 is 45443"
         )
 
@@ -314,7 +314,7 @@ def _no_date(where: str, cell: str, date_format: str | None) -> DataError:
     guess = guess_date_format([cell])
     cure = f'; say `table: {{date_format: "{guess}"}}` in the mapping' if guess else ""
     return DataError(
-        f"{where} is no date with a time; ISO 8601 is read, such as "
+        f"{where} is not a date with a time; ISO 8601 is read, such as "
         f"2024-05-31T09:30:00.250+02:00{cure}"
     )
 

@@ -170,7 +170,7 @@ def _offset_s(where: str, zone: ZoneInfo, minute: float, fold: int) -> float:
         time = (datetime(1970, 1, 1) + timedelta(minutes=minute)).replace(tzinfo=zone, fold=fold)
         offset = time.utcoffset()
     except OverflowError:
-        raise DataError(f"{where}: a time of {minute * 60:g} s is no date") from None
+        raise DataError(f"{where}: a time of {minute * 60:g} s is not a date") from None
     return offset.total_seconds() if offset is not None else 0.0
 
 
@@ -195,7 +195,7 @@ def _second_time(
     leads = end < len(local) and 0 <= local[end] - times[-1] <= near
     if len(back) or follows == leads:
         why = "goes back more than once within it" if len(back) else (
-            "runs through it once without a pause" if follows else "does not tell which it is"
+            "runs through it once without a pause" if follows else "does not say which it is"
         )  # fmt: skip
         raise DataError(
             f"{where}{shown(times[0])} came twice in {timezone}, where clocks were put back, and "

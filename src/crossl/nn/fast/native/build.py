@@ -103,7 +103,7 @@ def _read_sealed(path: Path) -> bytes:
     with os.fdopen(os.open(path, without_waiting), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
-            raise KernelError("it is no file")
+            raise KernelError("it is not a file")
         if hasattr(os, "geteuid") and (about.st_uid != os.geteuid() or about.st_mode & 0o022):
             raise KernelError("others than you can write it")
         content, seal, told = file.read().rpartition(SEAL)
