@@ -121,7 +121,7 @@ def test_a_run_with_all_of_it_is_saved_and_loaded(tmp_path):
         "shared_encoders=[[left, right]]", "frozen_encoders=[right]", encoders={"ecg": net}
     )
     save_run(tmp_path, model, config, about={})
-    with pytest.raises(ConfigError, match=rf"^{tmp_path}: 'ecg' is encoded by a module of"):
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}: 'ecg' is encoded by a custom module"):
         load_run(tmp_path)
     other = flat_net()
     before = other[1].weight.clone()

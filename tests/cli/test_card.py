@@ -44,7 +44,7 @@ def test_a_run_without_scores_says_so(run: Path, crossl: Crossl) -> None:
     assert not {"license", "model-index", "datasets"} & front.keys()
     assert "It was not evaluated" in text
     assert "Nothing here says how good it is." in text
-    assert "Its classifier tells `rest`, `run`. It was fitted on 50% of the labels" in text
+    assert "Its classifier predicts `rest`, `run`. It was fitted on 50% of the labels" in text
     assert "Recordings that are called `tiny`. Their licence is not known to this folder" in text
     assert ["`acc`", "wrist", "`x, y, z`", "m/s^2", "20 Hz"] in rows_of(text)
     for one in ("schedule.steps=4", "encoder.width=8", "method.expander_dim=16"):

@@ -108,7 +108,11 @@ def _what(facts: Facts) -> list[str]:
     ]
     if facts.probe is None:
         return [*lines, "", "It has no classifier: what its numbers mean is for you to learn."]
-    return [*lines, "", f"Its classifier tells {_names(facts.probe['classes'])}. {_labels(facts)}"]
+    return [
+        *lines,
+        "",
+        f"Its classifier predicts {_names(facts.probe['classes'])}. {_labels(facts)}",
+    ]
 
 
 def _sensors(count: int) -> str:
