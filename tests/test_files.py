@@ -21,6 +21,7 @@ from crossl import files
 from crossl.errors import DataError, FormatError
 from crossl.files import (
     FULL,
+    adding_lines,
     locked,
     naming,
     read_json,
@@ -209,3 +210,47 @@ def test_json_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(FormatError, match=r"a.json: is damaged, not JSON \(.*\); make it again"):
         read_json(tmp_path / "a.json", cure="make it again")
+
+
+def test_whole_lines_are_added_and_what_is_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "said.csv"
+    with adding_lines(path, b"a,b\n") as add:
+        add(b"1,2\n")
+        assert path.read_bytes() == b"a,b\n1,2\n"  # at once
+        with (
+            pytest.raises(DataError, match="another process is adding to this file"),
+            adding_lines(path, b"a,b\n"),
+        ):
+            pass
+    with path.open("ab") as file:
+        file.write(b"3,")  # as a crash of the system leaves it
+    with adding_lines(path, b"a,b\n") as add:
+        add(b"5,6\n7,8\n")
+    assert path.read_bytes() == b"a,b\n1,2\n5,6\n7,8\n"
+    with (
+        pytest.raises(DataError, match=r"said.csv: is there and has other columns; name a new"),
+        adding_lines(path, b"a,c\n"),
+    ):
+        pass
+    assert path.read_bytes() == b"a,b\n1,2\n5,6\n7,8\n"
+    (tmp_path / "cut").write_bytes(b"a,")
+    with adding_lines(tmp_path / "cut", b"a,b\n"):
+        assert (tmp_path / "cut").read_bytes() == b"a,b\n"
+
+
+def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path) -> None:
+    path, before = tmp_path / "said.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        with adding_lines(path, b"a\n") as add:
+            add(b"1" * 50 + b"\n")
+            add(b"2" * 60 + b"\n")
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as told:
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told.value.filename == str(path)
+    assert path.read_bytes() == b"a\n" + b"1" * 50 + b"\n"

@@ -25,6 +25,8 @@ from crossl.errors import DataError, FormatError
 
 LOG = logging.getLogger(__name__)
 
+LONGEST_LINE = 2**20
+"""Bytes of a line that is added to a file, at most."""
 LOCK = ".lock"
 """Name of the lock within a folder that several commands may want to write into."""
 
@@ -91,6 +93,50 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is either whole or absent."""
     with writing(path) as file:
         file.write(content)
+
+
+@contextmanager
+def adding_lines(path: Path, first: bytes) -> Iterator[Callable[[bytes], None]]:
+    """Let whole lines be added to a file, each there as soon as it was added; what is there stays.
+
+    A line that a crash of the system cut off is taken away first.
+
+    Args:
+        path: the file.
+        first: line that it begins with, with its line end; written where nothing is there.
+
+    Yields:
+        What adds lines, with their line ends.
+
+    Raises:
+        DataError: it begins with another line, or another process adds to it.
+        OSError: it cannot be written; lines are whole all the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = locked(lock_beside(path), path, "is adding to this file")
+    with beside, naming(path), path.open("a+b", buffering=0) as file:
+        file.seek(0)
+        begins = file.read(len(first))
+        if not first.startswith(begins):
+            raise DataError(f"{path}: is there and has other columns; name a new file")
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LONGEST_LINE))
+        tail = file.read()
+        whole = size - len(tail) + tail.rfind(b"\n") + 1
+        file.truncate(whole)
+
+        def add(lines: bytes) -> None:
+            begin, rest = file.seek(0, os.SEEK_END), memoryview(lines)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(begin)
+                raise
+
+        if not whole:
+            add(first)
+        yield add
 
 
 def partial_of(path: Path) -> Path:

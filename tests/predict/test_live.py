@@ -12,17 +12,26 @@ from hypothesis import strategies as st
 
 from crossl.api.training import fit_probe
 from crossl.data.recording import Modality, Recording, Signal
+from crossl.decode import Chain, Decoder
 from crossl.errors import ConfigError, ContractError, DataError
 from crossl.evaluate.confidence import Temperatures
 from crossl.predict.live import LiveClassifier, LiveRow
 
 from .conftest import ACC, ECG, MADRID_S, SPEC
 
+CONTEXT = Decoder(
+    Chain(np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.2, 0.8]])), np.array([0.5, 0.5]), 1.0,
+    {"causal": 0.7, "whole": 0.7}, {"causal": 0.1, "whole": 0.1}, {"causal": False, "whole": True},
+)  # fmt: skip
+"""What a classifier knows of how classes follow each other."""
+
 
 @pytest.fixture(scope="module")
 def run(run):
     """Return the run, as if it was trained: it says how its windows were cut."""
-    return replace(run, contract={**run.contract, "window": SPEC.as_dict()})
+    about = {**run.classifier.about, "context": CONTEXT.as_dict()}
+    contract = {**run.contract, "window": SPEC.as_dict()}
+    return replace(run, contract=contract, classifier=replace(run.classifier, about=about))
 
 
 TOLERANCE = 1e-5
@@ -81,6 +90,9 @@ def assert_same(rows, line, live, *, atol=TOLERANCE):
     got = live.timeline(rows)
     for name in ("start_s", "end_s", "label", "reason"):
         np.testing.assert_array_equal(getattr(got, name), line[name])
+    for name, values in (("unusable", got.unusable), ("set", got.sets)):
+        told = [""] * len(rows) if values is None else values.tolist()
+        assert told == list(line.get(name, [""] * len(rows)))
     for i, name in enumerate(("acc", "ecg")):
         np.testing.assert_array_equal(got.present[:, i], line[f"present_{name}"])
     told = np.stack([line[f"probability_{name}"] for name in got.names], axis=1)
@@ -88,15 +100,17 @@ def assert_same(rows, line, live, *, atol=TOLERANCE):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_stream_says_what_is_said_of_the_recording_whatever_the_chunks(run, data):
     recording = data.draw(recordings())
     rng = np.random.default_rng(data.draw(st.integers(0, 2**16)))
-    line = run.timeline(recording)
+    asked = {"context": data.draw(st.sampled_from(["off", "causal"])),
+             "keep_unusable": data.draw(st.booleans())}  # fmt: skip
+    line = run.timeline(recording, **asked)
     found = []
     for longest_s in (data.draw(st.sampled_from([0.05, 0.7])), 30.0):
         lag_s = data.draw(st.sampled_from([0.0, 0.5, 3.0]))
-        live = run.live(max_delay_s=data.draw(st.sampled_from([100.0, math.inf])))
+        live = run.live(max_delay_s=data.draw(st.sampled_from([100.0, math.inf])), **asked)
         rows = play(live, recording, chunks_of(recording, rng, longest_s=longest_s, lag_s=lag_s))
         assert_same(rows, line, live)
         found.append((rows, live))
@@ -107,11 +121,11 @@ def test_the_stream_says_what_is_said_of_the_recording_whatever_the_chunks(run, 
 def test_rows_are_those_of_the_table_with_dates_and_temperatures(run, recorded, tmp_path):
     whole = recorded(gap_s=(10.0, 14.0))
     temperatures = Temperatures("number", ("acc", "ecg"), 1.0, {"1": 2.0, "2": 0.5}, {})
-    about = {"temperatures": temperatures.as_dict()}
+    about = {**run.classifier.about, "temperatures": temperatures.as_dict()}
     calibrated = replace(run, classifier=replace(run.classifier, about=about))
     live = calibrated.live(origin_unix_s=MADRID_S, zone="Europe/Madrid", abstain=0.7)
     rows = [*live.feed(whole.signals), *live.finish()]
-    assert_same(rows, calibrated.timeline(whole, abstain=0.7), live)
+    assert_same(rows, calibrated.timeline(whole, abstain=0.7, context="off"), live)
     first = live.as_dict(rows[0])
     assert list(first) == live.columns
     assert first["start_time"] == "2024-06-01T12:00:00.000+02:00"
@@ -127,7 +141,7 @@ def test_rows_are_those_of_the_table_with_dates_and_temperatures(run, recorded, 
 
 def test_a_window_is_said_with_the_chunk_that_holds_its_last_sample(run, recorded):
     whole = recorded(seconds=12)
-    live, when = run.live(in_order=True), {}
+    live, when = run.live(context="off", in_order=True), {}
     for t in np.arange(0, 12, 0.25):
         chunks = {
             name: Signal(s.values[round(t * s.rate_hz) : round((t + 0.25) * s.rate_hz)],
@@ -141,14 +155,14 @@ def test_a_window_is_said_with_the_chunk_that_holds_its_last_sample(run, recorde
 
 def test_pushed_samples_may_have_one_time_or_one_each_and_jitter(run, recorded):
     whole = recorded(seconds=10)
-    line, rng = run.timeline(whole), np.random.default_rng(0)
+    line, rng = run.timeline(whole, context="off"), np.random.default_rng(0)
     ways = {
         "start": lambda t, rate_hz: t[0],
         "each": lambda t, rate_hz: t,
         "jitter": lambda t, rate_hz: t + rng.uniform(-0.2, 0.2, len(t)) / rate_hz,
     }
     for way in ways.values():
-        live, rows = run.live(), []
+        live, rows = run.live(context="off"), []
         for begin_s in range(0, 10, 2):
             for name, s in whole.signals.items():
                 some = np.arange(round(begin_s * s.rate_hz), round((begin_s + 2) * s.rate_hz))
@@ -156,15 +170,16 @@ def test_pushed_samples_may_have_one_time_or_one_each_and_jitter(run, recorded):
         rows += live.finish()
         assert [row.label for row in rows] == line["label"].tolist()
         np.testing.assert_allclose([row.start_s for row in rows], line["start_s"], atol=0.02)
-    assert run.live().push("ecg", [], []) == []
+    assert run.live(context="off").push("ecg", [], []) == []
 
 
 def test_a_hole_within_pushed_samples_is_a_gap(run, recorded):
     whole = recorded(seconds=20, without=("ecg",))
     values = whole.signals["acc"].values.copy()
     values[200:300] = np.nan
-    line = run.timeline(replace(whole, signals={"acc": Signal(values, 20.0)}))
-    live = run.live()
+    whole = replace(whole, signals={"acc": Signal(values, 20.0)})
+    line = run.timeline(whole, context="off")
+    live = run.live(context="off")
     kept = np.r_[0:200, 300:400]
     rows = [*live.end("ecg"), *live.push("acc", kept / 20.0, values[kept]), *live.finish()]
     assert_same(rows, line, live)
@@ -172,15 +187,15 @@ def test_a_hole_within_pushed_samples_is_a_gap(run, recorded):
 
 def test_a_sensor_that_is_ignored_is_absent_at_once(run, recorded):
     whole = recorded(seconds=20)
-    live = run.live()
+    live = run.live(context="off")
     rows = live.feed(whole.signals)
-    live = run.live()
+    live = run.live(context="off")
     live.ignore(["ecg"])
     without = [*live.feed(whole.signals), *live.finish()]
     assert all(row.present == {"acc": True, "ecg": False} for row in without)
-    line = run.timeline(recorded(seconds=20, without=("ecg",)))
+    line = run.timeline(recorded(seconds=20, without=("ecg",)), context="off")
     assert_same(without, line, live)
-    live = run.live()
+    live = run.live(context="off")
     live.ignore(["acc", "ecg"])
     nothing = live.feed(whole.signals)
     assert [row.start_s for row in nothing] == [row.start_s for row in rows]
@@ -196,7 +211,7 @@ def test_a_sensor_that_is_ignored_is_absent_at_once(run, recorded):
 def test_numbers_that_mean_nothing_cost_their_windows_not_the_stream(run, recorded):
     whole = recorded(seconds=10)
     whole.signals["acc"].values[100] = 1e30  # at 5 s
-    live = run.live()
+    live = run.live(context="off")
     rows = [*live.feed(whole.signals), *live.finish()]
     bad = [row for row in rows if not row.label]
     assert [row.start_s for row in bad] == [4.0, 5.0]
@@ -205,7 +220,7 @@ def test_numbers_that_mean_nothing_cost_their_windows_not_the_stream(run, record
 
 def test_a_sensor_that_is_lost_and_found(run, recorded):
     whole = recorded(seconds=30)
-    live, rows = run.live(max_delay_s=1.0), []
+    live, rows = run.live(context="off", max_delay_s=1.0), []
     for t in range(30):
         for name, s in whole.signals.items():
             if name == "ecg" and 10 <= t < 20:
@@ -219,9 +234,9 @@ def test_a_sensor_that_is_lost_and_found(run, recorded):
 
 
 def test_memory_stays_flat_however_long_the_stream(run, recorded):
-    whole = recorded(seconds=20)
-    live, held = run.live(max_delay_s=1.0), []
-    for t in range(0, 600, 20):
+    whole = recorded(seconds=10)
+    live, held = run.live(context="off", max_delay_s=1.0), []
+    for t in range(0, 200, 10):
         for name, s in whole.signals.items():
             live.feed({name: Signal(s.values, s.rate_hz, float(t))})
         held.append((live.windower.held, len(live._held)))
@@ -244,21 +259,27 @@ def test_memory_stays_flat_however_long_the_stream(run, recorded):
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_sentence(run, times, values, error, told):
     with pytest.raises(error, match=told):
-        run.live().push("acc", times, values)
+        run.live(context="off").push("acc", times, values)
 
 
 def test_another_rate_is_refused_or_changed(run, recorded):
     whole = recorded(seconds=10)
     fast = Signal(np.repeat(whole.signals["acc"].values, 2, axis=0), 40.0)
     with pytest.raises(DataError, match="has 40 Hz but its modality declares 20 Hz"):
-        run.live().feed({"acc": fast})
-    live = run.live(resample=["acc"])
+        run.live(context="off").feed({"acc": fast})
+    live = run.live(context="off", resample=["acc"])
     rows = [*live.feed({"acc": fast, "ecg": whole.signals["ecg"]}), *live.finish()]
     assert [row.present["acc"] for row in rows] == [True] * 9
-    with pytest.raises(ConfigError, match="'acc' may have any rate, which its times do not tell"):
-        run.live(resample=["acc"]).push("acc", 0.0, fast.values)
+    live = run.live(context="off", resample=["acc"], max_delay_s=100.0)
+    assert live.push("acc", 0.0, fast.values, rate_hz=40.0) == []
+    rows = [*live.feed({"ecg": whole.signals["ecg"]}), *live.finish()]
+    assert rows[0].present == {"acc": True, "ecg": True}
+    with pytest.raises(
+        ContractError, match="'acc' has 40 Hz; the run was made for 20 Hz, to change"
+    ):
+        run.live(context="off").push("acc", 0.0, fast.values, rate_hz=40.0)
     with pytest.raises(DataError, match="modality 'accc'; did you mean 'acc'"):
-        run.live(resample=["accc"])
+        run.live(context="off", resample=["accc"])
 
 
 @pytest.mark.parametrize("past_only", [False, True])
@@ -282,7 +303,47 @@ def test_a_task_that_reads_neighbours_waits_for_those_behind(run, store, recorde
 
 
 def test_a_modality_of_one_channel_takes_flat_samples(run):
-    live = run.live()
+    live = run.live(context="off")
     assert live.push("ecg", 0.0, np.zeros(32)) == []
     assert live.windower.held == 32
     assert isinstance(ECG, Modality)
+
+
+def test_what_came_before_tells_of_a_window_and_what_comes_is_not_known(run, recorded):
+    whole = recorded(gap_s=(10.0, 14.0))
+    about = run.classifier.about
+    live = run.live(context="causal")
+    rows = [*live.feed(whole.signals), *live.finish()]
+    assert_same(rows, run.timeline(whole, context="causal"), live)
+    assert run.live().manner.context == "off"  # it helped nobody
+    alone = run.live(context="off")
+    other = [*alone.feed(whole.signals), *alone.finish()]
+    assert [row.outputs for row in rows] != [row.outputs for row in other]
+    helps = {**about["context"], "helps": {"causal": True, "whole": True}}
+    told = replace(run, classifier=replace(run.classifier, about={**about, "context": helps}))
+    assert told.live().manner.context == "causal"
+    for context in ("whole", "path"):
+        with pytest.raises(ConfigError, match=f"context: got '{context}', which reads what a str"):
+            run.live(context=context)
+    with pytest.raises(ConfigError, match="abstain: got 2"):
+        run.live(abstain=2.0)
+
+
+def test_sensors_that_hold_nothing_are_told_and_not_read(run, recorded):
+    whole = recorded(seconds=20)
+    whole.signals["acc"].values[100:300] = 500.0  # 5 to 15 s: no body moves so
+    live = run.live(context="off")
+    rows = [*live.feed(whole.signals), *live.finish()]
+    line = run.timeline(whole, context="off")
+    assert_same(rows, line, live)
+    assert {"", "acc: values that cannot be"} <= {row.unusable for row in rows}
+    assert live.as_dict(rows[6])["unusable"] == "acc: values that cannot be"
+    alone = replace(whole, signals={"acc": whole.signals["acc"]})
+    live = run.live(context="off")
+    rows = [*live.end("ecg"), *live.feed(alone.signals), *live.finish()]
+    assert_same(rows, run.timeline(alone, context="off"), live)
+    assert rows[6].reason == "nothing usable: acc: values that cannot be"
+    everything = run.live(context="off", keep_unusable=True)
+    rows = everything.feed(whole.signals)
+    assert "unusable" not in everything.columns
+    assert all(row.present["acc"] for row in rows)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from crossl import run_folder
 from crossl.api.inputs import Given, Recorded, known_of, take_given
-from crossl.api.timelines import kept_temperatures, see, timeline_columns, windower_of
+from crossl.api.outputs import blank, said_by
+from crossl.api.timelines import see, timeline_columns
 from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
 from crossl.config.encoders import Modules
@@ -27,6 +28,7 @@ from crossl.files import read_json, working_in
 from crossl.nn.model import CrossModalModel
 from crossl.predict.live import LiveClassifier
 from crossl.predict.manner import Asked
+from crossl.predict.opening import LiveOptions, open_live, windower_of
 from crossl.sharing.hub import fetch_run, is_address
 
 OF_EACH_RUN = {"format", "version", "sha256", "modalities", "window_s", "latent_dim", "versions",
@@ -125,32 +127,37 @@ class Run:
             ContractError: the run does not say how its windows were cut, as runs of older versions
                 and those learned from arrays; or it calibrates windows by their whole recording.
         """
-        return windower_of(self, max_delay_s, start_s=start_s, in_order=in_order)
+        how = LiveOptions(max_delay_s, in_order, start_s)
+        return windower_of(self.contract, self.modalities, self.calibration, how)
 
-    def live(
-        self, *, abstain: float | None = None, origin_unix_s: float | None = None, zone: str = "",
-        resample: Sequence[str] = (), max_delay_s: float = 2.0, in_order: bool = False,
+    def live(  # noqa: PLR0913 - what a person may ask for
+        self, *, abstain: float | None = None, context: str | None = None,
+        sets: float | None = None, keep_unusable: bool = False, resample: Sequence[str] = (),
+        max_delay_s: float = 2.0, in_order: bool = False,
+        origin_unix_s: float | None = None, zone: str = "",
     ) -> LiveClassifier:  # fmt: skip
         """Make what labels a stream as `timeline` would label it as a recording.
 
         Args:
             abstain: see `timeline`.
-            origin_unix_s: where the clock's 0 lies on the calendar, seconds since 1970.
-            zone: IANA name of the time zone.
+            context: `off` or `causal`; None for that where validation subjects say that it helps.
+            sets: see `timeline`.
+            keep_unusable: see `timeline`.
             resample: see `timeline`.
             max_delay_s: see `windower`.
             in_order: see `windower`.
+            origin_unix_s: where the clock's 0 lies on the calendar, seconds since 1970.
+            zone: IANA name of the time zone.
 
         Raises:
-            FormatError: no classifier was fitted.
+            ConfigError: see `timeline`; or a context that a stream cannot know.
+            FormatError: see `timeline`.
             ContractError: see `windower`.
         """
-        fitted = self._fitted()
-        windower = windower_of(self, max_delay_s, in_order=in_order, resample=resample)
-        return LiveClassifier(
-            self.model, fitted.probe, windower, temperatures=kept_temperatures(fitted.about),
-            abstain=abstain, origin_unix_s=origin_unix_s, zone=zone,
-        )  # fmt: skip
+        asked = Asked(abstain, context, sets, keep_unusable)
+        how = LiveOptions(max_delay_s, in_order, None, resample, asked, origin_unix_s, zone)
+        probe, about = (fitted := self._fitted()).probe, fitted.about
+        return open_live(self.model, self.contract, self.calibration, probe, about, how)
 
     def embed(self, x: Recorded) -> Float32:
         """Embed windows.
@@ -176,7 +183,7 @@ class Run:
         """
         source = self._source(x)
         (latent,) = encode_windows(self.model, source, latents_of)
-        return _blank(latent, source.present)
+        return blank(latent, source.present)
 
     def predict_proba(self, x: Recorded) -> Float32:
         """Return the probability of each class.
@@ -212,7 +219,7 @@ class Run:
             ContractError: windows that the model was not made for.
             DataError: arrays that cannot be used.
         """
-        return _said(self._fitted().probe, self._outputs(x))
+        return said_by(self._fitted().probe, self._outputs(x))
 
     def timeline(
         self, recording: Recording, *, resample: Sequence[str] = (), abstain: float | None = None,
@@ -277,14 +284,14 @@ class Run:
         )  # fmt: skip
         if probe is not None:
             outputs = outputs_of(probe, read, given.in_places)
-            out["predicted"] = _said(probe, outputs)
+            out["predicted"] = said_by(probe, outputs)
             probability = probe.task.probabilities(outputs)
             if probability is not None:
                 out |= {f"probability_{c}": probability[:, i].astype(np.float32)
                         for i, c in enumerate(self.classes)}  # fmt: skip
         out["embedding"] = embedding
         if latents:
-            latent = _blank(latent, present)
+            latent = blank(latent, present)
             out |= {f"latent_{name}": latent[:, i] for i, name in enumerate(names)}
         return out
 
@@ -380,19 +387,6 @@ def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
         kept = read_json(found.path / "probe.json", cure="run `crossl probe` again")
         classifier = Classifier(probe, _beside(kept, OF_EACH_PROBE))
     return Run(found.model, found.config, found.contract, classifier, found.path)
-
-
-def _blank(latent: Float32, present: NDArray[np.bool_]) -> Float32:
-    return np.where(present[:, :, None], latent, np.float32(np.nan))
-
-
-def _said(probe: Probe, outputs: Float32) -> NDArray[Any]:
-    """Return what follows from a probe's outputs; nothing from those that are NaN."""
-    known, target = np.asarray(np.isfinite(outputs).all(axis=1)), probe.task.target
-    said = probe.decide(np.where(known[:, None], outputs, 0))
-    if target.kind == "classes":
-        return np.where(known, np.array(target.names)[said], "")
-    return np.where(known[:, None], said, target.unknown(1)[0])
 
 
 def _beside(facts: Mapping[str, Any], told_anew: set[str]) -> dict[str, Any]:

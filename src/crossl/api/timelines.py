@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from crossl.commands.embed import dates
 from crossl.data.recording import Recording
-from crossl.data.windower import Windower
-from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
 from crossl.predict.manner import Asked, manner_of
@@ -40,28 +38,6 @@ def see(run: Run, recording: Recording, resample: Sequence[str] = ()) -> Seen:
     sight = sight_of(contract, run.modalities, where=str(run.path or "run"), resample=resample,
                      calibration=run.calibration)  # fmt: skip
     return sight.see(recording)
-
-
-def windower_of(
-    run: Run,
-    max_delay_s: float,
-    *,
-    start_s: float | None = None,
-    in_order: bool = False,
-    resample: Sequence[str] = (),
-) -> Windower:
-    """Make what cuts windows from chunks as those of a run were cut; see `Run.windower`."""
-    contract = {**run.contract, "modalities": [m.as_dict() for m in run.modalities]}
-    if run.calibration is not None:
-        contract["standardisation"] = run.calibration.as_dict()
-    return Windower.from_contract(contract, max_delay_s=max_delay_s, start_s=start_s,
-                                  in_order=in_order, resample=resample)  # fmt: skip
-
-
-def kept_temperatures(about: Mapping[str, Any]) -> Temperatures | None:
-    """Return the temperatures that are kept of a classifier; None where it has none."""
-    kept = about.get("temperatures")
-    return None if kept is None else Temperatures.from_dict(kept)
 
 
 def timeline_columns(

@@ -19,6 +19,7 @@ from crossl.cli import (
     export,
     predict,
     serve,
+    stream,
     sweep,
     train,
 )
@@ -55,6 +56,7 @@ app.command()(experiment.report)
 app.command()(train.embed)
 app.command()(predict.predict)
 app.command()(adapt.adapt)
+app.command()(stream.stream)
 app.command()(export.export)
 app.command()(card.card)
 app.command()(serve.serve)

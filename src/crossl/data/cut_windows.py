@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,13 @@ class Window:
         number: how many strides it starts behind the first window.
         start_s: start, seconds on the clock of the chunks.
         signals: (time, channel) float32 by modality, of those that are present; read-only.
+        recorded: the same as they were recorded, where windows are calibrated; else `signals`.
     """
 
     number: int
     start_s: float
     signals: Mapping[str, Float32]
+    recorded: Mapping[str, Float32] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -374,17 +374,19 @@ class Windower:
     def _listed(self, cut: CutSignals) -> list[Window]:
         windows = []
         for row, number in enumerate(cut.number.tolist()):
-            signals = {}
+            signals, recorded = {}, {}
             for column, (name, track) in enumerate(self._tracks.items()):
                 first = int(cut.offsets[row, column])
                 if first >= 0:
                     view = cut.signals[name][first : first + track.samples]
+                    view.flags.writeable = False
+                    recorded[name] = view
                     if self._streams is not None:
                         begin = track.first(cut.start_s[row : row + 1])
                         view = self._streams[name].next(int(begin[0]), view)
                     view.flags.writeable = False
                     signals[name] = view
-            windows.append(Window(number, float(cut.start_s[row]), signals))
+            windows.append(Window(number, float(cut.start_s[row]), signals, recorded))
         return windows
 
     def _forget(self, origin_s: float) -> None:

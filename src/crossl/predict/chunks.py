@@ -59,7 +59,13 @@ class RateCheck:
 
 
 def signals_of(
-    where: str, modality: Modality, times: ArrayLike, values: Any, rate: RateCheck
+    where: str,
+    modality: Modality,
+    times: ArrayLike,
+    values: Any,
+    rate: RateCheck,
+    *,
+    jitter_s: float = 0.0,
 ) -> list[Signal]:
     """Return samples as stretches without a hole.
 
@@ -69,9 +75,10 @@ def signals_of(
         times: seconds: of the first sample, or (n,) of each.
         values: (n, channels), or (n,) of one channel; NaN where one is missing.
         rate: looks at times of each.
+        jitter_s: by how much more than three quarters of a sample times may lie beside their place.
 
     Returns:
-        Each at the rate of the modality. Times may jitter by three quarters of a sample within one.
+        Each at the rate of the modality.
 
     Raises:
         ContractError: another number of channels, or times tell another rate.
@@ -91,7 +98,7 @@ def signals_of(
     if not len(when):
         return []
     rate.see(when)
-    edges = _edges(when * modality.rate_hz)
+    edges = _edges(when * modality.rate_hz, NEAR + jitter_s * modality.rate_hz)
     return [_stretch(modality, when[a:b], array[a:b])
             for a, b in pairwise(edges)]  # fmt: skip
 
@@ -117,11 +124,11 @@ def _samples(where: str, modality: Modality, values: Any) -> Float32:
     return array
 
 
-def _edges(place: NDArray[np.float64]) -> list[int]:
+def _edges(place: NDArray[np.float64], near: float) -> list[int]:
     """Return where stretches of samples one apart begin, and where the last one ends."""
     edges, begin = [0], 0
     while True:
-        off = np.abs(place[begin:] - place[begin] - np.arange(len(place) - begin)) > NEAR
+        off = np.abs(place[begin:] - place[begin] - np.arange(len(place) - begin)) > near
         if not off.any():
             return [*edges, len(place)]
         begin += int(off.argmax())

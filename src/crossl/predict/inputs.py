@@ -20,6 +20,7 @@ from crossl.data.own.mapping.schema import validate
 from crossl.data.own.new_files import Wanted, files_dataset, folder_dataset, for_any_file
 from crossl.data.readers import DATASETS, OWN, get_reader, open_dataset, reader_names
 from crossl.data.readers.dataset import Dataset, Part
+from crossl.data.recording import Recording
 from crossl.data.recording_windows import StoredWindows
 from crossl.data.store import Store
 from crossl.errors import ContractError, DataError, FormatError
@@ -53,11 +54,13 @@ class Job:
         name: unlike that of every other job.
         of: what it is read from, as JSON values: the same as long as nothing changes.
         read: yields the recordings as the run sees them.
+        recordings: yields them as they are; nothing of a store, which holds windows.
     """
 
     name: str
     of: Mapping[str, Any]
     read: Callable[[], Iterable[Seen]]
+    recordings: Callable[[], Iterable[Recording]] = tuple
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ def _of_dataset(dataset: Dataset, run: Run, how: How, where: Path) -> Inputs:
                      resample=how.resample, spec=dataset.card.spec,
                      calibration=run.calibration)  # fmt: skip
     jobs = tuple(
-        Job(part.name, {"files": _files_of(part)}, partial(_see_part, part, sight))
+        Job(part.name, {"files": _files_of(part)}, partial(_see_part, part, sight), part.read)
         for part in dataset.parts
     )
     return Inputs(jobs, dataset.notes)

@@ -8,34 +8,33 @@ chunks; `predict` computes many at a time, which differs by rounding.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from crossl.data.batch import Batch
 from crossl.data.cut_windows import Window
 from crossl.data.neighbours import Places
-from crossl.data.recording import Float32, Signal
+from crossl.data.rate_change import ratio_of_rates
+from crossl.data.recording import Float32, Modality, Signal
 from crossl.data.recording_windows import places_of
+from crossl.data.timing import RATE_TOLERANCE
 from crossl.data.windower import Windower
 from crossl.data.windows import last_number, starts_of
-from crossl.embedding.in_memory import embedding_of, with_neighbours
-from crossl.errors import ConfigError, DataError, nearest
-from crossl.evaluate.confidence import Temperatures
+from crossl.embedding.in_memory import with_neighbours
+from crossl.errors import ContractError, DataError, nearest
 from crossl.evaluate.probe import Probe
-from crossl.nn.finite import check_finite, check_reach
 from crossl.nn.model import CrossModalModel
 from crossl.predict.chunks import RateCheck, signals_of
-from crossl.predict.manner import check_abstain
-from crossl.predict.tables import PREFIX
+from crossl.predict.manner import Manner
+from crossl.predict.one_window import ReadWindow, WindowReader
+from crossl.predict.tables import columns_of
 from crossl.predict.timeline import (
     NOTHING,
     Timeline,
+    labels_of,
     said_of,
     too_short,
     without_unsure,
@@ -56,6 +55,8 @@ class LiveRow:
         outputs: by class or label a calibrated probability, or numbers; NaN where nothing is said.
         present: by sensor.
         reason: why nothing is said; empty where something is.
+        unusable: which sensors were recorded and are not read, and why; empty where all are.
+        set: labels of which one is true with the probability that was asked for.
         embedding: (D,) of the window, NaN where there is none.
     """
 
@@ -66,19 +67,9 @@ class LiveRow:
     outputs: Mapping[str, float]
     present: Mapping[str, bool]
     reason: str
+    unusable: str
+    set: str
     embedding: Float32 = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A window that went through the network."""
-
-    number: int
-    start_s: float
-    present: NDArray[np.bool_]
-    read: Float32
-    embedding: Float32
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -98,13 +89,9 @@ class LiveClassifier:
         model: in evaluation mode.
         probe: fitted on its embeddings.
         windower: cuts as the run's windows were cut.
-        temperatures: of the probe, which calibrate probabilities.
-        abstain: a window whose most probable class has less gets no label.
+        manner: how what the probe says is read, in a causal context or in none.
         origin_unix_s: where the clock's 0 lies on the calendar; None where nothing tells.
         zone: IANA name; empty where it is not known.
-
-    Raises:
-        ConfigError: `abstain` is no probability, or the classifier has no classes.
     """
 
     def __init__(
@@ -112,37 +99,35 @@ class LiveClassifier:
         model: CrossModalModel,
         probe: Probe,
         windower: Windower,
+        manner: Manner | None = None,
         *,
-        temperatures: Temperatures | None = None,
-        abstain: float | None = None,
         origin_unix_s: float | None = None,
         zone: str = "",
     ) -> None:
-        check_abstain("abstain", abstain, probe)
         self.windower, self.modalities = windower, model.modalities
         self.names = tuple(probe.task.names[i] for i in probe.classes)
         self.kind = probe.task.target.kind
         self.origin_unix_s, self.zone = origin_unix_s, zone
-        self._model, self._probe, self._abstain = model, probe, abstain
-        self._temperatures = temperatures
-        self._embed = embedding_of(model, probe.head)
-        self._weight, self._bias = probe.affine()
+        self.manner = Manner() if manner is None else manner
+        self._probe = probe
+        self._reader = WindowReader(model, probe, windower.spec, self.manner.usable)
+        decoder = self.manner.decoder
+        self._follower = None if decoder is None else decoder.follower()
         self._ahead, self._behind = max(0, *probe.offsets), -min(0, *probe.offsets)
         self._rates: dict[str, RateCheck] = {}
         self._ignored: frozenset[str] = frozenset()
-        self._held: list[_Read] = []
+        self._held: list[ReadWindow] = []
         self._done = 0
         self._next = 0
         self._end_s = -inf
-        if next(model.parameters()).device.type == "cpu":
-            model.prepare_for_few_windows()
 
     @property
     def columns(self) -> list[str]:
-        """Names of what `as_dict` returns, in order; those of the tables of `crossl predict`."""
-        return ["start_time", "end_time", "start_s", "end_s", "label",
-                *(f"{PREFIX[self.kind]}{name}" for name in self.names),
-                *(f"present_{m.name}" for m in self.modalities), "reason"]  # fmt: skip
+        """Names of what `as_dict` returns, in order; those of the tables of `crossl predict`.
+
+        Where unusable sensors are told, `unusable` is always among them.
+        """
+        return columns_of(self.timeline([]))
 
     @property
     def delay_s(self) -> float:
@@ -167,13 +152,16 @@ class LiveClassifier:
                 raise DataError(f"{WHERE}: sensor '{name}'; {nearest(name, known)}")
         self._ignored = frozenset(sensors)
 
-    def push(self, modality: str, times: ArrayLike, values: Any) -> list[LiveRow]:
+    def push(
+        self, modality: str, times: ArrayLike, values: Any, *, rate_hz: float | None = None
+    ) -> list[LiveRow]:
         """Take samples of one sensor, and return what is decided now.
 
         Args:
             modality: name of the sensor.
             times: seconds on one clock for all sensors: of the first sample, or (n,) of each.
             values: (n, channels), in the units of the run; (n,) of one channel; NaN where missing.
+            rate_hz: of a sensor whose rate is changed; None for what the run was made for.
 
         Returns:
             Windows in order, each once, and stretches of time without.
@@ -182,16 +170,39 @@ class LiveClassifier:
             ContractError: another rate or number of channels than the run was made for.
             DataError: an unknown sensor, or numbers that cannot be used.
         """
-        expected, where = self.windower.expected(modality), f"{WHERE}: '{modality}'"
-        if expected is None:
-            raise ConfigError(
-                f"{where} may have any rate, which its times do not tell; give signals (feed)"
-            )
+        expected, where = self.expected(modality, rate_hz), f"{WHERE}: '{modality}'"
         rate = self._rates.setdefault(modality, RateCheck(where, expected.rate_hz))
         rows = []
         for chunk in signals_of(where, expected, times, values, rate):
             rows += self.feed({modality: chunk})
         return rows
+
+    def expected(self, modality: str, rate_hz: float | None = None) -> Modality:
+        """Return a sensor as its chunks must be.
+
+        Args:
+            modality: name of the sensor.
+            rate_hz: of its chunks, where the run, or `resample`, lets it be another.
+
+        Raises:
+            ContractError: the rate may not be another.
+            DataError: an unknown sensor, or rates that are out of reach of each other.
+        """
+        known = self.windower.expected(modality)
+        if known is None:
+            (wanted,) = [m for m in self.modalities if m.name == modality]
+            if rate_hz is not None:
+                ratio_of_rates(rate_hz, wanted.rate_hz)
+            return replace(wanted, rate_hz=rate_hz or wanted.rate_hz)
+        if (
+            rate_hz is not None
+            and not abs(rate_hz - known.rate_hz) <= RATE_TOLERANCE * known.rate_hz
+        ):
+            raise ContractError(
+                f"{WHERE}: '{modality}' has {rate_hz:g} Hz; the run was made for {known.rate_hz:g} "
+                f"Hz, to change the rate say --resample {modality}"
+            )
+        return known
 
     def feed(self, chunks: Mapping[str, Signal]) -> list[LiveRow]:
         """Take chunks of any sensors, and return what is decided now; see `Windower.feed`.
@@ -237,8 +248,10 @@ class LiveClassifier:
         dates = [when(time_s) for time_s in (row.start_s, row.end_s)]
         told = [date.isoformat(timespec="milliseconds") if date else None for date in dates]
         outputs = [None if np.isnan(value) else value for value in row.outputs.values()]
-        values = [*told, row.start_s, row.end_s, row.label, *outputs, *row.present.values(),
-                  row.reason]  # fmt: skip
+        sets = [] if self.manner.sets is None else [row.set]
+        unusable = [] if self.manner.usable is None else [row.unusable]
+        values = [*told, row.start_s, row.end_s, row.label, *sets, *outputs,
+                  *row.present.values(), *unusable, row.reason]  # fmt: skip
         return dict(zip(self.columns, values, strict=True))
 
     def timeline(self, rows: Sequence[LiveRow], *, subject: str = "") -> Timeline:
@@ -261,11 +274,17 @@ class LiveClassifier:
             np.array([""] * len(rows), dtype=np.str_),
             np.array(outputs, dtype=np.float32).reshape(len(rows), len(self.names)),
             np.array(present, dtype=np.bool_).reshape(len(rows), len(self.modalities)),
+            self._texts(rows, "unusable") if self.manner.usable is not None else None,
+            self._texts(rows, "set") if self.manner.sets is not None else None,
         )  # fmt: skip
+
+    @staticmethod
+    def _texts(rows: Sequence[LiveRow], name: str) -> NDArray[np.str_]:
+        return np.array([getattr(row, name) for row in rows], dtype=np.str_)
 
     def _decided(self, windows: Sequence[Window], *, over: bool = False) -> list[LiveRow]:
         """Read windows, and say something of those whose neighbours are known."""
-        self._held += [self._through(window) for window in windows]
+        self._held += [self._reader.read(window, self._ignored) for window in windows]
         upto = inf if over else self.windower.decided - self._ahead
         rows: list[LiveRow] = []
         while self._done < len(self._held) and self._held[self._done].number < upto:
@@ -281,83 +300,46 @@ class LiveClassifier:
         self._held, self._done = self._held[first:], self._done - first
         return rows
 
-    def _through(self, window: Window) -> _Read:
-        """Take one window through the network and the affine map of the probe."""
-        found = {name: x for name, x in window.signals.items() if name not in self._ignored}
-        present = np.array([m.name in found for m in self.modalities])
-        width = self._weight.shape
-        read, embedding = np.full(width[0], np.nan, np.float32), self._nothing
-        if not present.any():
-            return _Read(window.number, window.start_s, present, read, embedding, NOTHING)
-        signals = {}
-        for m in self.modalities:
-            x = np.zeros((1, self.windower.spec.samples(m), len(m.channels)), dtype=np.float32)
-            x[0] = found.get(m.name, 0.0)
-            signals[m.name] = torch.from_numpy(x)
-        batch = Batch(signals, torch.from_numpy(present[None]))
-        reason = ""
-        try:
-            with torch.inference_mode():
-                check_reach("window", self._model.standardiser, signals)
-                moved = batch.to(next(self._model.parameters()).device)
-                embedded = self._embed(self._model.latent(moved), moved.present)
-                check_finite("window", embedded, signals)
-            embedding = embedded[0].astype(np.float32)
-            read = (embedded @ self._weight.T + self._bias)[0].astype(np.float32)
-        except DataError as error:  # the stream goes on
-            reason = str(error)
-        return _Read(window.number, window.start_s, present, read, embedding, reason)
-
-    @cached_property
-    def _nothing(self) -> Float32:
-        return np.full(self._weight.shape[1], np.nan, dtype=np.float32)
-
     def _said(self, place: int) -> LiveRow:
-        """Say what a window is, by itself and its neighbours."""
-        one, probe = self._held[place], self._probe
+        """Say what a window is, by itself, its neighbours, and what came before."""
+        one, manner = self._held[place], self.manner
         near = [i for i, other in enumerate(self._held)
                 if -self._behind <= other.number - one.number <= self._ahead]  # fmt: skip
         some = [self._held[i] for i in near]
-        start_s = np.array([other.start_s for other in some])
-        places = _Some(places_of(start_s, self.windower.spec))
+        places = places_of(np.array([other.start_s for other in some]), self.windower.spec)
         read = np.stack([other.read for other in some])
-        outputs = with_neighbours(probe, read, places)[near.index(place)][None]
+        outputs = with_neighbours(self._probe, read, _Some(places))[near.index(place)][None]
         present = one.present[None]
-        if self._temperatures is not None:
-            outputs = np.divide(outputs, self._temperatures.of(present)[:, None], dtype=np.float32)
-        label, found = said_of(probe, outputs)
-        reason = np.array([one.reason])
-        if self._abstain is not None:
-            label, reason = without_unsure(label, reason, found, self._abstain)
-        return self._row(one.start_s, one.start_s + self.windower.spec.window_s,
-                         label=str(label[0]), outputs=found[0], present=one.present,
-                         reason=str(reason[0]), read=one)  # fmt: skip
-
-    def _row(
-        self,
-        start_s: float,
-        end_s: float,
-        *,
-        label: str = "",
-        outputs: Float32 | None = None,
-        present: NDArray[np.bool_] | None = None,
-        reason: str,
-        read: _Read | None = None,
-    ) -> LiveRow:
-        values = [np.nan] * len(self.names) if outputs is None else outputs.tolist()
-        there = [False] * len(self.modalities) if present is None else present.tolist()
+        label, found = said_of(self._probe, manner.calibrated(outputs, present))
+        if self._follower is not None:
+            found = self._follower.next(found[0], one.start_s)[None].astype(np.float32)
+            label = labels_of(self.names, found)
+        reason, sets = np.array([one.reason]), manner.set_of(self.names, found, present)
+        if manner.abstain is not None:
+            label, reason = without_unsure(label, reason, found, manner.abstain)
         return LiveRow(
-            start_s, end_s, read is not None, label,
-            dict(zip(self.names, values, strict=True)),
-            dict(zip((m.name for m in self.modalities), there, strict=True)),
-            reason, self._nothing if read is None else read.embedding,
+            one.start_s, one.start_s + self.windower.spec.window_s, True, str(label[0]),
+            self._by_name(found[0].tolist()), self._by_sensor(one.present.tolist()),
+            str(reason[0]), one.unusable, "" if sets is None else str(sets[0]), one.embedding,
         )  # fmt: skip
+
+    def _without(self, start_s: float, end_s: float, reason: str) -> LiveRow:
+        outputs = self._by_name([np.nan] * len(self.names))
+        present = self._by_sensor([False] * len(self.modalities))
+        return LiveRow(start_s, end_s, False, "", outputs, present, reason, "", "",
+                       self._reader.nothing)  # fmt: skip
+
+    def _by_name(self, values: Sequence[float]) -> dict[str, float]:
+        return dict(zip(self.names, values, strict=True))
+
+    def _by_sensor(self, values: Sequence[bool]) -> dict[str, bool]:
+        return dict(zip((m.name for m in self.modalities), values, strict=True))
 
     def _gap(self, first: int, last: int) -> LiveRow:
         origin_s, spec = self.windower.origin_s, self.windower.spec
         assert origin_s is not None  # noqa: S101 - windows were numbered
         begin_s, end_s = starts_of(np.array([first, last]), origin_s, spec).tolist()
-        return self._row(begin_s, end_s + spec.window_s, reason=NOTHING)
+        return self._without(begin_s, end_s + spec.window_s, NOTHING)
 
     def _last_gap(self) -> Iterator[LiveRow]:
         """Yield the stretch behind the last window, or all of it if it was shorter than one."""
@@ -366,6 +348,6 @@ class LiveClassifier:
             return
         last = last_number(WHERE, begin_s, self._end_s, spec)
         if last < 0:
-            yield self._row(begin_s, self._end_s, reason=too_short(self._end_s - begin_s, spec))
+            yield self._without(begin_s, self._end_s, too_short(self._end_s - begin_s, spec))
         elif last >= self._next:
             yield self._gap(self._next, int(last))

@@ -61,11 +61,11 @@ def _cells(timeline: Timeline, row: int) -> list[str]:
     unusable = [] if timeline.unusable is None else [str(timeline.unusable[row])]
     outputs = ["" if np.isnan(x) else f"{x:.6g}" for x in timeline.outputs[row].tolist()]
     present = [str(one).lower() for one in timeline.present[row].tolist()]
-    return [*dates, *(_number(time) for time in times), str(timeline.label[row]), *truth,
+    return [*dates, *(number_text(time) for time in times), str(timeline.label[row]), *truth,
             *sets, *outputs, *present, *unusable, str(timeline.reason[row])]  # fmt: skip
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Write seconds to the microsecond, without idle zeros."""
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -163,7 +163,7 @@ def timeline_of(
     if manner.decoder is not None:
         found, path = manner.in_context(found, windows.start_s)
         label = labels_of(names, found, path)
-    reason = _why_nothing(windows.present, unusable, seen.windows.modalities)
+    reason = why_nothing(windows.present, unusable, seen.windows.modalities)
     sets = manner.set_of(names, found, windows.present)
     if manner.abstain is not None and target.kind == "classes":
         label, reason = without_unsure(label, reason, found, manner.abstain)
@@ -205,10 +205,16 @@ def told_unusable(
     return np.array(texts, dtype=np.str_)
 
 
-def _why_nothing(
+def why_nothing(
     present: NDArray[np.bool_], unusable: NDArray[np.str_], modalities: Sequence[Modality]
 ) -> NDArray[np.str_]:
-    """Say why a window has no label, (n,); empty where a sensor is read."""
+    """Say why a window has no label, (n,); empty where a sensor is read.
+
+    Args:
+        present: (n, M) whether a sensor was recorded and is read.
+        unusable: (n, M) what is wrong with it.
+        modalities: the M streams.
+    """
     told = told_unusable(unusable, modalities)
     why = NOTHING if told is None else np.where(told == "", NOTHING, _nothing_usable(told))
     return np.where(present.any(axis=1), "", why)

@@ -1,0 +1,1 @@
+"""Streams: sources of timed chunks, and what a run says of them as they come."""
