@@ -176,6 +176,27 @@ def test_a_small_limit_counts_every_kind_of_body(guarded: str) -> None:
         assert "body: is larger than 1 MiB" in answer.json()["error"]
 
 
+def test_all_bodies_together_are_bounded_and_room_is_given_back(run: crossl.Run) -> None:
+    limits = Limits(bodies_bytes=40_000, body_bytes=39_000, body_s=20)
+    with served(run, limits) as address:
+        host, port = address.split(":")
+        head = (
+            f"POST /predict HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 39000\r\n\r\n"
+        )
+        sent = as_json(recording(4, sensors="ecg"))
+        assert len(json.dumps(sent)) > 10_000
+        with socket.create_connection((host, int(port))) as link:
+            link.sendall(head.encode() + b"x" * 38_000)
+            time.sleep(0.3)
+            answer = httpx.post(f"http://{address}/predict", json=sent)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert "hold as much as is allowed" in answer.json()["error"]
+            link.sendall(b"x" * 1000)
+            assert link.recv(100).startswith(b"HTTP/1.1 422")
+        assert httpx.post(f"http://{address}/predict", json=sent, timeout=30).status_code == 200
+
+
 def test_a_body_that_comes_too_slowly_is_given_up(guarded: str) -> None:
     head = (
         f"POST /predict HTTP/1.1\r\nHost: {guarded}\r\nAuthorization: Bearer {TOKEN}\r\n"

@@ -169,6 +169,9 @@ def test_what_cannot_be_used_is_one_sentence(post: Post, sent: object, told: str
         (b"[" * 200_000, "body: is nested too deeply"),
         (b'{"modalities": {"acc": {"values": [NaN]}}}', "NaN is no JSON number"),
         (b'{"modalities": ' + b"9" * 9000 + b"}", "body: is no JSON"),
+        (b'{"modalities": {"acc": {"values": [' + b"[]," * 3_000_001, "lists; allowed are at most"),
+        (b'{"modalities": {"' + b"a" * 2_000_000 + b'": {}}}', "2000000 letters"),
+        (b'{"' + b"a" * 2_000_000 + b'": {}}', "is unknown"),
     ],
 )
 def test_what_is_no_json_is_one_sentence(post: Post, body: bytes, told: str) -> None:

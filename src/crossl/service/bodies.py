@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import isfinite
 from typing import Any, NoReturn
+from zoneinfo import available_timezones
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.errors import DataError, kind_of_value, nearest
+from crossl.names import check_name
 from crossl.predict.manner import CONTEXTS, Asked
 from crossl.service.limits import Limits
 
@@ -55,8 +58,13 @@ def read_json_body(body: bytes, modalities: Sequence[Modality], limits: Limits) 
         >>> read_json_body(body, [acc], Limits()).recording.signals["acc"].values.tolist()
         [[1.0], [nan], [3.0]]
     """
+    lists = body.count(b"[") + body.count(b"{")
+    if lists > limits.lists:
+        raise DataError(
+            f"body: has {lists} lists; allowed are at most {limits.lists}, send Arrow or less"
+        )
     told = parsed(body)
-    _only("body", told, KEYS)
+    only("body", told, KEYS)
     signals = told.get("modalities")
     if not isinstance(signals, dict) or not signals:
         raise DataError(
@@ -66,6 +74,8 @@ def read_json_body(body: bytes, modalities: Sequence[Modality], limits: Limits) 
     resample = told.get("resample", [])
     if not isinstance(resample, list) or not all(isinstance(one, str) for one in resample):
         raise DataError("body: resample is no list of names; needed is such as ['acc']")
+    for name in (*resample, *signals):
+        check_name("modality", name)
     if len(signals) > MOST_OTHERS:
         raise DataError(f"modalities: are {len(signals)}; allowed are at most {MOST_OTHERS}")
     known = {m.name: m for m in modalities}
@@ -77,7 +87,7 @@ def read_json_body(body: bytes, modalities: Sequence[Modality], limits: Limits) 
         where = f"modalities.{name}"
         if not isinstance(one, dict):
             raise DataError(f"{where}: is {kind_of_value(one)}; needed are keys and values")
-        _only(where, one, SIGNAL_KEYS)
+        only(where, one, SIGNAL_KEYS)
         values = numbers(f"{where}.values", one.get("values"), limits.samples)
         declared[name], made[name] = _signal(where, name, one, values, known.get(name),
                                              resample, limits)  # fmt: skip
@@ -99,6 +109,7 @@ def asked_by(told: Mapping[str, Any]) -> Asked:
     context, keep = told.get("context"), told.get("keep_unusable", False)
     if context is not None and not isinstance(context, str):
         raise DataError(f"context: is {kind_of_value(context)}; {nearest('', CONTEXTS)}")
+    check_name("context", context or "", empty=True)
     if not isinstance(keep, bool):
         raise DataError(f"keep_unusable: is {kind_of_value(keep)}; allowed are true and false")
     return Asked(numbers_told.get("abstain"), context, numbers_told.get("sets"), keep)
@@ -125,10 +136,15 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number; a missing sample is null")
 
 
-def _only(where: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
+def only(where: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse keys that mean nothing.
+
+    Raises:
+        DataError: there is one.
+    """
     for key in found:
         if key not in known:
-            raise DataError(f"{where}: key '{key:.60}' is unknown; {nearest(key, known)}")
+            raise DataError(f"{where}: key '{key:.60}' is unknown; {nearest(key[:60], known)}")
 
 
 def number(where: str, value: object) -> float:
@@ -295,6 +311,11 @@ def recorded(
     return recording
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 LATEST_UNIX_S = 4e9
 """Nothing was recorded so late (in the year 2096), nor as long before 1970."""
 
@@ -317,7 +338,5 @@ def check_zone(zone: str) -> None:
     Raises:
         DataError: it is none.
     """
-    from zoneinfo import available_timezones
-
-    if zone and zone not in available_timezones():
+    if zone and zone not in _zones():
         raise DataError(f"zone: '{zone:.60}' is no time zone; needed is a name as Europe/Madrid")

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crossl.errors import ConfigError
 from crossl.service.limits import Limits
 
+BUSY = "busy: the requests under way hold as much as is allowed; try again in a second"
 OPEN = ("/", "/health")
 """Told without a token: the bare page, which asks for it, and whether the service lives."""
 SUBPROTOCOL, TOKEN_PREFIX = "crossl", "token."
@@ -107,6 +108,7 @@ class Guard:
         self._limits = limits
         self._token = token.encode()
         self._hosts = {one.lower() for one in hosts}
+        self._room = _Room(limits.bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer why not."""
@@ -121,13 +123,16 @@ class Guard:
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        counted = _Counted(receive, headers, self._limits)
+        counted = _Counted(receive, headers, self._limits, self._room)
         sending = _with_headers(send)
         if counted.announced > self._limits.body_bytes:
             await counted.drain()
             await _refuse(scope, receive, sending, 413, counted.too_large)
             return
-        await self._app(scope, counted, sending)
+        try:
+            await self._app(scope, counted, sending)
+        finally:
+            self._room.left += counted.taken
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Return code and sentence for who may not ask."""
@@ -168,11 +173,22 @@ def _same(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
+class _Room:
+    """How many bytes of bodies may still be held, of all requests together."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+
 class _Counted:
     """The body of a request, counted as it comes."""
 
-    def __init__(self, receive: Receive, headers: Mapping[str, str], limits: Limits) -> None:
+    def __init__(
+        self, receive: Receive, headers: Mapping[str, str], limits: Limits, room: _Room
+    ) -> None:
         self._receive = receive
+        self._room = room
+        self.taken = 0
         self._limits = limits
         self._left = limits.body_bytes
         self._whole = False
@@ -196,10 +212,16 @@ class _Counted:
         if self._whole:
             return await self._receive()
         message = await self._next()
-        self._left -= len(message.get("body", b""))
+        count = len(message.get("body", b""))
+        self._left -= count
+        self._room.left -= count
+        self.taken += count
         if self._left < 0:
             await self.drain()
             raise HTTPException(413, self.too_large)
+        if self._room.left < 0:
+            await self.drain()
+            raise HTTPException(503, BUSY, {"retry-after": "1"})
         self._whole = not message.get("more_body", False)
         return message
 

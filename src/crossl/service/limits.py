@@ -11,6 +11,8 @@ class Limits:
 
     Attributes:
         body_bytes: of a request, as it comes over the wire.
+        bodies_bytes: of all requests that are under way, together.
+        lists: of one body of JSON; each takes far more room than the bytes that say it.
         body_s: that sending a request may take.
         samples: of all sensors of one recording, gaps included.
         windows: of one recording, the stretches between its sensors included.
@@ -28,6 +30,8 @@ class Limits:
     """
 
     body_bytes: int = 32 * 2**20
+    bodies_bytes: int = 256 * 2**20
+    lists: int = 3_000_000
     body_s: float = 30.0
     samples: int = 8_000_000
     windows: int = 50_000

@@ -64,9 +64,10 @@ def _told(params: QueryParams, known: tuple[str, ...]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, text in params.multi_items():
         if name not in known:
-            raise DataError(f"option '{name:.60}' is unknown; {nearest(name, known)}")
+            raise DataError(f"option '{name:.60}' is unknown; {nearest(name[:60], known)}")
         if name == "resample":
-            out["resample"] = (*out.get("resample", ()), option(params, name) and text)
+            check_name(name, text)
+            out["resample"] = (*out.get("resample", ()), text)
             continue
         out[name] = _value(name, option(params, name))
     return out

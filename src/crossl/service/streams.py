@@ -15,10 +15,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crossl.data.recording import Signal
 from crossl.errors import CrosslError, DataError, kind_of_value, nearest
+from crossl.names import check_name
 from crossl.predict.chunks import RateCheck, signals_of
 from crossl.predict.live import LiveClassifier, LiveRow
 from crossl.service.answers import row_json
-from crossl.service.bodies import as_float32, number, numbers, parsed
+from crossl.service.bodies import as_float32, number, numbers, only, parsed
 from crossl.service.engine import Engine
 from crossl.service.hub import Channel
 
@@ -59,7 +60,7 @@ class Stream:
             raise DataError(
                 f"message: has {len(told)} keys; one of {', '.join(MESSAGES)} is needed"
                 if not strange
-                else f"message: key '{strange:.60}' is unknown; {nearest(strange, MESSAGES)}"
+                else f"message: key '{strange:.60}' is unknown; {nearest(strange[:60], MESSAGES)}"
             )
         (kind, value), live = next(iter(told.items())), self.live
         chunks: list[Mapping[str, Signal]] = []
@@ -97,13 +98,12 @@ class Stream:
         return list(made)
 
     def _signals(self, name: str, told: object) -> list[Signal]:
-        where = f"chunks.{name:.60}"
+        check_name("chunks: modality", name)
+        where = f"chunks.{name}"
         expected = self.live.windower.expected(name)
         if not isinstance(told, dict):
             raise DataError(f"{where}: is {kind_of_value(told)}; needed are keys and values")
-        for key in told:
-            if key not in CHUNK_KEYS:
-                raise DataError(f"{where}: key '{key:.60}' is unknown; {nearest(key, CHUNK_KEYS)}")
+        only(where, told, CHUNK_KEYS)
         values = as_float32(numbers(f"{where}.values", told.get("values"), self._most_held))
         if values.ndim == 1:
             values = values[:, None]
@@ -123,13 +123,16 @@ class FullError(DataError):
 def _text(where: str, value: object) -> str:
     if not isinstance(value, str):
         raise DataError(f"{where}: is {kind_of_value(value)}; a name is needed")
+    check_name(where, value)
     return value
 
 
 def _names(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise DataError("ignore: is no list of names; needed is such as ['acc'], or [] for none")
-    return value
+    for name in value[:1000]:
+        check_name("ignore", name)
+    return value[:1000]
 
 
 def rows_json(live: LiveClassifier, rows: list[LiveRow]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crossl.data.recording import LabelInterval
 from crossl.errors import CrosslError, DataError
+from crossl.names import MAX_LETTERS
 from crossl.predict.live import LiveClassifier, LiveRow
 from crossl.service.bodies import parsed
 from crossl.service.engine import Engine
@@ -85,8 +86,9 @@ class Watcher:
         off = told.get("off")
         if set(told) != {"off"} or not isinstance(off, list) or len(off) > len(self._traces):
             raise DataError('message: needed is such as {"off": ["acc"]}')
-        self.live.ignore([str(name) for name in off])
-        self.off = [str(name) for name in off]
+        names = [str(name)[:MAX_LETTERS] for name in off]
+        self.live.ignore(names)
+        self.off = names
         self._news = True
 
     def frame(self) -> dict[str, Any] | None:
