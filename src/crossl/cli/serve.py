@@ -64,6 +64,14 @@ def serve(
         _serve(run, store, taken, demo=demo, host=host, token=token)
 
 
+def _leave_a_core() -> None:
+    """Let the network leave one core to what reads and answers, unless the user says otherwise."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+
+
 def _check_installed() -> None:
     from importlib.util import find_spec
 
@@ -108,6 +116,7 @@ def _serve(
     from crossl.service.training_map import training_map
 
     assert isinstance(taken, socket.socket)  # noqa: S101
+    _leave_a_core()
     run, limits = load_run(path), Limits()
     shown = recordings_to_show(run) if demo else []
     plane = training_map(run, store) if store is not None else None

@@ -159,13 +159,8 @@ def _add_addresses(app: FastAPI, state: State) -> None:
         """Label a recording: JSON, an Arrow stream, or files as multipart/form-data."""
         kind = kind_asked(request.headers.get("accept", ""))
         sent = await sent_by(request, engine, limits)
-        manners = [engine.manner(one.asked) for one in sent]
-        lines = []
-        for one, manner in zip(sent, manners, strict=True):
-            seen = await engine.read(lambda one=one: engine.see(one))  # type: ignore[misc]
-            line = await engine.compute(lambda s=seen, m=manner: engine.say(s, m))  # type: ignore[misc]
-            lines.append((seen, line))
-        return Response(await engine.read(lambda: answer_of(lines, kind)), media_type=kind)
+        answer = await engine.compute(lambda: answer_of([engine.say(one) for one in sent], kind))
+        return Response(answer, media_type=kind)
 
 
 def contract_of(state: State) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from crossl.api.run import Run
 from crossl.api.timelines import see
 from crossl.data.recording import Recording
 from crossl.errors import ContractError, CrosslError, DataError
-from crossl.predict.manner import Asked, Manner, manner_of
+from crossl.predict.manner import manner_of
 from crossl.predict.sight import Seen
 from crossl.predict.timeline import Timeline, timeline_of
 from crossl.service.bodies import Sent
@@ -27,8 +27,9 @@ class BusyError(CrosslError, RuntimeError):
 class Engine:
     """A run with a classifier, and the thread in which it computes.
 
-    One thread computes, as torch itself uses all cores; another reads what was sent and writes
-    what is answered meanwhile.
+    One thread computes, as torch itself uses several cores; another reads what was sent meanwhile.
+    Windows of different requests are not put together: what is answered would then depend, by
+    rounding, on who else asks.
 
     Args:
         run: with a classifier.
@@ -49,7 +50,7 @@ class Engine:
         self.limits = limits
         self.probe = fitted.probe
         self._about = fitted.about
-        self.calibrated = self.manner(Asked()).temperatures is not None
+        self.calibrated = fitted.about.get("temperatures") is not None
         self.waiting = 0
         self.answered = 0
         self.uploads = asyncio.Semaphore(limits.uploads)
@@ -90,14 +91,21 @@ class Engine:
         finally:
             self.waiting -= 1
 
-    def see(self, sent: Sent) -> Seen:
-        """Cut a recording as the windows of the run were cut.
+    def say(self, sent: Sent) -> tuple[Seen, Timeline]:
+        """Cut a recording as the windows of the run were cut, and classify each.
 
         Raises:
-            ConfigError: an unknown sensor.
+            ConfigError: an unknown sensor, or a value that is not allowed.
             ContractError: the recording does not fit the run.
             DataError: it cannot be cut, or has too many windows.
+            FormatError: the classifier keeps nothing of what is asked for.
         """
+        manner = manner_of(self._about, self.probe, self.run.modalities, sent.asked)
+        seen = self._see(sent)
+        self.answered += 1
+        return seen, timeline_of(self.run.model, self.probe, seen, manner)
+
+    def _see(self, sent: Sent) -> Seen:
         self._check_length(sent.recording)
         try:
             return see(self.run, sent.recording, sent.resample)
@@ -115,17 +123,3 @@ class Engine:
                 f"recording: lasts {recording.end_s - recording.start_s:.6g} s, {count:.3g} "
                 f"windows; allowed are at most {self.limits.windows}, send it in parts"
             )
-
-    def manner(self, asked: Asked) -> Manner:
-        """Return how what the classifier says is read.
-
-        Raises:
-            ConfigError: a value that is not allowed.
-            FormatError: the classifier keeps nothing of what is asked for.
-        """
-        return manner_of(self._about, self.probe, self.run.modalities, asked)
-
-    def say(self, seen: Seen, manner: Manner) -> Timeline:
-        """Classify every window of a recording."""
-        self.answered += 1
-        return timeline_of(self.run.model, self.probe, seen, manner)
