@@ -36,17 +36,17 @@ def one_thread() -> Iterator[None]:
 
 
 def recording(name: str, seed: int) -> Recording:
-    """40 s of rest, then run; the second sensor is off for a while."""
+    """40 s of rest and run in turns; the second sensor is off for a while."""
     rng = np.random.default_rng(seed)
     signals = {}
     for m in (ACC, ECG):
         t = np.arange(round(40 * m.rate_hz)) / m.rate_hz
-        loud = np.where(t >= 20, 4.0, 1.0)[:, None]
+        loud = np.where(t // 10 % 2 == 1, 4.0, 1.0)[:, None]
         values = (3 + loud * rng.normal(size=(len(t), len(m.channels)))).astype(np.float32)
         if m is ECG:
             values[(t >= 30) & (t < 34)] = np.nan
         signals[m.name] = Signal(values, m.rate_hz)
-    labels = [LabelInterval(0, 20, "rest"), LabelInterval(20, 40, "run")]
+    labels = [LabelInterval(10 * i, 10 * i + 10, ("rest", "run")[i % 2]) for i in range(4)]
     return Recording(name, "", {"acc": ACC, "ecg": ECG}, signals, labels)
 
 

@@ -14,6 +14,8 @@ from crossl.cli.main import run as run_app
 from crossl.files import read_json
 from crossl.runtime import Runtime
 
+from .conftest import recording
+
 onnx = pytest.importorskip("onnx")
 pytestmark = pytest.mark.slow
 
@@ -84,3 +86,18 @@ def test_a_device_that_never_has_a_sensor_gets_a_smaller_model(
     contract = Runtime(path).contract
     assert (contract["left_out"], contract["data_licence"]) == (["ecg"], "mine")
     assert "Made for devices without ecg." in (path.parent / "acc.README.md").read_text()
+
+
+def test_a_recording_cut_and_decoded_without_torch_is_as_predict_says(exported, published):
+    run, runtime = load_run(published), Runtime(exported.files[0])
+    eva = recording("eva", 11)
+    line = run.timeline(eva, context="causal", keep_unusable=True)
+    windower = runtime.windower()
+    found = windower.feed({name: eva.signals[name] for name in ("acc", "ecg")}) + windower.flush()
+    start_s = [one.start_s for one in found]
+    said = runtime.in_context(runtime(windower.arrays(found)), start_s)
+    assert line["start_s"].tolist() == start_s
+    for place, name in enumerate(runtime.names):
+        wanted = line[f"probability_{name}"]
+        np.testing.assert_allclose(said.probabilities[:, place], wanted, atol=1e-4)
+    assert line["label"].tolist() == said.label.tolist()

@@ -176,3 +176,27 @@ def test_a_window_takes_little_time(runtime):
     for _ in range(100):
         runtime(one)
     assert (time.process_time() - began) / 100 < 0.005
+
+
+CONTEXT = {
+    "initial": [0.5, 0.5], "transition": [[0.9, 0.1], [0.2, 0.8]], "prior": [0.6, 0.4],
+    "stride_s": 1.0, "restart_s": 300.0, "weight": {"causal": 0.5, "whole": 0.4},
+    "forget": {"causal": 0.0, "whole": 0.1}, "helps": {"causal": True, "whole": True},
+}  # fmt: skip
+
+
+def test_windows_are_read_in_context_where_that_was_learned():
+    runtime = Runtime(MODEL)
+    alone, start_s = runtime(noise(6)), np.arange(6.0)
+    with pytest.raises(FormatError, match="model: keeps no transitions between classes"):
+        runtime.in_context(alone, start_s)
+    runtime.contract["context"] = CONTEXT
+    said = runtime.in_context(alone, start_s)
+    assert np.array_equal(said.embedding, alone.embedding)
+    assert not np.allclose(said.probabilities[1:], alone.probabilities[1:])
+    follower = runtime.follower()
+    for one, start, wanted in zip(alone.probabilities, start_s, said.probabilities, strict=True):
+        assert np.array_equal(follower.next(one, start).astype(np.float32), wanted)
+    whole = runtime.in_context(alone, start_s, "whole")
+    assert np.allclose(whole.probabilities.sum(axis=1), 1)
+    assert set(whole.label) <= set(runtime.names)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crossl.data.contract import fit_store
 from crossl.data.splits import Fold, fold_from_subjects
 from crossl.data.store import Store
+from crossl.decode import Decoder
 from crossl.errors import ConfigError
 from crossl.evaluate.confidence import Temperatures
 from crossl.export.contract import check_exportable, columns_of, contract_of
@@ -270,14 +271,17 @@ def reading_of(run: Run, note: Note) -> Reading | None:
              "`crossl probe`")  # fmt: skip
         return None
     probe, _ = load_probe(run.path)
-    kept = read_json(run.path / "probe.json", cure="run `crossl probe` again").get("temperatures")
+    about = read_json(run.path / "probe.json", cure="run `crossl probe` again")
+    kept, context = about.get("temperatures"), about.get("context")
     if kept is None and probe.task.target.kind == "classes":
         note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
              "`crossl probe` again to have them")  # fmt: skip
     if len(probe.offsets) > 1:
         note("the classifier reads neighbouring windows, which an exported model does not see: it "
              "reads each window alone")  # fmt: skip
-    return Reading(probe, None if kept is None else Temperatures.from_dict(kept))
+    if context is not None:
+        Decoder.from_dict(context)  # refused here rather than on a device
+    return Reading(probe, None if kept is None else Temperatures.from_dict(kept), context)
 
 
 def store_of(run: Run, path: Path | None) -> Store | None:

@@ -97,6 +97,7 @@ def contract_of(
         "task": None if reading is None else reading.probe.task.as_dict(),
         "names": [] if reading is None else list(reading.names),
         "temperatures": _temperatures(reading),
+        "context": None if reading is None or reading.context is None else dict(reading.context),
     }
 
 

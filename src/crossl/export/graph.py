@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -37,10 +37,13 @@ class Reading:
     Attributes:
         probe: the run's classifier.
         temperatures: of it; None where its probabilities are not calibrated.
+        context: how classes follow each other, as `crossl.decode.Decoder` keeps it; None where
+            nothing was learned of that.
     """
 
     probe: Probe
     temperatures: Temperatures | None = None
+    context: Mapping[str, Any] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,6 +128,7 @@ class ExportedGraph(nn.Module):
         model: in evaluation mode; it is not changed.
         reading: its classifier; None for the embedding alone.
         columns: modalities that may come, in order; the others count as never there.
+        stacked: whether encoders of one shape run as one.
 
     Attributes:
         modalities: those that may come.
@@ -132,15 +136,20 @@ class ExportedGraph(nn.Module):
     """
 
     def __init__(
-        self, model: CrossModalModel, reading: Reading | None, columns: Sequence[int]
+        self,
+        model: CrossModalModel,
+        reading: Reading | None,
+        columns: Sequence[int],
+        *,
+        stacked: bool = True,
     ) -> None:
         super().__init__()
         self.modalities = tuple(model.modalities[i] for i in columns)
         self.window_s = model.window_s
         self.latent_dim = model.latent_dim
         self.columns, self.every = tuple(columns), len(model.modalities)
-        self.groups = nn.ModuleList(GroupEncoder(model, names)
-                                    for names in groups_of(model, self.modalities))  # fmt: skip
+        together = groups_of(model, self.modalities, stacked=stacked)
+        self.groups = nn.ModuleList(GroupEncoder(model, names) for names in together)
         grouped: list[str] = [name for group in self.groups for name in _names(group)]
         self.order = [grouped.index(m.name) for m in self.modalities]
         self.aggregator = fewer_sensors(model.aggregator, self.columns, self.every)
@@ -186,7 +195,7 @@ class ExportedGraph(nn.Module):
             there = present if len(places) == len(self.order) else present[:, places]
             encoded, shown = group([signals[name] for name in names], there)
             parts.append(encoded)
-            standard |= {name: shown[:, at] for at, name in enumerate(names)}
+            standard |= dict(zip(names, shown, strict=True))
         latent = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
         if self.order != sorted(self.order):
             latent = latent[:, self.order]

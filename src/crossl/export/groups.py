@@ -14,12 +14,15 @@ from crossl.nn.encoders import StridedEncoder
 from crossl.nn.model import CrossModalModel
 
 
-def groups_of(model: CrossModalModel, modalities: Sequence[Modality]) -> list[list[str]]:
+def groups_of(
+    model: CrossModalModel, modalities: Sequence[Modality], *, stacked: bool = True
+) -> list[list[str]]:
     """Group modalities whose encoders can be stacked.
 
     Args:
         model: whose encoders they are.
         modalities: some of its own.
+        stacked: whether any may be; else each runs by itself.
 
     Returns:
         Names; those of default encoders of one shape, which nobody shares, side by side.
@@ -29,7 +32,11 @@ def groups_of(model: CrossModalModel, modalities: Sequence[Modality]) -> list[li
     for m in modalities:
         encoder = model.encoders.of(m.name)
         key: object = m.name
-        if type(encoder) is StridedEncoder and keys.count(model.encoders.key_of[m.name]) == 1:
+        if (
+            stacked
+            and type(encoder) is StridedEncoder
+            and keys.count(model.encoders.key_of[m.name]) == 1
+        ):
             key = (len(m.channels), round(model.window_s * m.rate_hz), encoder.width)
         found.setdefault(key, []).append(m.name)
     return list(found.values())
@@ -57,7 +64,7 @@ class GroupEncoder(nn.Module):
         if len(names) > 1:
             self.encoder = StackedStrided(cast("list[StridedEncoder]", encoders))
 
-    def forward(self, signals: Sequence[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, signals: Sequence[Tensor], present: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Encode windows.
 
         Args:
@@ -65,9 +72,13 @@ class GroupEncoder(nn.Module):
             present: (B, M).
 
         Returns:
-            Latents (B, M, K), zeros where absent, and standardised windows (B, M, T, C).
+            Latents (B, M, K), zeros where absent, and standardised windows, M times (B, T, C).
         """
+        if len(self.names) == 1:  # without axes that no encoder has, which some runtimes refuse
+            x = (torch.where(present[:, :, None], signals[0], 0.0) - self.mean[0]) / self.std[0]
+            latent = self.encoder(x)[:, None]
+            return torch.where(present[:, :, None], latent, 0.0), [x]
         x = torch.stack(list(signals), dim=1)
         x = (torch.where(present[:, :, None, None], x, 0.0) - self.mean) / self.std
-        latent = self.encoder(x) if len(self.names) > 1 else self.encoder(x[:, 0])[:, None]
-        return torch.where(present[:, :, None], latent, 0.0), x
+        latent = torch.where(present[:, :, None], self.encoder(x), 0.0)
+        return latent, [x[:, at] for at in range(len(self.names))]

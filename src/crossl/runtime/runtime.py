@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from crossl.data.arrays import Windows, check_named
 from crossl.data.recording import Float32, Modality
 from crossl.data.source import ArraySource
 from crossl.data.windower import Windower
+from crossl.decode import Decoder, Follower, Form
 from crossl.errors import ContractError, DataError, FormatError, PackageError
 
 METADATA, FORMAT, VERSION = "crossl", "crossl-export", 1
@@ -74,6 +75,7 @@ class Runtime:
         self.modalities = tuple(Modality.from_dict(m) for m in self.contract["modalities"])
         self.window_s = float(self.contract["window_s"])
         self.names = tuple(self.contract["names"])
+        self._decoder: Decoder | None = None
         self._outputs = [one.name for one in self._session.get_outputs()]
 
     def __call__(self, windows: Mapping[str, Any]) -> Answer:
@@ -127,6 +129,53 @@ class Runtime:
             self.contract, max_delay_s=max_delay_s, start_s=start_s, in_order=in_order
         )
 
+    def in_context(self, answer: Answer, start_s: Any, form: Form = "causal") -> Answer:
+        """Read windows of one recording in the light of those around them, as `crossl predict` can.
+
+        Args:
+            answer: what was said of each window by itself.
+            start_s: (n,) when windows start, in order, such as `[w.start_s for w in windows]`.
+            form: `causal` reads what came before, `whole` the whole recording.
+
+        Returns:
+            The same with other probabilities and labels.
+
+        Raises:
+            FormatError: nothing was learned of how classes follow each other.
+        """
+        decoder, alone = self._followed(), answer.probabilities
+        assert alone is not None  # noqa: S101 - who has classes that follow each other has them
+        found = decoder.probabilities(alone, np.asarray(start_s, dtype=np.float64), form)
+        return replace(answer, probabilities=found.astype(np.float32), label=self._named(found))
+
+    def follower(self) -> Follower:
+        """Make what reads the windows of one stream in context as they come.
+
+        `follower.next(answer.probabilities[0], start_s)` gives the probabilities of a window; the
+        same as `in_context` afterwards, to the bit.
+
+        Raises:
+            FormatError: nothing was learned of how classes follow each other.
+        """
+        return self._followed().follower()
+
+    def _followed(self) -> Decoder:
+        if self.contract.get("context") is None:
+            raise FormatError(
+                "model: keeps no transitions between classes; fit the classifier again by `crossl "
+                "probe` and export the run again"
+            )
+        if self._decoder is None:
+            self._decoder = Decoder.from_dict(self.contract["context"])
+        return self._decoder
+
+    def _named(self, found: NDArray[Any]) -> NDArray[np.str_]:
+        """Name the largest of (n, R); nothing where they are NaN."""
+        some = ~np.isnan(found[:, 0])
+        best = np.where(some[:, None], found, 0).argmax(axis=1)
+        named: NDArray[np.str_] = np.array(self.names)[best]
+        return np.where(some, named, "")
+
     def _check_calibrated(self, windows: Mapping[str, Any]) -> None:
         wanted = self.contract.get("standardisation") is not None
         if wanted and not (isinstance(windows, Windows) and windows.calibrated):
@@ -146,14 +195,12 @@ class Runtime:
         logits = found.get("logits")
         if logits is None:
             return np.full(len(present), "", dtype="<U1")
-        some = np.asarray(present.any(axis=1))
         if self.contract["task"]["kind"] == "labels":
+            some = np.asarray(present.any(axis=1))
             told = [" + ".join(n for n, one in zip(self.names, row, strict=True) if one > 0)
                     for row in logits]  # fmt: skip
             return np.where(some, [one or "none" for one in told], "")
-        best = np.where(some[:, None], logits, 0).argmax(axis=1)
-        named: NDArray[np.str_] = np.array(self.names)[best]
-        return np.where(some, named, "")
+        return self._named(logits)
 
 
 def _batched(x: Any) -> Any:
