@@ -53,6 +53,7 @@ from crossl.methods import (
     TsTccConfig,
 )
 from crossl.methods.augment import Augmentation
+from crossl.methods.distil import DistilConfig
 from crossl.methods.permutation import Permutation
 from crossl.nn.aggregators import ConcatConfig, MlpConfig, PredictiveConfig
 from crossl.nn.attention import AttentionConfig, GatedConfig, TransformerConfig
@@ -411,14 +412,19 @@ BUILDERS: dict[type[BaseModel], Callable[[Any], Any]] = {
     MaskedAutoencoderConfig: lambda c: c.build(model_of(load_config(overrides=TOKENS))),
     TokenTransformerConfig: lambda c: c.build(2, 112 * c.places),
     FeaturesConfig: lambda c: c.build(MODALITIES, 2.0),
+    DistilConfig: lambda c: c.build(model_of(recipe("crossl"))),
 }
 """What is read of the other blocks is seen in tests/train/test_fold_latents.py."""
+
+SEEN_ELSEWHERE = {(DistilConfig, name) for name in ("keep", "teacher", "paired", "losses", "start")}
+"""What `crossl distil` reads before it builds, or a batch shows: tests/train/test_distil.py."""
 
 LEAVES = [
     (model, name)
     for model in BUILDERS
     for name, field in model.model_fields.items()
     if name != "kind" and not isinstance(field.default, BaseModel)
+    if (model, name) not in SEEN_ELSEWHERE
 ]
 
 

@@ -24,7 +24,7 @@ from crossl.run_folder import save_run
 
 SMALL = {"encoder.width": 8, "encoder.dim": 8, "aggregator.shared_dim": 16,
          "method.expander_dim": 16}  # fmt: skip
-WIDTH = 16 + 2 * 8
+WIDTH = 16 + 2 * 8 + 2 * 64
 Arrays = dict[str, Any]
 
 

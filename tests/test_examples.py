@@ -111,7 +111,7 @@ def test_registered_parts_are_used_from_python(registered: Any) -> None:
     x = {"left": rng.normal(size=(40, 40, 1)), "right": rng.normal(size=(40, 40, 1))}
     model = crossl.CroSSL(window_s=2.0, steps=2, batch_size=16, settings=settings).fit(x)
     assert type(model.model_.aggregator).__name__ == "AverageAggregator"
-    assert model.transform(x).shape == (40, 64)
+    assert model.transform(x).shape == (40, 192)
 
 
 def test_what_an_absent_modality_holds_does_not_matter_to_the_parts(registered: Any) -> None:

@@ -69,7 +69,7 @@ class CroSSL(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         >>> x = {"acc": rng.normal(size=(24, 50, 3)), "ecg": rng.normal(size=(24, 100, 1))}
         >>> embedder = CroSSL(window_s=1.0, steps=2, batch_size=8).fit(x)
         >>> embedder.transform({"acc": x["acc"][:2], "ecg": None}).shape
-        (2, 256)
+        (2, 384)
     """
 
     def __init__(  # noqa: PLR0913 - what is set of an estimator are its arguments

@@ -85,7 +85,7 @@ def test_a_window_in_which_nothing_was_recorded_has_no_answer(
 
 def test_latents_are_nan_where_a_modality_is_absent(run: crossl.Run, store: Store) -> None:
     latent = run.latents(store)
-    assert latent.shape == (len(store), 2, 8)
+    assert latent.shape == (len(store), 2, 72)
     np.testing.assert_array_equal(np.isfinite(latent).all(axis=2), store.present)
     np.testing.assert_array_equal(np.isnan(latent).all(axis=2), ~store.present)
     np.testing.assert_array_equal(run.table(store, latents=True)["latent_ecg"], latent[:, 1])
@@ -104,8 +104,8 @@ def test_no_windows_give_no_answers(run: crossl.Run) -> None:
     x = {"acc": np.zeros((0, 40, 3))}
     assert run.predict(x).shape == (0,)
     assert run.predict_proba(x).shape == (0, 2)
-    assert run.embed(x).shape == (0, 32)
-    assert run.latents(x).shape == (0, 2, 8)
+    assert run.embed(x).shape == (0, 160)
+    assert run.latents(x).shape == (0, 2, 72)
 
 
 def test_nothing_is_warned_of(run: crossl.Run, store: Store) -> None:
@@ -214,7 +214,7 @@ def test_an_estimator_of_a_run_without_classifier_does_not_predict(
     estimator = crossl.CroSSL.load(tmp_path / "bare")
     assert not hasattr(estimator, "predict")
     assert not hasattr(estimator, "classes_")
-    assert estimator.transform(store).shape == (len(store), 32)
+    assert estimator.transform(store).shape == (len(store), 160)
 
 
 def test_settings_of_a_run_come_back_as_parameters(

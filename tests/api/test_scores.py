@@ -94,12 +94,12 @@ def test_a_table_becomes_a_data_frame(package: str, run: crossl.Run, store: Stor
     table = run.table(store)
     frame = crossl.as_frame(table, package=package)
     assert type(frame).__module__.startswith(package)
-    assert frame.shape == (len(store), len(table) - 1 + 32)
+    assert frame.shape == (len(store), len(table) - 1 + 160)
     columns = list(frame.columns)
     for name in ("subject", "start_s", "label", "present_ecg", "predicted", "probability_run"):
         assert list(frame[name]) == table[name].tolist()
-    assert columns[-1] == "embedding_31"
-    np.testing.assert_array_equal(np.asarray(frame["embedding_31"]), table["embedding"][:, 31])
+    assert columns[-1] == "embedding_159"
+    np.testing.assert_array_equal(np.asarray(frame["embedding_159"]), table["embedding"][:, 159])
     dates = frame["start_time"]
     assert (dates.is_null() if package == "polars" else dates.isna()).all()
 

@@ -142,7 +142,7 @@ def test_a_run_is_pretrained_probed_evaluated_reported_and_embeds(
     assert done.code == 0
     with np.load(tmp_path / "z.npz") as z:
         n = len(z["embedding"])
-        assert z["embedding"].shape == (n, 32)
+        assert z["embedding"].shape == (n, 160)
         assert z["probability"].shape == (n, len(z["classes"]))
         np.testing.assert_allclose(z["probability"].sum(axis=1), 1, rtol=1e-5)
         np.testing.assert_array_equal(z["predicted"], z["classes"][z["probability"].argmax(axis=1)])

@@ -242,7 +242,7 @@ def test_a_disk_with_too_little_room_is_told_of_before_anything_is_computed(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     done = crossl("embed", trained, "--store", many, "--out", tmp_path / "z.npz")
     assert done.code == 2
-    assert "z.npz: needs 0.00" in done.err
+    assert "z.npz: needs 0.0" in done.err
     assert "got 0.001 GB free; make room or name a file on another disk" in done.err
     assert not list(tmp_path.iterdir())
 

@@ -28,7 +28,7 @@ MODALITIES = (
 CLASSES = ("rest", "walk", "run")
 BOUT_S = 16.0
 SMALL = {
-    "crossl": ("encoder.width=8", "encoder.dim=8", "aggregator.shared_dim=16",
+    "crossl": ("encoder.width=8", "encoder.dim=8", "aggregator.shared_dim=16", "features=null",
                "method.expander_dim=16", "schedule.steps=4", "schedule.batch_size=32"),
     "paper": ("encoder.dim=8", "aggregator.hidden=8", "aggregator.dim=8",
               "schedule.epochs=2", "schedule.batch_size=32"),

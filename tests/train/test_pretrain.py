@@ -444,7 +444,7 @@ def test_a_model_that_was_trained_before_keeps_its_statistics(tmp_path, monkeypa
     for fitted in (False, True):
         model = SimpleNamespace(standardiser=SimpleNamespace(fitted=fitted),
                                 fit=lambda *_, f=fitted: fits.append(f))  # fmt: skip
-        method = SimpleNamespace(model=model)
+        method = SimpleNamespace(model=model, sees_targets=False)
         monkeypatch.setattr(module, "_check_rows", lambda *_: None)
         monkeypatch.setattr(module, "Passes", _stop)
         with pytest.raises(InterruptedError):

@@ -79,7 +79,7 @@ class Run:
         >>> x = {"acc": rng.normal(size=(24, 50, 3)), "ecg": rng.normal(size=(24, 100, 1))}
         >>> run = crossl.build_model(x, window_s=1.0)
         >>> run.embed({"acc": x["acc"][:2]}).shape
-        (2, 256)
+        (2, 384)
         >>> [m.name for m in run.modalities], run.window_s
         (['acc', 'ecg'], 1.0)
     """
@@ -231,7 +231,7 @@ class Run:
             recording: sensors may be missing; those that the run never saw are left out.
             resample: names of sensors that may have another rate, which is changed.
             abstain: a window whose most probable class has less gets no label.
-            context: which windows around one are read with it: `off`, `causal` (those before),
+            context: what the windows around one tell of it: `off`, `causal` (those before),
                 `whole`, or `path`, the most probable sequence; None for `whole` where validation
                 subjects say that it helps.
             sets: share of windows whose `set` of labels holds the true one.
@@ -376,7 +376,7 @@ def load_run(path: Path | str, *, encoders: Modules | None = None) -> Run:
         ...     crossl.build_model(x, window_s=1.0).save(folder)
         ...     run = crossl.load_run(folder)
         >>> run.embed(x).shape
-        (24, 192)
+        (24, 256)
     """
     if is_address(path) and not Path(path).is_dir():
         path = fetch_run(str(path))

@@ -13,6 +13,7 @@ from crossl.errors import ConfigError, nearest
 from crossl.methods import Method, PaperMethodConfig
 from crossl.nn.aggregators import MlpConfig
 from crossl.nn.encoders import TcnConfig
+from crossl.nn.features import FeaturesConfig
 from crossl.nn.model import CrossModalModel
 from crossl.registry import kind_of
 from crossl.train.schedule import Schedule
@@ -30,7 +31,7 @@ def recipe(name: str) -> RunConfig:
         ConfigError: unknown name.
     """
     if name == "crossl":
-        return RunConfig()
+        return RunConfig(features=FeaturesConfig())
     if name != "paper":
         raise ConfigError(f"recipe '{name}': unknown; {nearest(name, RECIPES)}")
     return RunConfig(

@@ -35,7 +35,7 @@ class NetworkConfig(ContenderConfig):
         encoder: of each modality; none is shared or frozen then.
         encoders: of single modalities, in place of the run file's; the others have `encoder`.
         aggregator: of the model.
-        features: untrained, beside the embedding.
+        features: untrained, beside the embedding; `off` for none where the run file has some.
     """
 
     came_later: ClassVar[tuple[str, ...]] = ("encoders", "features")
@@ -43,7 +43,7 @@ class NetworkConfig(ContenderConfig):
     encoder: Annotated[EncoderConfig, OneOf(ENCODERS, "strided")] | None = None
     encoders: Encoders | None = None
     aggregator: Annotated[AggregatorConfig, OneOf(AGGREGATORS, "predictive")] | None = None
-    features: FeaturesConfig | None = None
+    features: FeaturesConfig | Literal["off"] | None = None
 
     @field_serializer("encoders")
     def _dim_if_given(self, encoders: Encoders | None) -> dict[str, Any] | None:
@@ -69,7 +69,8 @@ class NetworkConfig(ContenderConfig):
     def _blocks(self) -> dict[str, Any]:
         """Return the blocks of a run file that are given here."""
         asked = {name: getattr(self, name, None) for name in GIVEN}
-        return {name: block for name, block in asked.items() if block is not None}
+        given = {name: block for name, block in asked.items() if block is not None}
+        return given | {"features": None} if self.features == "off" else given
 
 
 def _as_wide(encoders: Encoders, dim: int) -> Encoders:
@@ -124,4 +125,4 @@ class PretrainingConfig(NetworkConfig):
         if self.recipe is None:
             return given
         start = recipe(self.recipe)
-        return {"recipe": self.recipe, **{name: getattr(start, name) for name in BLOCKS}, **given}
+        return {"recipe": self.recipe, **{name: getattr(start, name) for name in GIVEN}, **given}

@@ -103,16 +103,22 @@ class FineTuned:
     ) -> Iterator[tuple[dict[str, list[Classifier]], CrossModalModel]]:
         """Yield each network that training ends with, and what reads it, by label budget."""
         by_probe = self.settings.read == "probe"
+        beside_it = context.main.features if by_probe and self._beside() else None
         by_step: dict[int, tuple[dict[str, list[Classifier]], CrossModalModel]] = {}
         for budget, (model, head) in self._trained(context, draw).items():
-            readers, kept = by_step.setdefault(head.step, ({}, model))
+            readers, kept = by_step.setdefault(head.step, ({}, model.with_features(beside_it)))
             readers[budget] = [_probes(context, kept, draw)[budget]] if by_probe else [head]
         yield from by_step.values()
+
+    def _beside(self) -> bool:
+        """Whether a probe reads the experiment's untrained features too, as crossl's does."""
+        return getattr(self.settings, "features", None) != "off"
 
     def _start(self, context: Context, seed: int) -> CrossModalModel:
         """Every twin begins with random weights of its own, so that these vary with the draws."""
         if isinstance(self.settings, NetworkConfig):
-            return untrained(context, self.settings, another=seed).with_features(None)
+            settings = self.settings.model_copy(update={"features": "off"})
+            return untrained(context, settings, another=seed)
         return _trained_part(context)
 
     def _trained(

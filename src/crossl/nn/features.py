@@ -21,7 +21,7 @@ from crossl.data.recording import Modality
 from crossl.data.source import WindowSource
 from crossl.nn.random_kernels import (
     KERNELS,
-    convolve,
+    convolve_some,
     dilations,
     kernel_weights,
     quantile_shares,
@@ -34,6 +34,12 @@ Window = Float[Tensor, "batch time channel"]
 
 FIT_ROWS = 2048
 """At most about so many training windows that have a modality fit its features."""
+PLACES = 64
+"""At least so many places of a window, if it has them, answer for the share that it spends above a
+bias: a longer one is looked at every so many samples."""
+SOFTNESS = 0.01
+"""How far around a bias a value counts in part, in standard deviations of a kernel's values: what
+rounding changes, on another device or in an export, then changes a share by as little."""
 FARTHEST = 8.0
 """Features are clipped to so many standard deviations of training windows."""
 
@@ -45,8 +51,9 @@ class WindowFeatures(nn.Module):
     (`crossl.nn.random_kernels`): the share of a window in which each of 84 kernels at several
     dilations exceeds a bias. Both are standardised, have the same variance in all, and are turned
     to their first principal components, which keep their sizes relative to each other and have a
-    mean variance of 1, zeros aside: what varies most counts most. Deviation from MiniRocket: no
-    feature leaves out where a kernel reaches beyond the window.
+    mean variance of 1, zeros aside: what varies most counts most. Deviations from MiniRocket: a
+    share is taken over 64 to 127 places of a longer window; a value that is just about the bias
+    counts in part; no feature leaves out where a kernel reaches beyond the window.
 
     Until `fit` they are zeros.
 
@@ -75,6 +82,7 @@ class WindowFeatures(nn.Module):
         rng = np.random.default_rng(seed)
         self.width, self.seed, self.kept = width, seed, 0
         self.dilations, self.counts = dilations(samples, kernels) if kernels else ([], [])
+        self.every = max(1, samples // PLACES)
         for level, count in enumerate(self.counts):
             weight = torch.from_numpy(kernel_weights(channels, rng))
             self.register_buffer(f"weight_{level}", weight)
@@ -125,22 +133,32 @@ class WindowFeatures(nn.Module):
         return torch.cat([window_statistics(x), *self._shares(x)], dim=1)
 
     def _shares(self, x: Window) -> list[Tensor]:
-        """Return the share of positive values under each bias, (B, 84) each."""
+        """Return the share of places above each bias, (B, 84) each."""
         parts = []
-        for level, dilation in enumerate(self.dilations):
-            found = convolve(x, self.get_buffer(f"weight_{level}"), dilation)  # (B, 84, T)
-            for bias in self.get_buffer(f"bias_{level}").unbind(dim=1):
-                parts.append((found > bias[:, None]).to(x.dtype).mean(dim=2))
+        for level, count in enumerate(self.counts):
+            found, bias = self._values(x, level), self.get_buffer(f"bias_{level}")
+            for number in range(count):
+                above = (found - bias[:, number]).clamp_(0, 1)
+                parts.append(above.mean(dim=1))
         return parts
 
+    def _values(self, x: Window, level: int) -> Float[Tensor, "batch place kernel"]:
+        weight = self.get_buffer(f"weight_{level}")
+        return convolve_some(x, weight, self.dilations[level], self.every)
+
     def _fit_biases(self, x: Window) -> None:
+        """Choose biases, and units in which a value counts in full half a unit above its bias."""
         rng, drawn, every = np.random.default_rng(self.seed + 1), 0, torch.arange(len(KERNELS))
-        for level, (dilation, count) in enumerate(zip(self.dilations, self.counts, strict=True)):
+        for level, count in enumerate(self.counts):
             rows = x[torch.from_numpy(rng.integers(len(x), size=len(KERNELS)))]
-            one_each = convolve(rows, self.get_buffer(f"weight_{level}"), dilation)[every, every]
+            values = self._values(rows, level)
+            spread = values.flatten(0, 1).std(dim=0, correction=0)
+            unit = 2 * SOFTNESS * torch.where(spread > 1e-6, spread, 1.0)
+            self.get_buffer(f"weight_{level}").div_(unit[:, None, None])
+            one_each = values[every, :, every] / unit[:, None]  # (84, places)
             shares = torch.from_numpy(quantile_shares(drawn, count)).to(one_each)
             biases = [torch.quantile(o, q) for o, q in zip(one_each, shares, strict=True)]
-            self.get_buffer(f"bias_{level}").copy_(torch.stack(biases))
+            self.get_buffer(f"bias_{level}").copy_(torch.stack(biases) - 0.5)
             drawn += count * len(KERNELS)
 
 
@@ -228,7 +246,7 @@ class FeaturesConfig(Settings):
         seed: of what is drawn.
     """
 
-    kernels: int = Field(0, ge=0)
+    kernels: int = Field(4, ge=0)
     width: int = Field(64, gt=0)
     seed: int = Field(0, ge=0)
 

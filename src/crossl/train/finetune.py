@@ -191,7 +191,8 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
     1 trains it with sensors missing.
 
     Args:
-        model: where to start; not changed. Its standardisation must be fitted.
+        model: where to start; not changed. Its standardisation must be fitted. Untrained features
+            beside its embedding are left out.
         source: windows.
         label: (W, ...) targets of the source, such as a class each.
         train: rows to learn from; those without a target are left out.
@@ -216,7 +217,7 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
         SystemExit: SIGTERM came; likewise.
     """
     train, validation = known_rows(task, label, train, validation, where=WORDS.what)
-    coding = task.coding(label[train])
+    coding, model = task.coding(label[train]), model.with_features(None)
     if out is not None:
         facts = {"task": task.as_dict(), "seed": seed, "settings": settings.model_dump(mode="json"),
                  "probe": probe is not None}  # fmt: skip
