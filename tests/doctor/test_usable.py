@@ -52,6 +52,8 @@ MOTION = RNG.normal(size=(250, 3))
         ("wrist_gyro", np.clip(20 * MOTION, -4, 4), "saturated"),
         ("ecg", np.minimum(RNG.normal(size=(500, 1)), -0.2), "saturated"),
         ("heart_rate", np.zeros((5, 1)), "range"),
+        ("wrist_acc", 1e30 * MOTION, "range"),
+        ("ecg", 1e30 * RNG.normal(size=(500, 1)), ""),
         ("spo2", np.zeros((5, 1)), "range"),
         ("spo2", np.array([[0.97], [0.0], [0.97], [0.97], [0.97]]), ""),
         ("eda", np.full((20, 1), 5e-9), "contact"),

@@ -111,9 +111,10 @@ class Usable:
             (B, M) text, empty where nothing is wrong or nothing was recorded.
         """
         out = np.full(present.shape, "", dtype=f"<U{max(map(len, REASONS.values()))}")
-        for column, rule, broken in self._broken(signals, present):
-            rows = broken & (out[:, column] == "")
-            out[rows, column] = REASONS[rule]
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers as large as 1e30
+            for column, rule, broken in self._broken(signals, present):
+                rows = broken & (out[:, column] == "")
+                out[rows, column] = REASONS[rule]
         return out
 
     def _broken(self, signals: Signals, present: Bools) -> Any:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from crossl.data.neighbours import Places
 from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.probe import Probe, fit_strengths
-from crossl.evaluate.probe_rows import ProbeRows, probe_subsets, rows_of_subsets
+from crossl.evaluate.probe_rows import probe_subsets, rows_of_subsets
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of all weight that are tried for the new person's windows."""
@@ -68,9 +68,9 @@ def fit_adapted(
         total = rows.weight.sum() + own.weight.sum()
         weight = [(1 - share) * total / rows.weight.sum() * rows.weight,
                   share * total / own.weight.sum() * own.weight]  # fmt: skip
-        rows = ProbeRows(
-            np.concatenate([rows.embedding, own.embedding]),
-            np.concatenate([rows.label, own.label]), np.concatenate(weight), rows.untrained,
+        rows = replace(
+            rows, embedding=np.concatenate([rows.embedding, own.embedding]),
+            label=np.concatenate([rows.label, own.label]), weight=np.concatenate(weight),
         )  # fmt: skip
     (found,) = fit_strengths(rows, probe.head, [probe.strength], task=probe.task)
     return replace(found, validation_score=probe.validation_score)
