@@ -135,6 +135,53 @@ def test_a_folder_without_sensor_label_and_mapping_becomes_dated_timelines(
     assert "absent: gyr" in page
 
 
+def test_context_and_sets_are_asked_for_on_the_command_line(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "new/ann.csv", 11)
+    said = {}
+    for context in ("off", "causal", "whole", "path"):
+        done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / context,
+                      "--format", "csv", "--context", context, "--sets", "0.9")  # fmt: skip
+        assert done.code == 0, done.err
+        assert "sets: thresholds are of 1 validation subject, which promises 0.9" in done.err
+        rows = table(tmp_path / context / "ann.csv")
+        assert all(row["label"] in row["set"].split(" | ") for row in rows)
+        said[context] = [row["probability_run"] for row in rows]
+        kept = json.loads((tmp_path / context / "ann.json").read_text())
+        assert (kept["context"], kept["sets"], kept["keep_unusable"]) == (context, 0.9, False)
+    assert said["off"] != said["causal"] != said["whole"] == said["path"]
+    for words, told in ((("--context", "hole"), "--context: got 'hole'"),
+                        (("--sets", "0.2"), "--sets: got 0.2; a share of windows")):  # fmt: skip
+        done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "x", *words)
+        assert done.code == 2
+        assert told in done.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_sensor_that_holds_nothing_is_told_on_the_command_line(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "new/ann.csv", 11)
+    rows = path.read_text().splitlines()
+    cells = [row.split(",") for row in rows[1:]]
+    for cell in cells[200:400]:
+        cell[1:4] = ["99"] * 3  # g
+    path.write_text("\n".join([rows[0], *(",".join(cell) for cell in cells)]))
+    done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "out",
+                  "--format", "csv")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "windows: acc: values that cannot be" in done.out
+    told = [row for row in table(tmp_path / "out/ann.csv") if row["unusable"]]
+    assert {row["present_acc"] for row in told} == {"false"}
+    assert {row["present_gyr"] for row in told} == {"true"}
+    assert all(row["label"] for row in told)
+    done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "kept",
+                  "--format", "csv", "--keep-unusable")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "unusable" not in table(tmp_path / "kept/ann.csv")[0]
+
+
 def test_the_timeline_says_what_the_run_says_of_the_store(
     crossl: Crossl, study: Path, tmp_path: Path
 ) -> None:
