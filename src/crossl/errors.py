@@ -19,7 +19,7 @@ TURNS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 class CrosslError(Exception):
     """Anything crossl refuses. Catch this to catch them all.
 
-    Names of others stand in its sentence, and their control characters are shown as escapes.
+    Its sentence may quote names from files, whose control characters are shown as escapes.
 
     Examples:
         >>> import crossl

@@ -231,7 +231,7 @@ class Run:
             recording: sensors may be missing; those that the run never saw are left out.
             resample: names of sensors that may have another rate, which is changed.
             abstain: a window whose most probable class has less gets no label.
-            context: what the windows around one tell of it: `off`, `causal` (those before),
+            context: which windows around one are read with it: `off`, `causal` (those before),
                 `whole`, or `path`, the most probable sequence; None for `whole` where validation
                 subjects say that it helps.
             sets: share of windows whose `set` of labels holds the true one.

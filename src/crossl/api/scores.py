@@ -34,7 +34,7 @@ def evaluate_subsets(
         data: a store, its path, or `crossl.Windows(arrays, label=..., subject=...)`.
         test: subjects to score; None for the test subjects of the run, on another store everybody
             that nothing was learned from.
-        same_names: people of the same name as those who were learned from are others.
+        same_names: people with the names of those who were learned from are other people.
 
     Returns:
         A row for each subset and metric, as columns: `present` and `missing` (names), `metric`,

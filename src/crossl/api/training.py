@@ -105,19 +105,20 @@ def pretrain(
         data: a store, its path, or arrays; with `crossl.Windows(arrays, subject=...)` people are
             kept apart.
         train: subjects to learn from.
-        validation: other subjects, whose loss ends training. Without both, a store's `fold` says
+        validation: other subjects, whose loss is reported, and ends training if
+            `schedule.patience` asks for it. Without both, a store's `fold` says
             who; of arrays it is a sixth of the subjects, or the last sixth of the windows.
         fold: number of the fold by subject.
         out: folder for metrics, checkpoints and the run; None keeps nothing on disk.
         progress: called after each epoch with steps done, steps in all and metrics.
-        same_names: people of the same name as those whom a trained run learned from are others.
+        same_names: people with the names of those whom a trained run learned from are other people.
 
     Returns:
         The trained run.
 
     Raises:
         DataError: too few windows, or the folder holds a run already.
-        SplitError: a subject is unknown, or stands in both parts, or the fold tests somebody whom
+        SplitError: a subject is unknown, or is in both parts, or the fold tests somebody whom
             the run learned from before.
         ContractError: windows that the model was not made for.
         TrainingError: the loss is not finite, or a step does not fit into memory.
@@ -286,7 +287,7 @@ def fit_probe(
         The run with this classifier; `save` keeps it.
 
     Raises:
-        SplitError: subjects are unknown or stand in both parts, or too few labels.
+        SplitError: subjects are unknown or are in both parts, or too few labels.
         ConfigError: unknown head, or a task that the windows have no target for.
         ContractError: windows that the model was not made for.
 

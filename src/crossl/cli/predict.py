@@ -40,7 +40,7 @@ def predict(
     context: Annotated[
         str | None,
         typer.Option(
-            help="What the windows around one tell of it: off, causal (those before), whole (the "
+            help="Read the windows around each with it: off, causal (those before), whole (the "
             "recording), path (its most probable sequence of labels). Default: whole where that "
             "helped validation subjects, else off."
         ),

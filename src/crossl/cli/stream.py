@@ -61,7 +61,7 @@ def stream(
     context: Annotated[
         str | None,
         typer.Option(
-            help="What windows before one tell of it: off or causal. Default: causal where that "
+            help="Read windows before each with it: off or causal. Default: causal where that "
             "helped validation subjects."
         ),
     ] = None,

@@ -94,7 +94,7 @@ class Signal:
         values: (time, channel) float32; NaN where a sample was not recorded.
         rate_hz: samples per second.
         start_s: time of the first sample, on the recording's clock.
-        timing: what its timestamps told, where it had any.
+        timing: what its timestamps showed, where it had any.
 
     Examples:
         >>> Signal(np.zeros((100, 3), dtype=np.float32), rate_hz=50.0).end_s
@@ -133,7 +133,7 @@ class Signal:
             timestamps_s: (time,) seconds on the recording's clock.
             values: (time, channel).
             rate_hz: rate of the signal to make.
-            resample: allow timestamps that tell another rate; without, they must agree to 1%.
+            resample: allow timestamps that give another rate; without, they must agree to 1%.
             max_gap_s: longer steps between samples become NaN.
             irregular: samples come when they come, no rate is theirs: straight onto a grid at
                 `rate_hz`, without a filter.
@@ -207,7 +207,7 @@ class Recording:
         split: the part that the publishers put the subject in, `train`, `validation` or `test`;
             empty where they say nothing.
         origin_unix_s: where the clock's 0 lies on the calendar, seconds since 1970 (UTC); None
-            where nothing tells.
+            where it is not known.
         zone: time zone of the recording (IANA name); empty where it is not known, and the origin
             is local time counted as if it were UTC.
         person: numbers that the data set holds about the subject, SI (age: years), by name.

@@ -51,7 +51,7 @@ class Manner:
     Attributes:
         temperatures: that calibrate probabilities.
         abstain: the least probability of a label; None for any.
-        context: what windows around one tell of it.
+        context: which windows around one are read with it.
         decoder: that knows; None where `context` is off.
         level: share of windows whose set of labels holds the true one; None for no sets.
         sets: their thresholds.
