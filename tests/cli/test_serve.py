@@ -32,7 +32,7 @@ def test_it_needs_a_run_and_for_others_a_token(
 def test_what_cannot_be_served_is_one_sentence(crossl: Crossl, run: Path, tmp_path: Path) -> None:
     done = crossl("serve", tmp_path, "--port", "0")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "is no run" in done.err
+    assert "it has no model.json" in done.err
     done = crossl("serve", run, "--demo", "--port", "0")
     assert "learned from other recordings than the built-in ones" in done.err
     with listen("127.0.0.1", 0) as taken:

@@ -96,6 +96,27 @@ def test_a_sensor_can_be_ignored_and_time_can_go_on(address: str) -> None:
         assert ask(link, advance_s=99.0) == {"rows": []}
 
 
+def test_messages_of_crossl_stream_are_taken_too(address: str, run: crossl.Run) -> None:
+    one = recording(4)
+    line = run.timeline(one)
+    with stream(address, in_order="true") as link:
+        rows = []
+        for second in range(20):
+            for name, signal in one.signals.items():
+                first, last = (round((second + k) * signal.rate_hz) for k in (0, 1))
+                part = {"sensor": name, "values": signal.values[first:last].tolist()}
+                times = [place / signal.rate_hz for place in range(first, last)]
+                rows += ask(link, **part, **({"times": times} if second % 2 else {"time": second}))[
+                    "rows"
+                ]
+        for name in one.signals:
+            rows += ask(link, sensor=name, last=True)["rows"]
+        assert [row["label"] for row in rows] == line["label"].tolist()
+        assert "last: is a number" in ask(link, sensor="acc", last=1)["error"]
+        assert "did you mean 'values'" in ask(link, sensor="acc", value=[])["error"]
+        assert "acc" in ask(link, sensor="acc", time=0, values=[1])["error"]
+
+
 FAULTS = [
     ("no json", "body: is no JSON"),
     ("[]", "body: is a list"),

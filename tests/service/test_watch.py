@@ -170,6 +170,10 @@ def test_a_page_waits_for_a_stream_watches_it_and_disturbs_nobody(address: str) 
         with connect(f"ws://{address}/ws?name=ann") as sender:
             hello = told(page)["hello"]
             assert (hello["source"], hello["map"]) == ("ann", None)
+            assert [one["name"] for one in hello["streams"]] == ["ann"]
+            with connect(f"ws://{address}/ws?name=ben"):
+                assert [one["name"] for one in told(page)["streams"]] == ["ann", "ben"]
+            assert [one["name"] for one in told(page)["streams"]] == ["ann"]
             assert hello["map_reason"].startswith("no map")
             page.send('{"off": ["acc"]}')
             page.send('{"off": ["nose"]}')

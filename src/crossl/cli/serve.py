@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from crossl.cli import show
+from crossl.cli.options import run_here
 
 PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart")
 
 
 def serve(
     run: Annotated[
-        Path | None, typer.Argument(help="Run folder with a classifier; --demo needs none.")
+        Path | None,
+        typer.Argument(help="Run folder with a classifier, or hf://USER/REPO; --demo needs none."),
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Replay built-in recordings to the live page.")
@@ -61,7 +63,7 @@ def serve(
     with listen(host, port) as taken:
         if run is None:
             run, store = _demo_run(out, store)
-        _serve(run, store, taken, demo=demo, host=host, token=token)
+        _serve(run_here(run), store, taken, demo=demo, host=host, token=token)
 
 
 def _leave_a_core() -> None:

@@ -237,9 +237,11 @@ async def _watch(socket: WebSocket, state: State, facts: Mapping[str, Any]) -> N
     else:
         assert state.demo is not None  # noqa: S101 - asked above
         source, shown = state.demo(), "replay of built-in recordings"
-    streams = [{"number": one.number, "name": one.name} for one in state.hub.channels.values()]
-    about |= {"source": shown, "demo": state.demo is not None, "streams": streams}
-    if await serve_watcher(socket, state.engine, Watcher(live, state.plane), source, about):
+    about |= {"source": shown, "demo": state.demo is not None, "streams": state.hub.told(),
+              "shown": channel.number if channel is not None else None}  # fmt: skip
+    if await serve_watcher(
+        socket, state.engine, Watcher(live, state.plane), source, about, state.hub.told
+    ):
         await socket.send_text(json.dumps({"end": f"{shown}: has ended"}))
         await socket.close()
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from crossl.data.recording import Signal
 
@@ -67,6 +67,10 @@ class Hub:
         """Close a stream, and tell who watches."""
         self.channels.pop(channel.number, None)
         channel.put(None)
+
+    def told(self) -> list[dict[str, Any]]:
+        """List the open streams, as JSON values."""
+        return [{"number": one.number, "name": one.name} for one in self.channels.values()]
 
     async def newest(self) -> Channel:
         """Return the stream that opened last; waits for the first."""

@@ -25,6 +25,7 @@ from crossl.service.hub import Channel
 
 MESSAGES = ("chunks", "ignore", "advance_s", "end", "finish")
 CHUNK_KEYS = ("values", "start_s", "timestamps_s", "rate_hz")
+OF_A_SENSOR = ("sensor", "time", "times", "values", "last")
 MOST_ERRORS = 20
 MOST_DELAY_S = 60.0
 ENDED, AWAY, UNREADABLE, REFUSED = 1000, 1001, 1003, 1008
@@ -55,6 +56,15 @@ class Stream:
             CrosslError: it cannot be used; the stream goes on without it.
         """
         told = parsed(text)
+        found = self._sensor(told) if "sensor" in told else self._message(told)
+        if self.live.windower.held > self._most_held:
+            raise FullError(
+                f"stream: {self.live.windower.held} samples wait to be decided; send chunks in "
+                "order"
+            )
+        return found
+
+    def _message(self, told: Mapping[str, Any]) -> tuple[list[LiveRow], list[Mapping[str, Signal]]]:
         if len(told) != 1 or not set(told) <= set(MESSAGES):
             strange = next((key for key in told if key not in MESSAGES), "")
             raise DataError(
@@ -76,11 +86,21 @@ class Stream:
             rows = []
         else:
             rows, self.over = live.finish(), True
-        if live.windower.held > self._most_held:
-            raise FullError(
-                f"stream: {live.windower.held} samples wait to be decided; send chunks in order"
-            )
         return rows, chunks
+
+    def _sensor(self, told: Mapping[str, Any]) -> tuple[list[LiveRow], list[Mapping[str, Signal]]]:
+        """Take a message of `crossl stream`: one sensor, `time` or `times`, `values`, `last`."""
+        only("message", told, OF_A_SENSOR)
+        name, last = _text("sensor", told["sensor"]), told.get("last", False)
+        if not isinstance(last, bool):
+            raise DataError(f"last: is {kind_of_value(last)}; allowed are true and false")
+        chunks: list[Mapping[str, Signal]] = []
+        if "values" in told:
+            names = {"time": "start_s", "times": "timestamps_s", "values": "values"}
+            part = {names[key]: value for key, value in told.items() if key in names}
+            chunks = self._chunks({name: part})
+        rows = [row for one in chunks for row in self.live.feed(one)]
+        return rows + (self.live.end(name) if last else []), chunks
 
     def _chunks(self, value: object) -> list[Mapping[str, Signal]]:
         """Make signals of what was sent; all of it, before anything is used."""

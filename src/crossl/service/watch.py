@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeAlias
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -25,6 +25,7 @@ from crossl.service.streams import rows_json
 from crossl.service.traces import traces_of
 from crossl.service.training_map import TrainingMap
 
+Streams: TypeAlias = list[dict[str, Any]]
 FRAME_S = 0.1
 MOST_ROWS = 256
 MOST_MESSAGES = 20
@@ -119,8 +120,12 @@ class Watcher:
 
 
 async def serve_watcher(
-    socket: WebSocket, engine: Engine, watcher: Watcher, source: AsyncIterator[Came],
+    socket: WebSocket,
+    engine: Engine,
+    watcher: Watcher,
+    source: AsyncIterator[Came],
     about: Mapping[str, Any],
+    streams: Callable[[], Streams],
 ) -> bool:  # fmt: skip
     """Show a source to a page until one of both ends.
 
@@ -129,16 +134,19 @@ async def serve_watcher(
         engine: that computes.
         watcher: of this page.
         source: what is shown.
-        about: the run and the source, for the page.
+        about: the run, the source and what else is open, for the page.
+        streams: what else is open now.
 
     Returns:
         Whether the page is still there: it was the source that ended.
     """
     await socket.send_text(json.dumps({"hello": watcher.hello(about)}, allow_nan=False))
-    tasks = [asyncio.create_task(one) for one in (
-        _take_all(engine, watcher, source), _send_frames(socket, watcher),
+    parts = (
+        _take_all(engine, watcher, source),
+        _send_frames(socket, watcher, streams, about["streams"]),
         _take_switches(socket, watcher),
-    )]  # fmt: skip
+    )
+    tasks = [asyncio.create_task(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -159,8 +167,13 @@ async def _take_all(engine: Engine, watcher: Watcher, source: AsyncIterator[Came
             continue  # who sent it is told; the page goes on
 
 
-async def _send_frames(socket: WebSocket, watcher: Watcher) -> None:
+async def _send_frames(
+    socket: WebSocket, watcher: Watcher, streams: Callable[[], Streams], known: Streams
+) -> None:
     while True:
+        if (now := streams()) != known:
+            known = now
+            await socket.send_text(json.dumps({"streams": now}))
         frame = watcher.frame()
         if frame is not None:
             await socket.send_text(json.dumps({"frame": frame}, allow_nan=False))
