@@ -54,6 +54,13 @@ class Model(torch.nn.Module):
         self.modalities = (SimpleNamespace(name="acc"), SimpleNamespace(name="ecg"))
 
 
+@pytest.fixture(autouse=True)
+def few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try few ways to damp the chain, which takes most of the time."""
+    monkeypatch.setattr(context, "WEIGHTS", (0.7, 1.0))
+    monkeypatch.setattr(context, "FORGETS", (0.0, 0.2, 0.85))
+
+
 def chain_of(length: int, rng: np.random.Generator, transition: np.ndarray) -> np.ndarray:
     out = np.zeros(length, dtype=np.int64)
     for step in range(1, length):
