@@ -177,7 +177,7 @@ def test_a_signal_ends_a_stream_in_a_sentence_and_rows_are_kept(
     out = tmp_path / "said.csv"
 
     def stop_once_said() -> None:
-        if out.is_file() and out.read_text().count("\n") > 2:
+        if out.is_file() and out.read_text().count("\n") > 1:
             os.kill(os.getpid(), number)
         else:
             again()
@@ -189,12 +189,12 @@ def test_a_signal_ends_a_stream_in_a_sentence_and_rows_are_kept(
 
     again()
     done = crossl("stream", trained, "--from", f"replay:{new}", "--recording", "bob", "--speed",
-                  "8", "--out", out)  # fmt: skip
+                  "2", "--out", out)  # fmt: skip
     assert done.code == code
     assert done.err.splitlines()[-1] == (
         f"crossl: {how}; work so far is kept in {out}, give the same command again"
     )
     text = out.read_text()
     assert text.endswith("\n")
-    assert len(text.splitlines()) - 1 == len(done.out.splitlines()) >= 2
+    assert len(text.splitlines()) - 1 == len(done.out.splitlines()) >= 1
     assert not list(tmp_path.glob(".*.lock"))
