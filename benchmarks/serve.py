@@ -203,7 +203,9 @@ def main() -> None:
     try:
         asyncio.run(load(service.address, body, 1, 1.0))
         for clients in (1, 8, 64):
+            cpu_s = service.cpu_s()
             found = asyncio.run(load(service.address, body, clients, asked.seconds))
+            found["cpu_ms_each"] = 1000 * (service.cpu_s() - cpu_s) / found["asked"]
             told = ", ".join(f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}"
                              for k, v in found.items())  # fmt: skip
             print(f"{told}; memory {service.memory_mib():.0f} MiB", flush=True)
