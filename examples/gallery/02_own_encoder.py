@@ -48,8 +48,11 @@ class Recurrent(nn.Module):
 # Handed over, it is trained with everything else. A module that has learned elsewhere
 # can be kept as it is: ``"frozen_encoders": ["watch_gyro"]``.
 
-small = {"encoder.width": 24, "encoder.dim": 32, "schedule.steps": 80, "schedule.batch_size": 64}
-people = {"train": ["S01", "S02", "S03", "S04", "S05", "S06"], "validation": ["S07", "S08"]}
+small = {"encoder.width": 24, "encoder.dim": 32, "schedule.steps": 60, "schedule.batch_size": 64}
+people = {
+    "train": ["S01", "S02", "S03", "S04", "S05", "S06"],
+    "validation": ["S07", "S08"],
+}
 run = crossl.build_model(store, settings=small, encoders={"watch_gyro": Recurrent(3, 32)})
 run = crossl.pretrain(run, store, **people)
 run = crossl.fit_probe(run, store, label_fraction=0.1, **people)

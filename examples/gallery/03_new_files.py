@@ -29,8 +29,11 @@ store = crossl.Store.open(folder / "store")
 # A run, as ``crossl pretrain`` and ``crossl probe`` leave one; tiny here. ``S09`` and
 # ``S10`` are in no part of it.
 
-people = {"train": ["S01", "S02", "S03", "S04", "S05", "S06"], "validation": ["S07", "S08"]}
-small = {"encoder.width": 24, "schedule.steps": 80, "schedule.batch_size": 64}
+people = {
+    "train": ["S01", "S02", "S03", "S04", "S05", "S06"],
+    "validation": ["S07", "S08"],
+}
+small = {"encoder.width": 24, "schedule.steps": 60, "schedule.batch_size": 64}
 run = crossl.pretrain(crossl.build_model(store, settings=small), store, **people)
 run = crossl.fit_probe(run, store, label_fraction=0.2, **people)
 run.save(folder / "run")

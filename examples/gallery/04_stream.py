@@ -3,8 +3,8 @@ A stream, and a sensor that is unplugged
 ========================================
 
 A run labels chunks of samples as they come. Here a recording is replayed, and the
-gyroscope is lost on the way: the labels go on, and their probabilities say how sure the
-classifier still is.
+gyroscope is lost on the way: labels keep coming, and their probabilities say how sure
+the classifier still is.
 
 Needs ``pip install "crossl[demo]"``.
 """
@@ -27,8 +27,11 @@ store = crossl.Store.open(folder / "store")
 # %%
 # A run with a classifier; tiny here.
 
-people = {"train": ["S01", "S02", "S03", "S04", "S05", "S06"], "validation": ["S07", "S08"]}
-small = {"encoder.width": 24, "schedule.steps": 80, "schedule.batch_size": 64}
+people = {
+    "train": ["S01", "S02", "S03", "S04", "S05", "S06"],
+    "validation": ["S07", "S08"],
+}
+small = {"encoder.width": 24, "schedule.steps": 60, "schedule.batch_size": 64}
 run = crossl.pretrain(crossl.build_model(store, settings=small), store, **people)
 run = crossl.fit_probe(run, store, label_fraction=0.2, **people)
 
@@ -37,7 +40,8 @@ run = crossl.fit_probe(run, store, label_fraction=0.2, **people)
 # them half a second at a time. A real source is a loop like this one around Bluetooth,
 # a socket or Lab Streaming Layer.
 
-series = [one for one in read_recordings("seglearn_watch", None) if one.subject == "S09"][::3][:6]
+recordings = [one for one in read_recordings("seglearn_watch", None) if one.subject == "S09"]
+series = recordings[::3][:6]
 acc = np.concatenate([one.signals["watch_acc"].values for one in series])
 gyro = np.concatenate([one.signals["watch_gyro"].values for one in series])
 length = len(acc) / 50
@@ -87,6 +91,6 @@ for end, one in zip(ends, series, strict=True):
     axes.axvline(end, color="0.7", linewidth=0.8)
     axes.text(end, 1.05, one.labels[0].label, ha="right", va="bottom", fontsize=9)
 axes.set(xlabel="seconds", ylim=(0, 1.02), xlim=(0, length))
-axes.legend(frameon=False, loc="lower left")
+figure.legend(frameon=False, loc="outside lower center", ncols=2)
 axes.spines[["top", "right"]].set_visible(False)
 plt.show()

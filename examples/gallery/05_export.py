@@ -23,7 +23,10 @@ folder = Path(tempfile.mkdtemp())
 command = ["crossl", "prepare", "seglearn_watch", "--out", folder / "store"]
 subprocess.run(command, check=True, capture_output=True)
 store = crossl.Store.open(folder / "store")
-people = {"train": ["S01", "S02", "S03", "S04", "S05", "S06"], "validation": ["S07", "S08"]}
+people = {
+    "train": ["S01", "S02", "S03", "S04", "S05", "S06"],
+    "validation": ["S07", "S08"],
+}
 small = {"encoder.width": 24, "schedule.steps": 40, "schedule.batch_size": 64}
 run = crossl.pretrain(crossl.build_model(store, settings=small), store, **people)
 run = crossl.fit_probe(run, store, label_fraction=0.2, **people)
@@ -35,9 +38,9 @@ run.save(folder / "run")
 
 
 def export(out: str, *options: str) -> None:
-    command = ["crossl", "export", folder / "run", "--out", folder / out, *options]
-    done = subprocess.run([*command, "--store", folder / "store"], check=True, capture_output=True)
-    print(done.stdout.decode().replace(f"{folder}/", ""))
+    command = ["crossl", "export", "run", "--store", "store", "--out", out, *options]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    print(done.stdout)
 
 
 export("model.onnx")
@@ -53,7 +56,7 @@ export("watch.onnx", "--subset", "watch_acc")
 
 tested = store.arrays()
 tested = tested[tested.subject == "S10"]
-np.savez(folder / "windows.npz", watch_acc=tested["watch_acc"], watch_gyro=tested["watch_gyro"])
+np.savez(folder / "windows.npz", **tested)
 program = """
 import sys
 import numpy as np
