@@ -125,7 +125,7 @@ REFUSED = [
     ({"modalities": {"acc": {**ACC, "values": [[[0, 0, 0]]]}}}, "has 3 dimensions"),
     ({"modalities": {"acc": {**ACC, "values": [[None] * 3] * 60}}}, "holds no sample"),
     ({"modalities": {"eeg": ACC}}, "has no sensor that the run knows, got eeg"),
-    ({"modalities": {"../acc": ACC}}, "its name stands for a file and a layer"),
+    ({"modalities": {"../acc": ACC}}, "modality '../acc': its name"),
     ({"modalities": {f"a{i}": ACC for i in range(65)}}, "modalities: are 65"),
     ({"modalities": {"acc": ACC}, "abstain": 3}, "abstain: got 3; a probability"),
     ({"modalities": {"acc": ACC}, "abstain": [1]}, "abstain: is [1]; a number is needed"),
