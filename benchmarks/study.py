@@ -28,6 +28,7 @@ PREPARED = {
     "wesad3": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
     "wesad4": ("wesad", "--option", "chest=no"),
     "noneeg_rec": ("noneeg",),
+    "wesad3_rec": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
 }
 """How stores are made that are not simply a reader's."""
 Row = dict[str, object]
