@@ -25,14 +25,20 @@ THREE = [
     Modality("eda", ("conductance",), "S", 4.0),
     Modality("ecg", ("lead",), "V", 64.0),
 ]
-TINY = ["encoder.width=8", "encoder.dim=8", "aggregator.shared_dim=8", "method.expander_dim=8"]
+TINY = [
+    "features=null",
+    "encoder.width=8",
+    "encoder.dim=8",
+    "aggregator.shared_dim=8",
+    "method.expander_dim=8",
+]
 SETTINGS = {
     "crossl": TINY,
     "gated": [*TINY, "aggregator.kind=gated"],
     "attention": [*TINY, "aggregator.kind=attention"],
     "transformer": [*TINY, "aggregator.kind=transformer"],
-    "beside": [*TINY, "features={}", "features.width=6"],
-    "alike": [*TINY, "features={}", "features.width=6", "aggregator.kind=gated"],
+    "beside": [*TINY[1:], "features.width=6"],
+    "alike": [*TINY[1:], "features.width=6", "aggregator.kind=gated"],
     "shared": [*TINY, "shared_encoders=[[left, right]]", "frozen_encoders=[left]"],
     "paper": ["encoder.dim=8", "aggregator.dim=8", "aggregator.hidden=8"],
 }
@@ -51,7 +57,8 @@ def make_model(name):
     if model.features is not None:
         for m in modalities:
             torch.manual_seed(1)
-            model.features.of(m.name).fit(torch.randn(40, round(4 * m.rate_hz), len(m.channels)))
+            x = torch.randn(40, round(4 * m.rate_hz), len(m.channels))
+            model.features.of(m.name).fit(x)
     return model
 
 

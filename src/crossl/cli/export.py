@@ -29,6 +29,9 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="How far --int8 may lower the score of validation subjects.")
     ] = 0.01,
+    form: Annotated[
+        str, typer.Option("--format", help='onnx, or pte for ExecuTorch ("crossl[edge]").')
+    ] = "onnx",
     page: Annotated[
         Path | None,
         typer.Option(help="HTML file that runs the model in a browser, such as demo.html."),
@@ -55,8 +58,8 @@ def export(
 
     names = tuple(filter(None, (subset or "").split(",")))
     with show.progress("export") as tell:
-        done = export_run(run, out, wanted=Wanted(names, store, licence, int8, max_drop, page, web),
-                          progress=tell, note=show.note)  # fmt: skip
+        wanted = Wanted(names, store, licence, int8, max_drop, form, page, web)
+        done = export_run(run, out, wanted=wanted, progress=tell, note=show.note)
     rows = [["model", "size", "one window, p50", "p99"]]
     for one in done.variants:
         times = ["-", "-"] if one.latency is None else [f"{one.latency.p50_ms:.3f} ms",
@@ -75,6 +78,7 @@ def export(
             f"{told['metric']} of {told['people']} validation subjects, float32 to int8: "
             f"{a:.3f} to {b:.3f} with all sensors, {c:.3f} to {d:.3f} over sets of them"
         )
-    typer.echo(f"{out}: opset {done.contract['opset']}; how to use it: {done.files[1]}")
+    opset = f"opset {done.contract['opset']}" if form == "onnx" else "ExecuTorch, XNNPACK"
+    typer.echo(f"{out}: {opset}; how to use it: {done.files[1]}")
     if page is not None:
         typer.echo(f"{page}: open it in a browser; it needs no network")

@@ -14,7 +14,7 @@ from crossl.data.contract import fit_store
 from crossl.data.splits import Fold, fold_from_subjects
 from crossl.data.store import Store
 from crossl.decode import Decoder
-from crossl.errors import ConfigError
+from crossl.errors import ConfigError, nearest
 from crossl.evaluate.confidence import Temperatures
 from crossl.export.contract import check_exportable, columns_of, contract_of
 from crossl.export.graph import ExportedGraph, Reading
@@ -38,10 +38,15 @@ from crossl.export.onnx_model import (
 )
 from crossl.export.page import page_of, rows_to_replay
 from crossl.export.parity import Runner, Sample, Signals, check_parity, expected, sample_of
+from crossl.export.pte import NEEDS as PTE_NEEDS
+from crossl.export.pte import contract_json, pte_bytes, pte_readme, pte_runner
 from crossl.export.readme import readme_of
 from crossl.export.web import Web, open_web
 from crossl.files import read_json, write_whole
 from crossl.run_folder import Run, load_probe, load_run
+
+FORMATS = {"onnx": ".onnx", "pte": ".pte"}
+"""Formats, and the ending of their files."""
 
 Note: TypeAlias = Callable[[str], None]
 Progress: TypeAlias = Callable[[str, float], None]
@@ -57,6 +62,7 @@ class Wanted:
         licence: of the data; None for what is known.
         int8: with integers of 8 bits.
         max_drop: how far the main metric may fall on validation subjects by that.
+        format: `onnx` or `pte`, for ExecuTorch.
         page: an HTML file that runs the model in a browser; None for none.
         web: folder of the npm package onnxruntime-web; None to fetch it.
     """
@@ -66,6 +72,7 @@ class Wanted:
     licence: str | None = None
     int8: bool = False
     max_drop: float = MAX_DROP
+    format: str = "onnx"
     page: Path | None = None
     web: Path | None = None
 
@@ -102,7 +109,7 @@ def export_run(
     progress: Progress = lambda _what, _share: None,
     note: Note = lambda _sentence: None,
 ) -> Exported:
-    """Write a run as an ONNX model, and a README beside it, once it gives what the run gives.
+    """Write a run as a model, and a README beside it, once it gives what the run gives.
 
     Args:
         run_path: the run folder; without a classifier the embedding alone is exported.
@@ -117,10 +124,14 @@ def export_run(
         CrosslError: the model gives something else than the run; nothing is written then.
         PackageError: what exporting needs is not installed.
     """
-    check_name_of(out, ".onnx")
-    check_packages()
     wanted = wanted or Wanted()
+    if wanted.format not in FORMATS:
+        raise ConfigError(f"--format: got '{wanted.format}'; {nearest(wanted.format, FORMATS)}")
+    check_name_of(out, FORMATS[wanted.format])
+    check_packages(*((PTE_NEEDS, "edge") if wanted.format == "pte" else ()))
     made = _Making.of(run_path, wanted, note)
+    if wanted.format == "pte":
+        return _export_pte(made, out, wanted, progress)
     fold = made.fold() if wanted.int8 else None
     web = made.web(wanted) if wanted.page is not None else None
     progress("model: tracing", 0.05)
@@ -140,6 +151,24 @@ def export_run(
     if web is not None and wanted.page is not None:
         progress("model: making the page", 0.9)
         files[wanted.page] = made.page(model, contract, web)
+    _write(files)
+    progress("model: done", 1.0)
+    return Exported(list(files), contract, variants)
+
+
+def _export_pte(made: _Making, out: Path, wanted: Wanted, progress: Progress) -> Exported:
+    """Write an ExecuTorch program, its contract and a README beside it."""
+    if wanted.int8 or wanted.page is not None:
+        raise ConfigError("--format pte: has no --int8 and no --page; leave them out")
+    progress("model: tracing and lowering", 0.05)
+    model = pte_bytes(made.graph)
+    progress("model: comparing with the run", 0.6)
+    run = pte_runner(model, made.graph)
+    contract = {**made.contract, "opset": None, "int8": None, "parity": made.compare(run)}
+    variants = [Variant("float32", len(model), made.latency(run))]
+    beside = out.with_name(f"{out.stem}.README.md")
+    files: dict[Path, bytes | str] = {out: model, beside: pte_readme(out.name, contract)}
+    files[out.with_name(f"{out.name}.json")] = contract_json(contract)
     _write(files)
     progress("model: done", 1.0)
     return Exported(list(files), contract, variants)
@@ -196,7 +225,8 @@ class _Making:
         check_exportable(run)
         reading = reading_of(run, note)
         columns = columns_of(run, wanted.subset)
-        graph = ExportedGraph(run.model, reading, columns).eval()
+        stacked = wanted.format == "onnx"
+        graph = ExportedGraph(run.model, reading, columns, stacked=stacked).eval()
         store = store_of(run, wanted.store)
         if store is None:
             note("no store is at hand, so the model is compared on generated windows; real ones "

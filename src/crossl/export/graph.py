@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -12,12 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossl.data.recording import Modality
 from crossl.evaluate.confidence import Temperatures, sets_of
 from crossl.evaluate.probe import Probe
 from crossl.export.fewer import fewer_sensors
 from crossl.export.groups import GroupEncoder, groups_of
-from crossl.nn.features import ModalityFeatures
 from crossl.nn.model import CrossModalModel
 
 PRESENT = "present"
@@ -100,15 +97,18 @@ class Divisor(nn.Module):
                 sets[tuple(i in chosen for i in columns)] = told[key]
         patterns = np.array(list(sets), dtype=np.float32).reshape(len(sets), len(columns))
         self.register_buffer("by_number", torch.tensor(by_number, dtype=torch.float32))
-        self.register_buffer("signs", torch.from_numpy(2 * patterns.T - 1))
-        self.register_buffer("sizes", torch.from_numpy(patterns.sum(axis=1)))
-        self.register_buffer("found", torch.tensor(list(sets.values()), dtype=torch.float32))
+        self.exact = bool(sets)
+        if self.exact:  # some runtimes refuse tensors that hold nothing
+            self.register_buffer("signs", torch.from_numpy(2 * patterns.T - 1))
+            self.register_buffer("sizes", torch.from_numpy(patterns.sum(axis=1)))
+            found = torch.tensor(list(sets.values()), dtype=torch.float32)
+            self.register_buffer("found", found)
 
     def forward(self, present: Bool[Tensor, "batch modality"]) -> Float[Tensor, "batch one"]:
         """Return what logits are divided by."""
         shown = present.to(torch.float32)
         number = self.by_number[shown.sum(dim=1).to(torch.int64)]
-        if not len(self.sizes):
+        if not self.exact:
             return number[:, None]
         same = (shown @ self.signs == self.sizes).to(torch.float32)  # (B, sets): one at most
         exact = (same * self.found).sum(dim=1)
@@ -153,7 +153,6 @@ class ExportedGraph(nn.Module):
         grouped: list[str] = [name for group in self.groups for name in _names(group)]
         self.order = [grouped.index(m.name) for m in self.modalities]
         self.aggregator = fewer_sensors(model.aggregator, self.columns, self.every)
-        self.features = _features(model, self.modalities)
         self.head = "aggregator" if reading is None else reading.probe.head
         self.kind = None if reading is None else reading.kind
         self.outputs = OUTPUTS[self.kind]
@@ -188,20 +187,13 @@ class ExportedGraph(nn.Module):
 
     def _latent(self, signals: Mapping[str, Tensor], present: Tensor) -> Tensor:
         """Compute `CrossModalModel.latent` of the modalities that may come."""
-        parts, standard = [], dict[str, Tensor]()
+        parts = []
         for group in self.groups:
-            names = _names(group)
-            places = [self._place(name) for name in names]
+            places = [self._place(name) for name in _names(group)]
             there = present if len(places) == len(self.order) else present[:, places]
-            encoded, shown = group([signals[name] for name in names], there)
-            parts.append(encoded)
-            standard |= dict(zip(names, shown, strict=True))
+            parts.append(group([signals[name] for name in _names(group)], there))
         latent = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
-        if self.order != sorted(self.order):
-            latent = latent[:, self.order]
-        if self.features is None:
-            return latent
-        return torch.cat([latent, self.features(standard, present)], dim=2)
+        return latent if self.order == sorted(self.order) else latent[:, self.order]
 
     def _place(self, name: str) -> int:
         return [m.name for m in self.modalities].index(name)
@@ -224,16 +216,6 @@ class ExportedGraph(nn.Module):
 
 def _names(group: nn.Module) -> tuple[str, ...]:
     return cast("GroupEncoder", group).names
-
-
-def _features(model: CrossModalModel, modalities: Sequence[Modality]) -> ModalityFeatures | None:
-    """Return the untrained features of some modalities; None where there are none."""
-    if model.features is None:
-        return None
-    seen = copy(model.features)
-    seen._modules = {f"of_{m.name}": model.features.of(m.name) for m in modalities}
-    seen.names = tuple(m.name for m in modalities)
-    return seen
 
 
 def _linear(probe: Probe) -> nn.Linear:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from crossl.data.recording import Modality
 from crossl.export.stacked import StackedStrided
+from crossl.export.stacked_features import StackedFeatures
 from crossl.nn.encoders import StridedEncoder
+from crossl.nn.features import WindowFeatures
 from crossl.nn.model import CrossModalModel
 
 
@@ -43,7 +45,7 @@ def groups_of(
 
 
 class GroupEncoder(nn.Module):
-    """Blanks what is absent, standardises and encodes modalities of one shape.
+    """Blanks what is absent, standardises, encodes and describes modalities of one shape.
 
     Args:
         model: whose encoders; nothing of it is changed.
@@ -61,24 +63,33 @@ class GroupEncoder(nn.Module):
             self.register_buffer(part, torch.stack(told)[:, None].clone())  # (M, 1, C)
         encoders = [model.encoders.of(name) for name in names]
         self.encoder: nn.Module = encoders[0]
+        self.features: nn.Module | None = None
         if len(names) > 1:
             self.encoder = StackedStrided(cast("list[StridedEncoder]", encoders))
+        if model.features is not None:
+            beside = [model.features.of(name) for name in names]
+            self.features = beside[0]
+            if len(names) > 1:
+                self.features = StackedFeatures(cast("list[WindowFeatures]", beside))
 
-    def forward(self, signals: Sequence[Tensor], present: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Encode windows.
+    def forward(self, signals: Sequence[Tensor], present: Tensor) -> Tensor:
+        """Compute the columns of `CrossModalModel.latent`.
 
         Args:
             signals: M times (B, T, C).
             present: (B, M).
 
         Returns:
-            Latents (B, M, K), zeros where absent, and standardised windows, M times (B, T, C).
+            (B, M, K), with P more columns of untrained features; zeros where absent.
         """
         if len(self.names) == 1:  # without axes that no encoder has, which some runtimes refuse
             x = (torch.where(present[:, :, None], signals[0], 0.0) - self.mean[0]) / self.std[0]
-            latent = self.encoder(x)[:, None]
-            return torch.where(present[:, :, None], latent, 0.0), [x]
-        x = torch.stack(list(signals), dim=1)
-        x = (torch.where(present[:, :, None, None], x, 0.0) - self.mean) / self.std
-        latent = torch.where(present[:, :, None], self.encoder(x), 0.0)
-        return latent, [x[:, at] for at in range(len(self.names))]
+        else:
+            x = torch.stack(list(signals), dim=1)
+            x = (torch.where(present[:, :, None, None], x, 0.0) - self.mean) / self.std
+        latent = self.encoder(x)
+        if self.features is not None:
+            latent = torch.cat([latent, self.features(x)], dim=-1)
+        if len(self.names) == 1:
+            latent = latent[:, None]
+        return torch.where(present[:, :, None], latent, 0.0)

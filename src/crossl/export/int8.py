@@ -8,6 +8,7 @@ nothing is won by the others. Dynamic quantisation is slower for such small netw
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from crossl.export.graph import PRESENT, ExportedGraph, Reading
 from crossl.export.parity import Runner, Signals, patterns_of
 
 OPERATORS = ("Conv", "MatMul", "Gemm")
+TRAINED = re.compile(r"(groups\.\d+\.(encoder|features\.directions)|aggregator|linear)\b")
+"""Names of what is quantised."""
 MOST_WINDOWS = 512
 """Windows of training subjects that tell how large activations are."""
 MOST_SCORED = 4000
@@ -91,6 +94,7 @@ def quantise(model: bytes, feeds: Iterator[Feed]) -> bytes:
             """Return a batch; None at the end."""
             return next(feeds, None)
 
+    loaded = onnx.load_from_string(model)
     before = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it recommends a preparation that changes nothing here
     try:
@@ -98,13 +102,24 @@ def quantise(model: bytes, feeds: Iterator[Feed]) -> bytes:
             warnings.simplefilter("ignore")
             made = Path(folder) / "int8.onnx"
             quantize_static(
-                onnx.load_from_string(model), made, Windows(), quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(OPERATORS), per_channel=True,
+                loaded, made, Windows(), quant_format=QuantFormat.QDQ,
+                nodes_to_exclude=_left_alone(loaded), op_types_to_quantize=list(OPERATORS),
+                per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             )  # fmt: skip
             return made.read_bytes()
     finally:
         logging.root.setLevel(before)
+
+
+def _left_alone(model: Any) -> list[str]:
+    """Name the nodes that are not quantised: spectra and kernels of untrained features.
+
+    Eight bits do not tell on which side of a bias a kernel's value lies.
+    """
+    weights = {one.name for one in model.graph.initializer if TRAINED.match(one.name)}
+    return [node.name for node in model.graph.node
+            if node.op_type in OPERATORS and not weights & set(node.input)]  # fmt: skip
 
 
 def calibration_feeds(graph: ExportedGraph, store: Store, fold: Fold) -> Iterator[Feed]:

@@ -83,7 +83,7 @@ def onnx_bytes(graph: ExportedGraph) -> bytes:
     inputs = example_inputs(graph)
     batch = Dim(BATCH, min=1)
     shapes = ({name: {0: batch} for name in inputs.signals}, {0: batch})
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quietly():
         program = torch.onnx.export(
             graph.eval(), tuple(inputs), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET,
             input_names=[*inputs.signals, PRESENT], output_names=list(graph.outputs),
@@ -146,7 +146,7 @@ def run_session(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep what exporters say of themselves from users, who can do nothing about it."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript",
                                                     "onnx_ir", "torch._export")]  # fmt: skip
