@@ -18,6 +18,7 @@ HELP = [
     ["data", "--help"], ["data", "fetch", "--help"], ["data", "doctor", "--help"],
     ["pretrain", "--help"], ["probe", "--help"], ["evaluate", "--help"], ["report", "--help"],
     ["embed", "--help"], ["predict", "--help"], ["export", "--help"], ["sweep", "--help"],
+    ["adapt", "--help"], ["stream", "--help"],
     ["distil", "--help"], ["card", "--help"], ["serve", "--help"],
 ]  # fmt: skip
 CODE = """
