@@ -2,7 +2,7 @@
 A classifier that survives dead sensors
 =======================================
 
-Learn from recordings without labels, fit a classifier with a twentieth of the labels,
+Learn from recordings without labels, fit a classifier with a twentieth of the labels (or all),
 and see what is left of it when a sensor dies. Nothing is retrained for that, and
 nothing is filled in.
 
@@ -66,6 +66,6 @@ for shift, (share, table) in zip((-0.2, 0.2), scores.items(), strict=True):
     missing = [gone or "nothing" for gone in table["missing"][f1]]
     axes.set_xticks(places, [f"{gone} missing" for gone in missing])
 axes.set_ylabel("macro-F1 of 2 people")
-axes.legend(frameon=False, loc="lower right")
+figure.legend(frameon=False, loc="outside lower center", ncols=2)
 axes.spines[["top", "right"]].set_visible(False)
 plt.show()
