@@ -129,19 +129,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=120, help="of each chunk length")
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--folder", type=Path, required=True, help="for stores, emptied by you")
+    parser.add_argument("--quick", action="store_true", help="a smoke test that writes nothing")
     asked = parser.parse_args()
+    seconds, days = (8, 0) if asked.quick else (asked.seconds, asked.days)
     torch.set_num_threads(1)
     spec = crossl.WindowSpec(window_s=2.0, stride_s=1.0)
     run = trained(asked.folder / "fast", 100.0, spec, 120)
     made: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
         "apart": apart(run),
-        "lengths": {str(one): keeping_up(run, one, asked.seconds) for one in LENGTHS_S},
+        "lengths": {str(one): keeping_up(run, one, seconds) for one in LENGTHS_S},
     }
     slow = trained(asked.folder / "slow", 4.0, crossl.WindowSpec(60.0, 120.0), 2400)
     began = time.process_time()
-    made["days"] = week(slow, asked.days)
+    made["days"] = week(slow, days)
     made["week_s"] = time.process_time() - began
+    if asked.quick:
+        print(page_of(made))
+        return
     RESULTS.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page_of(made), encoding="utf-8")
     print(PAGE.read_text(encoding="utf-8"))
