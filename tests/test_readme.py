@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import json
 import re
@@ -175,25 +176,42 @@ def test_what_is_bold_is_the_best_of_its_column(rows):
             assert all(bold(cell) for cell in row[1:]), row
 
 
-RIVALS = ("crossl", "simclr", "untrained", "minirocket", "forest", "logistic")
-"""Rows of the tables of the README, as the results name them."""
+CONTENDERS = ("crossl", "network", "untrained", "untrained_network", "logistic", "minirocket")
+"""Rows of the tables of the README, as the study's results name them."""
+COLUMNS = (*(("macro_f1", f) for f in (0.01, 0.05, 0.1, 1.0)),
+           ("macro_f1_one_missing", 0.01), ("macro_f1_one_missing", 0.1))  # fmt: skip
 
 
 def test_numbers_of_the_readme_are_those_of_the_results():
     for name, people in (("sp_sw_har", 23), ("uci_har", 30)):
-        path = ROOT / "benchmarks" / "results" / f"rivals_{name}.jsonl"
-        lines = path.read_text().splitlines()
-        records = [json.loads(line) for line in lines]
-        full = max((r["present"] for r in records), key=len)
+        records = study(name)
         (table,) = [t for t in README_TABLES if t[0][-1].endswith("missing")
-                    and number(t[1][1]) == _score(records, "crossl", 0.01, full)]  # fmt: skip
-        assert all(r["n"] == people for r in records if len(r["present"]) == len(full))
-        for row, method in zip(table[1:], RIVALS, strict=True):
-            wanted = [_score(records, method, f, full) for f in (0.01, 0.05, 0.1, 1.0)]
-            assert [number(cell) for cell in row[1:5]] == wanted
+                    and number(t[1][1]) == _score(records, "crossl", *COLUMNS[0])]  # fmt: skip
+        assert all(r["n"] == people for r in records)
+        for row, method in zip(table[1:], CONTENDERS, strict=True):
+            wanted = [_score(records, method, *column) for column in COLUMNS]
+            assert [number(cell) for cell in row[1:]] == wanted
 
 
-def _score(records, method, fraction, present):
-    (found,) = [r for r in records if (r["method"], r["label_fraction"], r["present"], r["metric"])
-                == (method, fraction, present, "macro_f1")]  # fmt: skip
+def test_numbers_of_the_evidence_are_those_of_the_results():
+    shown = tables((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8"))
+    firsts = [row[1].split(" ")[0].strip("*") for table in shown for row in table[1:]]
+    for name in ("sp_sw_har", "uci_har", "noneeg", "noneeg_rec", "wesad3", "wesad3_rec"):
+        found = _score(study(name), "crossl", "macro_f1", 0.01)
+        assert f"{found:.3f}" in firsts
+
+
+def study(name):
+    """Read the summaries of the study, strict budget, with every sensor and one missing."""
+    path = ROOT / "benchmarks" / "results" / "study" / f"{name}.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    full = max(len(row["present"]) for row in rows)
+    asked = {metric for metric, _ in COLUMNS}
+    return [r for r in rows if "seed" not in r and "fold" not in r and r["budget"] == "strict"
+            and len(r["present"]) == full and r["metric"] in asked]  # fmt: skip
+
+
+def _score(records, method, metric, fraction):
+    (found,) = [r for r in records if (r["method"], r["label_fraction"], r["metric"])
+                == (method, fraction, metric)]  # fmt: skip
     return round(found["value"], 3)

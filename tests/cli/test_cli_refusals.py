@@ -271,7 +271,7 @@ def test_folds_of_a_demo_that_cannot_be(
 ) -> None:  # fmt: skip
     from crossl.cli import experiment
 
-    monkeypatch.setattr(experiment, "_make_store", lambda *_: None)
+    monkeypatch.setattr(experiment, "make_demo_store", lambda *_: None)
     shutil.copytree(stores(), tmp_path / "store")
     done = crossl("demo", "--out", tmp_path, f"--fold-numbers={folds}", *settings)
     refused(done, f"folds: got '{folds}'; allowed are ")

@@ -23,7 +23,7 @@ from .conftest import without_progress
 Crossl = Callable[..., Any]
 COMMANDS = (
     "demo", "benchmark", "prepare", "inspect", "pretrain", "probe", "evaluate", "report", "embed",
-    "predict", "adapt", "export", "distil", "card", "serve", "sweep",
+    "predict", "adapt", "export", "distil", "card", "serve", "stream", "sweep",
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "crossl.cli.main")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -325,7 +325,7 @@ def test_quick_settings_of_the_demo_give_way_to_a_run_file(
 
     asked: list[Any] = []
     monkeypatch.setattr(benchmark, "run_experiment", lambda *a, **_: asked.append(a[1]))
-    monkeypatch.setattr(experiment, "_make_store", lambda *_: None)
+    monkeypatch.setattr(experiment, "make_demo_store", lambda *_: None)
     monkeypatch.setattr(experiment, "report", lambda *_: None)
     (tmp_path / "run.yaml").write_text("schedule: {steps: 7}\n")
     assert crossl("demo", "--out", tmp_path, "--config", tmp_path / "run.yaml").code == 0

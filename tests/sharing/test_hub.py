@@ -318,7 +318,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 def test_a_path_is_never_an_address(server: Server, home: Path) -> None:
-    with pytest.raises(FormatError, match="is no run"):
+    with pytest.raises(FormatError, match="is not a run"):
         load_run(Path("hf://ann/watch"))
     assert server.asked == []
     assert not hub.is_address(Path("hf://ann/watch"))

@@ -102,14 +102,14 @@ def probe_run(
     if elsewhere is not None:
         about |= {key: value for key, value in run_facts(store, fold).items()
                   if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
-    for sentence in told_of(about):
-        note(sentence)
     with working_in(run_path, "is writing into this run"):
         for name in OF_A_PROBE:
             for stale in run_path.glob(name):
                 stale.unlink()
         save_probe(run_path, probe, about=about)
         _keep_reliability(run_path, probe, test, about)
+    for sentence in told_of(about):
+        note(sentence)
     (found,) = predict_subsets([probe], test, [tuple(range(test.present.shape[1]))])
     _, counts = task.by_subject(test.label, next(iter(found.values())), test.subject)
     return task, bootstrap_score(counts[None], task.metric)
