@@ -46,3 +46,10 @@ def test_a_program_gives_what_the_run_gives(published, tmp_path):
     done = subprocess.run([sys.executable, "-c", shown], cwd=tmp_path, capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert done.stdout.splitlines()[-1] == "(1, 2)"
+
+
+@pytest.mark.slow
+def test_so_does_one_with_untrained_features(default_run, tmp_path):
+    pytest.importorskip("executorch")
+    found = export_run(default_run, tmp_path / "model.pte", wanted=Wanted(format="pte"))
+    assert max(found.contract["parity"]["largest_difference"].values()) < 1e-4

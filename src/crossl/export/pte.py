@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.export import Dim, export
 
+from crossl.errors import ConfigError
 from crossl.export.graph import ExportedGraph
 from crossl.export.onnx_model import BATCH, check_packages, example_inputs, quietly
 from crossl.export.parity import Runner, Signals
@@ -74,7 +75,13 @@ def pte_runner(model: bytes, graph: ExportedGraph) -> Runner:
     with quietly():  # it warns that it is experimental
         from executorch.runtime import Runtime
 
-        method = Runtime.get().load_program(model).load_method("forward")
+        try:
+            method = Runtime.get().load_program(model).load_method("forward")
+        except RuntimeError as error:
+            raise ConfigError(
+                "--format pte: this run needs an operator that ExecuTorch's own runtime lacks "
+                f"({error}); export it to ONNX"
+            ) from error
 
     def run(signals: Signals, present: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         given = [torch.from_numpy(np.ascontiguousarray(x)) for x in (*signals.values(), present)]
