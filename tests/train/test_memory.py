@@ -62,14 +62,18 @@ except TrainingError as error:
 def test_a_step_that_needs_too_much_memory_names_a_batch_size_that_trains(tmp_path: Path) -> None:
     def starved(size: int) -> str:
         # where the limit meets oneDNN while it compiles a kernel, it goes on with none and crashes
-        # (brgemm_kernel_execute, one time in five); memory that runs out by itself is not so exact
+        # (brgemm_kernel_execute, one time in five), and was seen to hang, once; memory that runs
+        # out by itself is not so exact
         for _ in range(6):
             shutil.rmtree(tmp_path / str(size), ignore_errors=True)
-            done = subprocess.run(
-                [sys.executable, "-c", textwrap.dedent(STARVED), str(tmp_path / str(size)),
-                 str(size)],
-                check=False, capture_output=True, text=True, timeout=200,
-            )  # fmt: skip
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-c", textwrap.dedent(STARVED), str(tmp_path / str(size)),
+                     str(size)],
+                    check=False, capture_output=True, text=True, timeout=60,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                continue
             if done.returncode != -signal.SIGSEGV:
                 break
         assert done.returncode == 0, done.stderr
