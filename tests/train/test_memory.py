@@ -40,7 +40,9 @@ signals = np.random.default_rng(0).normal(size=(600, 4000, 3)).astype(np.float32
 source = ArraySource({"acc": signals}, modalities=[modality], window_s=40.0)
 
 def run(size, out):
-    config = load_config(overrides=[f"schedule.batch_size={size}", "schedule.steps=1"])
+    # a step is what is starved, not what is fitted before it
+    config = load_config(overrides=[f"schedule.batch_size={size}", "schedule.steps=1",
+                                    "features=null"])
     model = build_model(config, [modality], window_s=40.0, seed=0)
     pretrain(build_method(config, model, seed=0), source, train=np.arange(512), seed=0,
              validation=np.arange(512, 576), schedule=config.schedule, out=out)
