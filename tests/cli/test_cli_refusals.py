@@ -327,3 +327,11 @@ def test_evaluating_a_run_whose_people_are_not_those_of_its_fold(
     done = crossl("evaluate", run, "--store", stores())
     assert done.code == 2
     assert "subjects that fold 1 of the store does not have; its scores would leak" in done.err
+
+
+def test_a_subset_of_no_sensor_is_not_all_of_them(
+    run: Path, crossl: Crossl, tmp_path: Path
+) -> None:
+    done = crossl("export", run, "--out", tmp_path / "m.onnx", "--subset", "")
+    refused(done, "--subset: names no sensor; name some, or leave the option out for all")
+    assert list(tmp_path.glob("m.*")) == []

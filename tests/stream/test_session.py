@@ -113,6 +113,13 @@ def test_what_the_run_never_saw_is_named_and_nothing_else_is_refused(session, no
         session(without=("accc",))
 
 
+def test_a_stream_of_unknown_sensors_alone_is_refused_at_its_end(session):
+    one = session()
+    one.take(Chunk("temp", 0.0, np.zeros((4, 1))))
+    with pytest.raises(ContractError, match="has no sensor that the run knows, got temp; at least"):
+        one.finish()
+
+
 def test_times_that_jitter_are_spaced_evenly(run, session):
     whole, rng = recorded(), np.random.default_rng(0)
     late = [replace(item, times=item.times + rng.uniform(0, 0.04)) for item in chunks_of(whole)]

@@ -55,8 +55,11 @@ def export(
     Example: crossl export runs/first --out model.onnx --store store
     """
     from crossl.commands.export import Wanted, export_run
+    from crossl.errors import ConfigError
 
     names = tuple(filter(None, (subset or "").split(",")))
+    if subset is not None and not names:
+        raise ConfigError("--subset: names no sensor; name some, or leave the option out for all")
     with show.progress("export") as tell:
         wanted = Wanted(names, store, licence, int8, max_drop, form, page, web)
         done = export_run(run, out, wanted=wanted, progress=tell, note=show.note)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from math import inf
@@ -110,9 +110,15 @@ class Session:
         self._note(f"nothing came for {SILENT_S:g} s; still waiting")
 
     def finish(self) -> list[Said]:
-        """Say that nothing comes any more, and return the last rows."""
+        """Say that nothing comes any more, and return the last rows.
+
+        Raises:
+            ContractError: all that came is of sensors that the run does not know.
+        """
         if self.live is None:
             return []
+        if self._unseen and not self._rates:
+            raise self._strangers(self._unseen)
         said = self._said(self.live.finish(end_s=self._facts.end_s))
         self._tell_dropped(at_once=True)
         return said
@@ -136,10 +142,7 @@ class Session:
         first = self.live is None
         known = {n: m for n, m in facts.sensors.items() if self._is_known(n)}
         if facts.sensors and facts.complete and not known:
-            raise ContractError(
-                f"stream: has no sensor that the run knows, got {', '.join(facts.sensors)}; at "
-                f"least one of {', '.join(self._known)} is needed"
-            )
+            raise self._strangers(facts.sensors)
         self._facts = told
         if first:
             self.live = self._open(told)
@@ -150,6 +153,12 @@ class Session:
             except ContractError as error:
                 raise ContractError(f"stream: {error}") from None
         return self._end_absent() if first else []
+
+    def _strangers(self, found: Iterable[str]) -> ContractError:
+        return ContractError(
+            f"stream: has no sensor that the run knows, got {', '.join(sorted(found))}; at least "
+            f"one of {', '.join(self._known)} is needed"
+        )
 
     def _end_absent(self) -> list[Said]:
         absent = set(self._wishes.without)

@@ -49,6 +49,17 @@ def test_files_are_found_by_the_end_of_their_paths_and_belong_together(tmp_path:
     assert dataset.notes == ()
 
 
+def test_names_count_in_a_folder_of_people_too(tmp_path: Path) -> None:
+    phone = {"pattern": "{subject}_{session}_sp.csv", "signals": {"acc": ["x", "y", "z"]}}
+    watch = {"pattern": "{subject}_{session}_sw.csv", "signals": {"ecg": "x"}}
+    write(tmp_path / "ann/ann_1_sp.csv", "x,y,z")
+    write(tmp_path / "ann/ann_1_sw.csv", "x,y,z", 200)  # the columns say nothing
+    dataset = folder_dataset(wanted(phone, watch), tmp_path)
+    assert [part.name for part in dataset.parts] == ["ann/1"]
+    (ann,) = dataset.read()
+    assert sorted(ann.signals) == ["acc", "ecg"]
+
+
 def test_a_file_of_another_name_is_known_by_its_columns(tmp_path: Path) -> None:
     file = write(tmp_path / "today.csv", "lead,extra", 200)
     (recording,) = files_dataset(wanted(ACC, ECG), [file]).read()

@@ -114,7 +114,7 @@ def files_dataset(wanted: Wanted, paths: Sequence[Path], *, skip: bool = False) 
     by_root: dict[Path, list[str]] = {}
     rest: list[Path] = []
     for path in dict.fromkeys(map(_header_of, paths)):
-        place = None if skip else _by_pattern(mapping, path)
+        place = _by_pattern(mapping, path)
         if place is None:
             rest.append(path)
         else:
