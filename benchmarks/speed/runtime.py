@@ -36,7 +36,9 @@ RESULTS, PAGE = HERE.parent / "results" / "runtime.json", HERE / "runtime.md"
 CLASSES = 12
 VARIANTS = {
     "crossl, 4 sensors of 3 channels, 100 samples": ("crossl", (4, 100, 3)),
+    "the same without untrained features": ("network", (4, 100, 3)),
     "crossl, pamap2 (6 sensors of 3 channels, 512 samples)": ("crossl", SHAPES["pamap2"]),
+    "the same, pamap2, without untrained features": ("network", SHAPES["pamap2"]),
     "crossl, sleepedf (4 sensors of 1 channel, 3000 samples)": ("crossl", SHAPES["sleepedf"]),
     "paper, pamap2": ("paper", SHAPES["pamap2"]),
 }
@@ -47,7 +49,9 @@ def exported(recipe: str, shape: tuple[int, int, int], folder: Path) -> tuple[Pa
     count, length, channels = shape
     names = tuple(f"c{i}" for i in range(channels))
     modalities = [Modality(f"m{i}", names, "m/s^2", 100.0) for i in range(count)]
-    config = load_config(None, base=recipe, overrides=[])
+    alone = recipe == "network"
+    config = load_config(None, base="crossl" if alone else recipe,
+                         overrides=["features=null"] if alone else [])  # fmt: skip
     model = build_model(config, modalities, window_s=length / 100, seed=0).eval()
     width = model.whole_dim
     weight = np.random.default_rng(0).standard_normal((CLASSES, width), dtype=np.float32)
