@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from crossl.commands.benchmark import run_experiment
-from crossl.config import RunConfig, load_config
+from crossl.config import RunConfig, build_model, load_config
 from crossl.config.schema import EvaluationConfig
 from crossl.contenders import Context
 from crossl.contenders.features import feature_tables
@@ -159,6 +159,28 @@ def test_features_of_absent_modalities_are_zeros_and_statistics_are_of_training_
     acc = train.latent[:, 0][train.present[:, 0]].numpy()
     np.testing.assert_allclose(acc.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(acc.std(axis=0), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("main", ["null", "{}"])
+def test_a_twin_is_read_beside_the_features_that_it_asks_for(
+    main: str, store: Store, small: Callable[..., RunConfig], runs: Path
+) -> None:
+    asked = {"as": "", "off": ", features: 'off'", "own": ", features: {kernels: 1, width: 4}"}
+    twins = (
+        f"contenders.{name}={{kind: supervised, read: probe, finetuning: {{steps: 2}}{more}}}"
+        for name, more in asked.items()
+    )
+    config = small("crossl", *SETTINGS, *twins, f"features={main}")
+    runner = FoldRunner(FoldTask(store.path, config, runs, 0))
+    model = build_model(config, store.modalities, window_s=store.window_s, seed=0)
+    model.fit(store, runner.fold.train)
+    width = {}
+    for name, block in config.contenders.items():
+        found = next(iter(block.build(name).outcomes(runner._context(name, model.eval()))))
+        width[name] = found.fitted[0].weight.shape[1]
+    assert width["own"] > width["off"]
+    assert (width["as"] == width["off"]) == (main == "null")
+    assert width["as"] != width["own"]
 
 
 @pytest.mark.parametrize(("contender", "message"), [

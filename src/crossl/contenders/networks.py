@@ -18,6 +18,7 @@ from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Probe, fit_by_budget
 from crossl.evaluate.probe_facts import probe_facts
 from crossl.methods import MethodConfig
+from crossl.nn.features import ModalityFeatures
 from crossl.nn.model import CrossModalModel
 from crossl.registry import register
 from crossl.run_folder import load_run, run_facts, save_probe, save_run
@@ -162,12 +163,22 @@ def differs_by_features(merged: RunConfig, config: RunConfig) -> bool:
 
 def _beside_main(context: Context, config: RunConfig) -> CrossModalModel:
     """Put features beside the experiment's pretrained network, which is not trained again."""
+    return context.main.with_features(features_of(context, config)).eval()
+
+
+def features_of(context: Context, config: RunConfig) -> ModalityFeatures | None:
+    """Return the untrained features that a run file asks for, fitted on the fold's training rows.
+
+    Those of the experiment's own model are not fitted again.
+    """
     main, store = context.main, context.store
-    features = None
-    if config.features is not None:
-        features = config.features.build(store.modalities, store.window_s)
-        features.fit(store, context.fold.train, main.standardiser)
-    return main.with_features(features).eval()
+    if config.features is None:
+        return None
+    if config.features == context.config.features:
+        return main.features
+    features = config.features.build(store.modalities, store.window_s)
+    features.fit(store, context.fold.train, main.standardiser)
+    return features
 
 
 def pretrained(context: Context, config: RunConfig) -> CrossModalModel:

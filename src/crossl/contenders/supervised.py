@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Draw, Outcome, latent_table
 from crossl.contenders.network_settings import NetworkConfig
-from crossl.contenders.networks import untrained
+from crossl.contenders.networks import features_of, untrained
 from crossl.evaluate.budgets import BUDGETS, STRICT
 from crossl.evaluate.damaged import beside
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Classifier, Probe, fit_by_budget
+from crossl.nn.features import ModalityFeatures
 from crossl.nn.model import CrossModalModel
 from crossl.registry import register
 from crossl.train.finetune import FineTuning, LinearHead, fine_tune_by_budget
@@ -103,16 +104,18 @@ class FineTuned:
     ) -> Iterator[tuple[dict[str, list[Classifier]], CrossModalModel]]:
         """Yield each network that training ends with, and what reads it, by label budget."""
         by_probe = self.settings.read == "probe"
-        beside_it = context.main.features if by_probe and self._beside() else None
+        beside_it = self._features(context) if by_probe else None
         by_step: dict[int, tuple[dict[str, list[Classifier]], CrossModalModel]] = {}
         for budget, (model, head) in self._trained(context, draw).items():
             readers, kept = by_step.setdefault(head.step, ({}, model.with_features(beside_it)))
             readers[budget] = [_probes(context, kept, draw)[budget]] if by_probe else [head]
         yield from by_step.values()
 
-    def _beside(self) -> bool:
-        """Whether a probe reads the experiment's untrained features too, as crossl's does."""
-        return getattr(self.settings, "features", None) != "off"
+    def _features(self, context: Context) -> ModalityFeatures | None:
+        """Return what a probe reads beside the embedding: as crossl's does, unless asked."""
+        if isinstance(self.settings, NetworkConfig):
+            return features_of(context, self.settings.within(context.config))
+        return context.main.features
 
     def _start(self, context: Context, seed: int) -> CrossModalModel:
         """Every twin begins with random weights of its own, so that these vary with the draws."""
