@@ -31,7 +31,8 @@ STRATEGIES = ("spatial", "temporal_each", "random", "temporal", "column")
 RATIOS = (0.6, 0.3, 0.9, 0.0, 0.5, 0.7)
 BOTH = ["aggregator", "encoders"]
 INTRODUCTION = """\
-Macro-F1 on test people, no validation label used; in brackets the mean with one sensor missing.
+Macro-F1 on test people of the network alone, without untrained features beside it, no validation
+label used; in brackets the mean with one sensor missing.
 Each heading says folds and label draws: of few, differences of a few hundredths mean nothing.
 Empty cells were not computed yet.
 `python benchmarks/studies.py --store NAME=STORE --work WORK` goes on where the last run ended.
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=10**6, help="at most so many new ones a set")
     parser.add_argument("--folds", default="0", help="numbers, such as 0,2")
     parser.add_argument("--draws", type=int, default=3, help="label draws")
+    parser.add_argument("--set", action="append", default=[], help="a setting of all cells")
     parser.add_argument("--table-only", action="store_true")
     parser.add_argument("--quick", action="store_true", help="few steps; keeps nothing")
     asked = parser.parse_args()
@@ -114,6 +116,7 @@ def compute(data: str, store: Path, asked: argparse.Namespace) -> None:
                 "label_seeds": list(range(asked.draws)),
             },
             "contenders": {name: cells[name]},
+            "features": None,  # of the network alone: what stands beside it would blur masks
         }  # fmt: skip
         if asked.quick:
             settings["schedule"] = {"steps": 4, "batch_size": 32}
@@ -124,6 +127,7 @@ def compute(data: str, store: Path, asked: argparse.Namespace) -> None:
         command = [sys.executable, "-m", "crossl.cli.main", "benchmark", str(store), "--out",
                    str(out), "--config", str(path), "--fold-numbers", asked.folds,
                    "--workers", "1"]  # fmt: skip
+        command += [part for setting in asked.set for part in ("--set", setting)]
         subprocess.run(command, check=True)
         rows = list(rows_of(data, name, out / "results.jsonl", asked))
         if asked.quick:

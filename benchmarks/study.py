@@ -1,9 +1,9 @@
 """Run the benchmark of all contenders under one protocol and keep what it found.
 
 The study file names label draws, seeds and contenders. Started again it resumes; with everything
-computed it only writes. What is kept, in results/study/: the tables, mean ranks, and for each data
-set every score by fold, pretraining seed, label draw and person (`NAME.jsonl.gz`; with every
-sensor, and with one missing).
+computed it only writes. What is kept, in results/study/ (or results/NAME/ of another
+`--config NAME.yaml`): the tables, mean ranks, and for each data set every score by fold,
+pretraining seed, label draw and person (`NAME.jsonl.gz`; with every sensor, and with one missing).
 
     python benchmarks/study.py --data sp_sw_har=DIR --data noneeg=DIR --work WORK [--folds 0,1]
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).parent
-OUT = HERE / "results" / "study"
+KEPT = HERE / "results"
 COMMAND = (sys.executable, "-m", "crossl.cli.main")
 PREPARED = {
     "wesad3": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
@@ -44,11 +44,12 @@ def main() -> None:
     parser.add_argument("--keep-only", action="store_true", help="what was computed")
     arguments = parser.parse_args()
     sets = dict(pair.split("=", 1) for pair in arguments.data)
-    out = arguments.work / "study"
+    name = arguments.config.stem
+    out = arguments.work / name
     if not arguments.keep_only:
         study = written(arguments, sets)
         subprocess.run([*COMMAND, "benchmark", str(study), "--out", str(out)], check=True)
-    keep(out)
+    keep(out, KEPT / name)
 
 
 def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
@@ -63,20 +64,20 @@ def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
         study["data"][name] = {**study["data"].get(name, {}), "store": str(store.resolve())}
     study["data"] = {name: study["data"][name] for name in sets}
     study["folds"] = arguments.folds
-    path: Path = arguments.work / "study.yaml"
+    path: Path = arguments.work / arguments.config.name
     path.write_text(yaml.safe_dump(study, sort_keys=False))
     return path
 
 
-def keep(out: Path) -> None:
+def keep(out: Path, kept: Path) -> None:
     """Copy the tables, and the scores behind them."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     for name in ("tables.md", "tables.csv", "study.json"):
-        shutil.copy(out / name, OUT / name)
+        shutil.copy(out / name, kept / name)
     for name, folder in json.loads((out / "study.json").read_text())["data"].items():
         text = "".join(f"{json.dumps(row)}\n" for row in rows(out / folder / "results.jsonl"))
         # no time in it: the same scores are the same bytes
-        (OUT / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+        (kept / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def rows(path: Path) -> Iterator[Row]:
