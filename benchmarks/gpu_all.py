@@ -26,8 +26,9 @@ from study import COMMAND, HERE, written
 
 @dataclass(frozen=True)
 class Job:
-    """One fold of one data set."""
+    """One fold of one data set of a study."""
 
+    study: str
     name: str
     fold: int
     store: str
@@ -54,7 +55,7 @@ class Job:
 
     def move(self, work: Path) -> None:
         """Move a whole fold into the experiment of its data set."""
-        own, whole = self.folder(work), work / "study" / self.name
+        own, whole = self.folder(work), work / self.study / self.name
         whole.mkdir(parents=True, exist_ok=True)
         if not (whole / "experiment.json").exists():
             shutil.copy(own / "experiment.json", whole)
@@ -100,14 +101,14 @@ def jobs(arguments: argparse.Namespace) -> list[Job]:
     sets = dict(pair.split("=", 1) for pair in arguments.data)
     arguments.work.mkdir(parents=True, exist_ok=True)
     study = yaml.safe_load(written(arguments, sets).read_text())
-    found = []
+    found, whole = [], arguments.work / arguments.config.stem
     for name, one in study["data"].items():
         config = arguments.work / f"{name}.yaml"
         settings = merged(study.get("settings", {}), one.get("settings", {}))
         config.write_text(yaml.safe_dump(settings, sort_keys=False))
-        found += [Job(name, int(fold), one["store"], config, name in arguments.gpu)
+        found += [Job(whole.name, name, int(fold), one["store"], config, name in arguments.gpu)
                   for fold in arguments.folds.split(",")
-                  if not (arguments.work / "study" / name / f"fold-{fold}").exists()]  # fmt: skip
+                  if not (whole / name / f"fold-{fold}").exists()]  # fmt: skip
     return sorted(found, key=lambda job: job.fold)
 
 
