@@ -42,7 +42,7 @@ class HeartRate(NamedTuple):
 
     Attributes:
         rate_hz: beats per second.
-        intervals_s: between beats, as far as they are told.
+        intervals_s: between beats, as far as they are sent.
         contact: whether the strap touches the skin; None where it does not know.
     """
 
@@ -237,7 +237,7 @@ class Listener:
 
 
 async def listen(name: str, asked: Sequence[Asked]) -> None:
-    """Listen to a device until somebody stops it.
+    """Listen to a device until it is stopped.
 
     Args:
         name: that the device's name begins with.

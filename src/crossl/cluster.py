@@ -77,7 +77,7 @@ class Cluster:
             options = {"num_cpus": workers * self.cpus, "include_dashboard": False}
         try:
             with _same_answer_to_sigterm(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what matters comes as an error, told below
+                warnings.simplefilter("ignore")  # what matters comes as an error, reported below
                 ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(

@@ -35,7 +35,7 @@ FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than is allowed here",
 }
-"""What the system answers where there is no room, and how it is told."""
+"""What the system answers where there is no room, and how it is reported."""
 
 KEPT = "work so far is kept in "
 """How a note begins that says what an interrupted command left for its next call."""
@@ -204,7 +204,7 @@ def locked(lock: Path, place: Path, doing: str) -> Iterator[None]:
     """Keep other processes out; the lock of one that was killed does not count.
 
     Args:
-        lock: the file that is locked; it is there as long as somebody works.
+        lock: the file that is locked; it is there as long as a command works.
         place: what is worked on, to be named to who is refused.
         doing: what is done, as in `is training in this folder`.
 
@@ -271,7 +271,7 @@ def _open(lock: Path, place: Path) -> int:
     try:
         try:
             return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # somebody else's file, in a folder that is shared
+        except PermissionError:  # another user's file, in a folder that is shared
             return os.open(lock, os.O_RDONLY)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -155,7 +155,7 @@ def load_packages() -> None:
         _loaded.add(point.value)
         try:
             point.load()()
-        except Exception as error:  # noqa: BLE001 - somebody else's code must not stop ours
+        except Exception as error:  # noqa: BLE001 - the code of others must not stop ours
             logger.warning("package of entry point '%s': cannot register (%s)", point.name, error)
     _loaded.add("")
 

@@ -382,7 +382,7 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     top, commit = done.stdout.split("\n")[:2]
-    # an installed package may lie inside somebody else's repository
+    # an installed package may lie inside another repository
     return commit if Path(top) / "src" / "crossl" == here else None
 
 

@@ -149,7 +149,8 @@ class StoredManifest(Stored):
         _fits_window(self.modalities, self.window.window_s)
         counted = sum(segment.recordings for segment in self.segments.values())
         if counted != len(self.recordings):
-            raise ValueError(f"segments hold {counted} recordings, {len(self.recordings)} are told")
+            named = len(self.recordings)
+            raise ValueError(f"segments hold {counted} recordings, {named} are listed")
         return self
 
 
@@ -287,7 +288,7 @@ Schema = TypeVar("Schema", bound=Stored)
 def check_stored(
     values: Any, schema: type[Schema], path: Path | str, *, cure: str
 ) -> Mapping[str, Any]:
-    """Check that what stands in a file of ours is what must stand there.
+    """Check that a file of ours holds what it must hold.
 
     Args:
         values: as read.

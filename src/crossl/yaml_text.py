@@ -187,7 +187,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Make a value; what is wrong with it is told with its line."""
+        """Make a value; what is wrong with it is reported with its line."""
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The 22 canonical characteristics, and what is told of series that have none."""
+"""The 22 canonical characteristics, and what is given for series that have none."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_a_table_of_people_is_named_again_when_people_are_added(tmp_path):
 # --- refusing
 
 
-def test_a_number_of_somebody_who_was_not_recorded_is_refused(tmp_path):
+def test_a_number_of_a_person_who_was_not_recorded_is_refused(tmp_path):
     text = "grip: {kind: numbers, of_person: {s0: 1, S1: 2}}"
     with pytest.raises(DataError, match=r"targets.grip: no recording is of subject 'S1'; allowed"):
         prepare(dataset(0, 1, text=text), tmp_path / "store")

@@ -226,7 +226,7 @@ def test_other_kinds_of_requests_are_refused(post: Post, address: str) -> None:
     wrong = post(json=as_json(recording(4)), headers={"accept": "image/png"})
     assert "Accept: is 'image/png'" in wrong.json()["error"]
     assert "did you mean 'zone'" in post(json={}, params={"zon": "x"}).json()["error"]
-    assert "stands in the body" in post(json={}, params={"zone": "UTC"}).json()["error"]
+    assert "belongs in the body" in post(json={}, params={"zone": "UTC"}).json()["error"]
     for method, path in (("GET", "/predict"), ("GET", "/docs"), ("GET", "/../model.json")):
         answer = httpx.request(method, f"http://{address}{path}")
         assert answer.status_code in (404, 405)

@@ -1,4 +1,4 @@
-"""What the live page is told: signals thinned out, windows, their place on a map, and switches."""
+"""What the live page gets: signals thinned out, windows, their place on a map, and switches."""
 
 from __future__ import annotations
 

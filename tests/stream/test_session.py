@@ -51,7 +51,7 @@ def test_late_double_and_unknown_chunks(run, session, notes):
     twice = [item for item in items for _ in range(2)]
     mixed = [*twice[:30], Chunk("spo2", 0.0, np.zeros((4, 1))), *twice[30:]]
     assert_said(labelled(source_of(mixed), session()), run.timeline(whole))
-    first, unseen, last = notes  # what was dropped is told at once, then every 10 s
+    first, unseen, last = notes  # what was dropped is reported at once, then every 10 s
     assert unseen == "sensor spo2 was not in training and is left out"
     assert first.startswith("came twice, or more than 2 s behind the newest sample, and dropped: ")
     assert last.endswith("dropped: 400 samples of acc, 640 samples of ecg")

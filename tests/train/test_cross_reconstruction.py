@@ -89,7 +89,7 @@ def test_the_error_is_the_mean_over_windows_of_that_of_three_domains(
 ) -> None:
     method = make().eval()
     for out in method.rebuild.parameters():
-        torch.nn.init.zeros_(out)  # so that nothing but zeros is told
+        torch.nn.init.zeros_(out)  # so that nothing but zeros is predicted
     present = batch.present.clone()
     present[3:9, 1] = False
     encoded = method.encode(method.views(batch, seed=0), present)

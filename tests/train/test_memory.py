@@ -1,4 +1,4 @@
-"""Memory that does not suffice is told of with a batch size that does; precision."""
+"""Memory that does not suffice is reported with a batch size that does; precision."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_terms_are_their_formulas(make: Make) -> None:
     present = torch.ones(5, 3, dtype=torch.bool)
     tokens = torch.randn(5, 2, 4, 3, method.model.latent_dim, dtype=torch.float64)
     found = method.compare({"tokens": tokens}, present, {"end": torch.tensor(0.99)})
-    past, views = 2, []  # of four places the last two are told
+    past, views = 2, []  # of four places the last two are predicted
     for view in range(2):
         rows = [method.model.aggregate(tokens[:, view, p], present) for p in range(4)]
         z = torch.stack([method.into(row) for row in rows], dim=1)

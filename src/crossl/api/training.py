@@ -118,7 +118,7 @@ def pretrain(
 
     Raises:
         DataError: too few windows, or the folder holds a run already.
-        SplitError: a subject is unknown, or is in both parts, or the fold tests somebody whom
+        SplitError: a subject is unknown, or is in both parts, or the fold tests a person whom
             the run learned from before.
         ContractError: windows that the model was not made for.
         TrainingError: the loss is not finite, or a step does not fit into memory.

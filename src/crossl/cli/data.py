@@ -219,7 +219,7 @@ def _names(channels: tuple[str, ...]) -> str:
 
 
 def _describe_notes(recordings: list[dict[str, Any]]) -> None:
-    """Show what clocks and readers told, each sentence once."""
+    """Show the notes of clocks and readers, each sentence once."""
     from crossl.errors import counted
 
     dropped = [t["dropped"] for r in recordings for t in r["timing"].values() if t["dropped"]]

@@ -25,7 +25,7 @@ def distil(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="File of somebody's embeddings (.npz, .parquet) that teaches instead."),
+        typer.Option(help="File of embeddings (.npz, .parquet) that teaches instead."),
     ] = None,
     overrides: Annotated[
         list[str] | None,

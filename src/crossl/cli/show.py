@@ -54,7 +54,7 @@ def _bars(title: str) -> Iterator[Callable[[str, float], None]]:
 
 @contextmanager
 def _lines(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Write a line every few seconds, also while nothing new is told."""
+    """Write a line every few seconds, also while there is no news."""
     begun, over = time.monotonic(), threading.Event()
     known: dict[str, tuple[str, float]] = {}
 

@@ -32,7 +32,7 @@ from crossl.predict.timeline import usable_windows
 from crossl.run_folder import Run, load_probe, load_run, save_probe
 
 COPIED = ("weights.safetensors", "config.yaml", "model.json")
-TOLD_ANEW = {"format", "version", "sha256", "task", "head", "classes", "class_numbers", "strength",
+REWRITTEN = {"format", "version", "sha256", "task", "head", "classes", "class_numbers", "strength",
              "validation_score", "weights", "arrays", "temperatures", "context", "sets",
              "adapted"}  # fmt: skip
 
@@ -46,7 +46,7 @@ class Adapting:
         subject: whose recordings, where the inputs hold those of several people.
         share: of all weight that the person's windows get; None for what validation people choose.
         how: files are read, where that is not how the run's own were.
-        same_names: who has the name of somebody that was learned from is somebody else.
+        same_names: who has the name of a person that was learned from is another person.
     """
 
     labels: Path | None = None
@@ -66,7 +66,7 @@ class Adapted:
         minutes: that their labels cover.
         share: of all weight that they got.
         gain: what the score of validation people rose by in the same place; NaN where none could
-            stand there.
+            take it.
         people: validation people who could.
     """
 
@@ -90,7 +90,7 @@ def adapt_run(
         out: the new run's folder; must not exist.
         store_path: that the classifier was fitted on.
         asked: by the user.
-        note: told what a user should know.
+        note: called with what a user should know, a sentence each.
 
     Raises:
         ConfigError: a share that is not allowed, or the classifier does not tell one of several
@@ -114,7 +114,7 @@ def adapt_run(
     if subject in learned_from(run.contract, about) and not asked.same_names:
         raise SplitError(
             f"subject '{subject}': was learned from already, or chose something; give recordings "
-            "of somebody new, or say --same-names if this is somebody else of that name"
+            "of a new person, or say --same-names if this is another person of that name"
         )
     train, validation = _tables(run, probe, about, store)
     found = _chosen(probe, (train, validation), store, person, about)
@@ -129,7 +129,7 @@ def adapt_run(
               class_counts(person.label, probe.classes.tolist()).items()}  # fmt: skip
     told = Adapted(subject, counts, seconds / 60, share, found.gain, len(found.scores))
     _save(run_path, out, fitted, {
-        **{name: value for name, value in about.items() if name not in TOLD_ANEW},
+        **{name: value for name, value in about.items() if name not in REWRITTEN},
         **probe_facts(fitted, train, validation, store),
         "learned_before": sorted({*about.get("learned_before", ()), subject}),
         "adapted": {"subject": subject, "windows": counts, "share": share,

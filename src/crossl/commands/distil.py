@@ -111,9 +111,9 @@ def distil_run(
         store_path: the store that it was trained on.
         out: the student's run folder.
         keep: names of the student's sensors.
-        teacher: a file of somebody's embeddings, which teaches instead; see `read_teacher`.
+        teacher: a file of embeddings, which teaches instead; see `read_teacher`.
         overrides: settings of the student, `key=value`; those of the method are `method.key`.
-        progress: told how far it is.
+        progress: called with what is being done, and the share of all.
 
     Returns:
         How many windows had a teacher.
@@ -284,7 +284,7 @@ def _lesson(room: _Class, config: RunConfig, out: Path) -> Lesson:
 
 
 def _done(student: Run, config: RunConfig, out: Path) -> Distilled:
-    """Tell of a student that is trained already.
+    """Return what is known of a student that is trained already.
 
     Raises:
         ConfigError: it is another.

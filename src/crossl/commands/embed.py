@@ -52,8 +52,9 @@ def embed_store(
         workers: threads, or with `address` tasks at the same time; default: one per core.
         address: of Ray, whose workers compute the blocks; None for threads of this process.
         block_rows: windows of a block.
-        progress: told the share of windows that is done.
-        note: told what of the run's modalities the store lacks, and what of its own is left out.
+        progress: called with the share of windows that is done.
+        note: called with which modalities of the run the store lacks, and which of its own are
+            left out.
 
     Returns:
         How many windows.

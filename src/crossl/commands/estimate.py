@@ -1,4 +1,4 @@
-"""What a benchmark will cost, told before it begins."""
+"""What a benchmark will cost, estimated before it begins."""
 
 from __future__ import annotations
 

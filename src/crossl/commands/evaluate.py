@@ -63,7 +63,7 @@ def evaluate_run(
         store_path: windows.
         same_names: people of another store are others, whatever their names.
         overrides: `evaluation.damages=...`, which damages to score.
-        progress: told what is going on.
+        progress: called with what is being done, and the share of all.
 
     Returns:
         None for the run's own store; what was scored, and on whom, for another.

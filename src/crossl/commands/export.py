@@ -115,8 +115,8 @@ def export_run(
         run_path: the run folder; without a classifier the embedding alone is exported.
         out: the file.
         wanted: what of it.
-        progress: told what is done, and the share of all.
-        note: told what a user should know.
+        progress: called with what is being done, and the share of all.
+        note: called with what a user should know, a sentence each.
 
     Raises:
         ConfigError: no such sensor.
@@ -290,11 +290,11 @@ class _Making:
 
 
 def reading_of(run: Run, note: Note) -> Reading | None:
-    """Return the classifier of a run; None where it has none, which is told.
+    """Return the classifier of a run; None, with a note, where it has none.
 
     Args:
         run: loaded.
-        note: told what a user should know.
+        note: called with what a user should know, a sentence each.
     """
     if not (run.path / "probe.json").is_file():
         note("the run has no classifier, so the embedding alone is exported; fit one by "

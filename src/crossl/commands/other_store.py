@@ -38,7 +38,7 @@ from crossl.run_folder import Run
 from crossl.tasks import Task, task_of
 
 Note: TypeAlias = Callable[[str], None]
-"""Is told what a user should know, a sentence each."""
+"""Called with what a user should know, a sentence each."""
 
 LEARNED_FROM = ("train", "validation")
 """Parts of a fold whose people were learned from, or chose something."""
@@ -102,7 +102,7 @@ def fold_elsewhere(run: Run, store: Store, how: Elsewhere) -> Fold:
 
     Raises:
         ConfigError: no such fold.
-        SplitError: a test subject has the name of somebody who trained the run.
+        SplitError: a test subject has the name of a person who trained the run.
     """
     folds = folds_of(store, run.config)
     if not 0 <= how.fold < len(folds):
@@ -194,7 +194,7 @@ def evaluate_elsewhere(
 def _who(
     store: Store, run: Run, kept: Mapping[str, Any], *, same_names: bool
 ) -> tuple[list[str], list[str]]:
-    """Choose whom to score, and tell of whom not: those of the probe's own test, or all new."""
+    """Choose whom to score, and note who is left out: the probe's own test subjects, or all new."""
     everybody = np.unique(store.subject).tolist()
     known = set() if same_names else learned_from(run.contract, kept)
     people = [name for name in everybody if name not in known]
@@ -214,7 +214,7 @@ def _who(
 def known_targets(
     here: Task, probe: Probe, classes: Sequence[str], label: NDArray[Any]
 ) -> tuple[Task, NDArray[Any], list[str]]:
-    """Number classes as the classifier does; those that it does not know are -1, and told.
+    """Number classes as the classifier does; those that it does not know are -1, and noted.
 
     Of several labels and of numbers all must be the same.
 

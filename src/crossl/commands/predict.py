@@ -79,8 +79,8 @@ def predict_files(
         how: files are read, where that is not how the run's own were.
         formats: some of `csv`, `parquet`, `edf` and `png`; none for all that can be written.
         asked: how what the classifier says is read; None for as it is usual.
-        progress: told which recording was done, and the share of all.
-        note: told what a user should know.
+        progress: called with the recording that was finished, and the share of all.
+        note: called with what a user should know, a sentence each.
 
     Returns:
         What was done.

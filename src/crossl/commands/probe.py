@@ -30,7 +30,7 @@ from crossl.run_folder import Run, load_run, run_facts, save_probe
 from crossl.tasks import Task, task_of
 
 OF_A_PROBE = ("scores-*.npz", "summary.json", "results.jsonl", "figures.npz", RELIABILITY)
-"""Files of a run that are of its classifier: another one makes them anew."""
+"""Files of a run that are of its classifier: another one writes them again."""
 
 RELIABILITY_IS = {"format": FORMAT, "version": 1}
 
@@ -66,7 +66,7 @@ def probe_run(
     Raises:
         ContractError: another store than the run's, where that is not said; or one that does not
             fit the model.
-        SplitError: a test subject of another store has the name of somebody who trained the run.
+        SplitError: a test subject of another store has the name of a person who trained the run.
         ConfigError: unknown head, or a task that the store has no target for.
     """
     run, fitted = open_pair(run_path, store_path)

@@ -71,7 +71,7 @@ def stream_run(
         options: what is asked for: how long to wait, `resample`, and how windows are read.
         say: called once; makes what is called with each row.
         out: CSV file that rows are added to; None for none.
-        note: told what a user should know.
+        note: called with what a user should know, a sentence each.
 
     Returns:
         How many rows were said.

@@ -32,7 +32,7 @@ def run_study(
         out: folder of the study; each data set has a folder in it.
         workers: folds computed at the same time; default: one per core.
         command: how to remake it, for the page.
-        progress: told what each fold does.
+        progress: called with what each fold does.
 
     Returns:
         The page.

@@ -138,7 +138,7 @@ def sweep(
         trials: what to try.
         cpus: threads of a trial. The last bits of what is learned may depend on it.
         cluster: where trials run; None for here, one after another.
-        progress: told what is done.
+        progress: called with what is being done.
 
     Returns:
         A record per trial: settings, score, and where the run is. A trial whose loss was not

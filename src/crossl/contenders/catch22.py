@@ -1,7 +1,7 @@
 """The 22 canonical characteristics of a series, by pycatch22 (the extra `bench`).
 
 Lubba and others (2019, catch22, doi 10.1007/s10618-019-00647-x). Each channel of a modality is a
-series, and so is the length of the vector where there are 3; mean and deviation are told beside
+series, and so is the length of the vector where there are 3; mean and deviation are given beside
 the 22, which do not depend on them.
 """
 
@@ -22,7 +22,7 @@ from crossl.data.recording import Modality
 from crossl.registry import register
 
 SHORTEST = 10
-"""Samples below which most of the 22 mean nothing: mean and deviation are all that is told."""
+"""Samples below which most of the 22 mean nothing: mean and deviation alone are given."""
 FEATURES = 24
 
 

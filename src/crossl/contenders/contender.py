@@ -73,7 +73,7 @@ class Context:
         folder: of this contender, for what it keeps between runs; made when needed.
         draws: label draws, all from training subjects.
         choices: subsets of modality columns that are scored, the full one first.
-        tell: told what is being done, and which of how many.
+        tell: called with what is being done, and which of how many.
         main: the experiment's own pretrained model.
         task: what is predicted for each window.
         unfinished: folder for what an interrupted training resumes from; it is removed once the

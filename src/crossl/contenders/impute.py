@@ -98,7 +98,7 @@ class Impute:
 class FilledIn(nn.Module):
     """What stands in a model's place: features side by side, the absent ones predicted.
 
-    Features are told by their principal components of training subjects, at most 256 of a
+    Features are described by their principal components of training subjects, at most 256 of a
     modality; what is present stays as it is.
 
     Args:

@@ -58,7 +58,7 @@ def window_rules(store: Store) -> dict[str, Any]:
 
     Returns:
         JSON values: `window` (see `WindowSpec`), `resampled` (whose rate was changed, from which
-        and how; `from_hz` is None where each file told its own) and `dtype` (samples kept in 16
+        and how; `from_hz` is None where each file states its own) and `dtype` (samples kept in 16
         bits were rounded).
     """
     return {

@@ -62,7 +62,7 @@ def fetch_dataset(
         card: of the data set.
         to: folder; made if needed.
         mirror: replaces scheme and host of every address.
-        tell: is told `file: activity` and the share done.
+        tell: called with `file: activity` and the share that is done.
 
     Returns:
         The files, in the order of the card.
@@ -158,7 +158,7 @@ def _fetch_file(file: RemoteFile, path: Path, url: str, download: _Download) -> 
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     pooch = needs("pooch")
-    pooch.get_logger().setLevel(logging.WARNING)  # it would tell of every file
+    pooch.get_logger().setLevel(logging.WARNING)  # it would log every file
     known = f"sha256:{file.sha256}" if file.sha256 else None
     try:
         pooch.retrieve(url, known, fname=path.name, path=path.parent, downloader=download)

@@ -84,7 +84,7 @@ class FinishedParts:
             self.commit()
 
     def commit(self) -> None:
-        """Hand the segment, and then the lines that tell of it, to the disk."""
+        """Hand the segment, and then the lines that describe it, to the disk."""
         self._writer.sync()
         with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.writelines(self._pending)

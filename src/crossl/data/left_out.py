@@ -57,7 +57,7 @@ def refuse_all(left_out: Sequence[LeftOut], parts: Sequence[Part]) -> None:
     """Refuse where nothing can be read.
 
     Raises:
-        DataError: every part was left out; tells of the first.
+        DataError: every part was left out; says why the first was.
     """
     if left_out and len(left_out) == len(parts):
         others = f" (and {len(parts) - 1} others, none can be read)" if len(parts) > 1 else ""

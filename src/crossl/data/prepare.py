@@ -45,7 +45,7 @@ __all__ = ["Plan", "plan_for", "prepare_store", "working_folder"]
 
 Progress: TypeAlias = Callable[[str, float], None]
 How: TypeAlias = tuple[int | None, Bear, Progress]
-"""Processes, what becomes of a part that cannot be read, and who is told."""
+"""Processes, what becomes of a part that cannot be read, and what is called with progress."""
 
 ALONE_BELOW_BYTES = 20_000_000
 """Files in all below which starting worker processes takes longer than it saves."""
@@ -72,7 +72,7 @@ def prepare_store(
             was left out of the store before is read, what it has is not.
         strict: a part that cannot be read ends everything; else it is left out, `left_out` in the
             manifest names it and says why, and the others become the store.
-        progress: told which part was done, and the share of all.
+        progress: called with the part that was finished, and the share of all.
 
     Returns:
         The store, opened.

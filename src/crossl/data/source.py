@@ -158,7 +158,7 @@ def _check_array(
             f"{where}: array has shape {array.shape}; allowed is (n, {wanted[0]}, {wanted[1]}): "
             f"windows, samples at {modality.rate_hz:g} Hz, channels"
         )
-    with np.errstate(over="ignore"):  # told below, in words
+    with np.errstate(over="ignore"):  # reported below, in words
         array = array.astype(np.float32)
     if np.isinf(array).any():
         raise DataError(

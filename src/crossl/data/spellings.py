@@ -29,10 +29,10 @@ class Alike:
 
 
 def alike(counts: Mapping[str, int]) -> Iterator[Alike]:
-    """Find labels that differ by case or blanks, or that stand once and are near another.
+    """Find labels that differ by case or blanks, or that occur once and resemble another.
 
     Args:
-        counts: how often each label stands.
+        counts: how often each label occurs.
 
     Examples:
         >>> [(a.name, a.other) for a in alike({"walk": 9, "Walk": 2, "rest": 4, "res": 1})]
@@ -41,7 +41,7 @@ def alike(counts: Mapping[str, int]) -> Iterator[Alike]:
         []
     """
     for one, two in combinations(counts, 2):
-        # of two that stand equally often the shorter is the one that may be cut off
+        # of two that occur equally often the shorter is the one that may be cut off
         name, other = sorted((one, two), key=lambda label: (counts[label], len(label)))
         if _plain(name) == _plain(other):
             yield Alike(name, other, f"differs from '{other}' only by case, blanks or signs", True)
@@ -50,7 +50,7 @@ def alike(counts: Mapping[str, int]) -> Iterator[Alike]:
 
 
 def spelling_notes(labels: Iterable[str], classes: Iterable[str]) -> list[str]:
-    """Tell of labels of one recording that may be another, a sentence each.
+    """Report labels of one recording that may be another, a sentence each.
 
     Args:
         labels: of each stretch of the recording.

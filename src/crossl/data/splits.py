@@ -19,7 +19,7 @@ class Fold:
     """Row indices of one partition by subject.
 
     Raises:
-        SplitError: a subject stands in two parts, or a part is empty.
+        SplitError: a subject is in two parts, or a part is empty.
     """
 
     train: Rows
@@ -28,7 +28,7 @@ class Fold:
     index: int = 0
 
     def check(self, subject: NDArray[np.str_], *, what: str = "subject") -> Fold:
-        """Return self after proving that no subject (or group of them) stands in two parts."""
+        """Return self after proving that no subject (or group of them) is in two parts."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         owner: dict[str, str] = {}
         for part, rows in parts.items():
@@ -111,7 +111,7 @@ def published_parts(recordings: Iterable[Mapping[str, Any]]) -> dict[str, list[s
         recordings: each with its `subject`, and a `split` where the publishers name one.
 
     Raises:
-        SplitError: there is no such split, or a subject stands in two parts or in none.
+        SplitError: there is no such split, or a subject is in two parts or in none.
     """
     parts: dict[str, set[str]] = {}
     for recording in recordings:
@@ -155,7 +155,7 @@ def official_fold(
         group: (W,) whom no split may part; None for each subject alone.
 
     Raises:
-        SplitError: a part is empty, or a group of subjects stands in two.
+        SplitError: a part is empty, or a group of subjects is in two.
     """
     group = subject if group is None else group
     train, validation = list(parts["train"]), list(parts.get("validation", ()))

@@ -127,7 +127,7 @@ ENTRIES: dict[str, type[LabelsEntry | ClassesEntry | NumbersEntry]] = {
 
 @dataclass(frozen=True)
 class TargetBlock:
-    """Targets as somebody wrote them.
+    """Targets as they were written.
 
     Attributes:
         entries: by name of the target.

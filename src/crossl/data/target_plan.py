@@ -53,7 +53,7 @@ class TargetPlan:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What is told."""
+        """What is reported."""
         return tuple(rule.target for rule in self.rules)
 
     def settings(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class TargetPlan:
         return hidden + kept
 
     def refuse_strangers(self, subjects: Collection[str], *, read: bool) -> None:
-        """Refuse a number of somebody who was not recorded, which is told of nobody then.
+        """Refuse a number that is given for a person who was not recorded.
 
         Args:
             subjects: of all recordings of the store.

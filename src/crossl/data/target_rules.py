@@ -210,7 +210,7 @@ class NumberOfPerson:
     Attributes:
         values_of: by subject.
         complete: who is named must have been recorded.
-        where: was it told, to be named in messages.
+        where: it was given, to be named in messages.
     """
 
     values_of: Mapping[str, float]

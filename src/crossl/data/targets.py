@@ -150,7 +150,7 @@ def find_target(targets: tuple[Target, ...], name: str, *, where: str) -> Target
 
 
 def check_values(target: Target, given: Any, windows: int) -> NDArray[Any]:
-    """Take what somebody gives as the values of a target.
+    """Take what is given as the values of a target.
 
     Args:
         target: what they are values of.
@@ -179,7 +179,7 @@ def check_values(target: Target, given: Any, windows: int) -> NDArray[Any]:
         )
     if target.kind != "numbers" and array.dtype.kind == "f" and not (array == array.round()).all():
         raise DataError(f"{where}: holds numbers that are not whole; {target.kind} need such")
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # reported below
         kept = array.astype(np.float32) if target.kind == "numbers" else array
     flaw = target.flaw(kept)
     if flaw:

@@ -109,7 +109,7 @@ def parse_unit(text: str, *, where: str = "unit") -> Unit:
     Exact spellings count first, as `mS` (siemens) and `ms` (seconds) differ by case only.
 
     Raises:
-        DataError: nobody told crossl about this unit.
+        DataError: crossl does not know this unit.
 
     Examples:
         >>> parse_unit("uV").factor

@@ -14,13 +14,13 @@ from crossl.doctor.finding import Finding, Severity, one
 from crossl.doctor.values import BODY_WORDS, MOTION, is_called
 
 WARN_RATE, NOTE_RATE = 0.01, 0.005
-"""Relative error of a rate: 1% is what crossl refuses in a file, 36 s an hour; half is told."""
+"""Relative error of a rate: 1% is what crossl refuses in a file, 36 s an hour; half is reported."""
 
 WARN_DROPPED, NOTE_DROPPED = 0.05, 0.01
 """Share of samples without a time of their own."""
 
 FEW_SAMPLES = 100
-"""A rate told by fewer timestamps is not judged."""
+"""A rate that fewer timestamps show is not judged."""
 
 NOTE_GAP_S, GAP_STEPS = 0.5, 5
 """A gap counts from half a second, and from five samples of a slow sensor."""
@@ -42,7 +42,7 @@ LEAD_S, LEAD_SHARE = 60.0, 0.25
 
 
 def check_timing(name: str, timing: Mapping[str, Any], samples: int) -> Iterator[Finding]:
-    """Check what timestamps told: their rate, and samples without a time of their own.
+    """Check what timestamps showed: their rate, and samples without a time of their own.
 
     Args:
         name: of the modality.
@@ -119,7 +119,7 @@ def check_gaps(modality: Modality, signal: Signal) -> Iterator[Finding]:
 
 
 def missing_text(share: float) -> str:
-    """Put a share into one of a few words, so that recordings can be told together."""
+    """Put a share into one of a few words, so that recordings can be reported together."""
     for limit in (0.01, 0.05, 0.2, 0.5):
         if share <= limit:
             return f"up to {limit:.0%}"

@@ -32,7 +32,7 @@ def check_disguises(modality: Modality, values: Float32) -> Iterator[Finding]:
 def _may_be_codes(modality: Modality) -> bool:
     """Tell whether few levels that hold for long speak against a sensor.
 
-    What changes slowly holds its values rightly, and so does motion of somebody asleep.
+    What changes slowly holds its values rightly, and so does the motion of a sleeper.
     """
     slow = modality.unit in SLOW_UNITS or is_called(modality, SLOW_WORDS)
     return not slow and modality.unit not in MOTION

@@ -125,8 +125,8 @@ class LabelTally:
             )
 
     def _alike(self) -> Iterator[Finding]:
-        """Tell of classes that may be one, spelled in two ways, mistyped or cut off."""
-        known = dict.fromkeys(self.classes, 2)  # how often those of a store stand is not kept
+        """Report classes that may be one, spelled in two ways, mistyped or cut off."""
+        known = dict.fromkeys(self.classes, 2)  # how often those of a store occur is not kept
         for pair in alike({**known, **self._stretches}):
             yield Finding(
                 "labels",

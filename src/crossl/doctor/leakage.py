@@ -188,7 +188,7 @@ def _confirmed(store: Store, pairs: list[tuple[int, int]]) -> Iterator[Twins]:
 
 
 def check_leakage(store: Store, rows: Rows) -> Iterator[Finding]:
-    """Check for windows that stand under two subjects, or twice under one."""
+    """Check for windows that occur under two subjects, or twice under one."""
 
     def place(row: int) -> Place:
         subject, session = str(store.subject[row]), str(store.session[row])

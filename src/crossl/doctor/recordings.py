@@ -153,7 +153,7 @@ def examine_recordings(dataset: Dataset, progress: Progress | None = None) -> Di
 
     Args:
         dataset: opened by a reader.
-        progress: told the part and the share that is done.
+        progress: called with the part, and the share that is done.
 
     Returns:
         What was found. A part that cannot be read is a finding, not the end.

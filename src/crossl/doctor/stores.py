@@ -41,7 +41,7 @@ def examine_store(store: Store, progress: Progress | None = None) -> Diagnosis:
 
     Args:
         store: opened.
-        progress: told what is looked at and the share that is done.
+        progress: called with what is looked at, and the share that is done.
 
     Returns:
         What was found.
@@ -91,7 +91,7 @@ def examine_store(store: Store, progress: Progress | None = None) -> Diagnosis:
 
 
 def _quiet(_what: str, _share: float) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def _limits(windows: int, looked: int, apart: int) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ REASONS = {
     "contact": "no skin contact",
     "unworn": "not worn, still and cold",
 }
-"""Rules by name, the first that holds is told, and what is said of a window that breaks them."""
+"""Faults by name (the first that is found is reported), and what is said of such a window."""
 
 FLAT_SAMPLES = 96
 """So many equal samples of all channels of a sensor that changes all the time."""
@@ -52,7 +52,7 @@ BEYOND_REST = {"m/s^2": 1.5 * GRAVITY, "rad/s": 1.0}
 RANGE_SHARE = 0.5
 """Share of a window's values that no living body has."""
 COLD_K = 298.15
-"""25 degrees Celsius: skin is warmer, most rooms are colder; in a hot room nothing is told."""
+"""25 degrees Celsius: skin is warmer, most rooms are colder; in a hot room nothing is reported."""
 STILL = 0.013 * GRAVITY
 """Standard deviation of an axis that nobody moves, m/s^2."""
 ORDINARY = 1e-3

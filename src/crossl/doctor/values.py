@@ -250,7 +250,7 @@ def _stuck_s(modality: Modality, still: Bools) -> float:
     """Return how long it stands still, if that is too long and not all the time."""
     run_s = (longest_run(still) + 1) / modality.rate_hz
     limit_s = FLAT_COARSE_S if _is_coarse(modality, still) else FLAT_S
-    # a signal that never changes is told as constant
+    # a signal that never changes is reported as constant
     return run_s if run_s > limit_s and not still.all() else 0.0
 
 

@@ -25,7 +25,7 @@ Columns = dict[str, NDArray[Any]]
 def read_teacher(path: Path, store: Store) -> Float32:
     """Read embeddings, and find those of each window of a store.
 
-    A window is told by the row of the same subject (and session) whose start is nearest, no farther
+    A window gets the row of the same subject (and session) whose start is nearest, no farther
     than half a stride.
 
     Args:

@@ -80,7 +80,7 @@ def choose_share(
     probe: Probe, train: LatentTable, validation: LatentTable, places: Places,
     counts: Mapping[int, int], overlap: int, *, seed: int = 0,
 ) -> Chosen:  # fmt: skip
-    """Let validation subjects say which share is best for somebody who labelled so much.
+    """Let validation subjects say which share is best for a person who labelled so much.
 
     Args:
         probe: fitted on `train`.

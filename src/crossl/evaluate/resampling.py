@@ -129,7 +129,7 @@ class Resampling:
 def subject_draws(
     subjects: int, *, seed: int = 0, draws: int = DRAWS
 ) -> Int[np.ndarray, "draw subject"]:
-    """Count how often each subject stands in each bootstrap sample."""
+    """Count how often each subject is in each bootstrap sample."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=draws)
 

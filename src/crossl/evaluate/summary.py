@@ -245,7 +245,7 @@ def _difference(
     values: Sequence[tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]],
     designs: tuple[Design, Design],
 ) -> Interval:
-    """Average over sets of modalities, then compare; somebody may not have all of them."""
+    """Average over sets of modalities, then compare; a person may not have all of them."""
     if len({subjects for subjects, _, _ in values}) == 1:
         one = np.mean([a for _, a, _ in values], axis=0)
         two = np.mean([b for _, _, b in values], axis=0)

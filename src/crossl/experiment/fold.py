@@ -46,7 +46,7 @@ REPEATS = {"supervised": "none", "finetuned": "shared", "subset_probes": "none"}
 """What another pretraining seed draws anew in the evaluation's own methods, where not all of it."""
 
 Progress = Callable[[str, float], None]
-"""Told what is being done, and which share of the fold is done."""
+"""Called with what is being done, and which share of the fold is done."""
 
 MAX_EVERY_SUBSET = 6
 """Up to this many modalities every subset is scored; of more, the full set, single modalities,
@@ -165,7 +165,7 @@ class FoldRunner:
 
     Args:
         task: what to compute.
-        progress: told what is going on.
+        progress: called with what is being done.
     """
 
     def __init__(self, task: FoldTask, progress: Progress = quiet) -> None:

@@ -1,4 +1,4 @@
-"""Contract: all that somebody must know to use an exported model, kept within it."""
+"""Contract: all that is needed to use an exported model, kept within it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def licence_of(run: Run, told: str | None) -> str:
 
     Args:
         run: its contract names the data set.
-        told: by the user; None where nothing was.
+        told: as the user stated it; None where nothing was stated.
     """
     if told:
         return told

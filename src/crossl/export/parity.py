@@ -149,7 +149,7 @@ def check_parity(
         wanted: the run.
         sample: windows.
         flips: whether some features of a few windows may differ; see `FLIPPED`.
-        exact: whether outputs must agree; else how far they differ is told only.
+        exact: whether outputs must agree; else how far they differ is only reported.
 
     Returns:
         JSON values: `windows` (which), `batches`, `subsets`, and `largest_difference` of each

@@ -143,7 +143,7 @@ def _head(file: str, contract: Mapping[str, Any]) -> str:
 
 def _sensors(contract: Mapping[str, Any]) -> str:
     rows = [f"## What goes in\n\nWindows of {contract['window_s']:g} s, float32, one array "
-            "for each sensor, and `present`, which tells of each sensor whether it was recorded. "
+            "for each sensor, and `present`, which says of each sensor whether it was recorded. "
             "What stands in place of a sensor that was not changes nothing.\n",
             "| input | shape | unit | rate | channels |", "|---|---|---|---|---|"]  # fmt: skip
     for m in contract["modalities"]:

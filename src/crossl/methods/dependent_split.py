@@ -46,8 +46,8 @@ class DependentSplitMethod(OneView):
 
     Deviations: a window has one code, so the prior knows no history; it is a Gaussian, not a flow;
     VICReg stands for the divergence between shared posteriors; instead of the signal, its level and
-    the logarithms of its spectrum in bands are told, as phases of single windows cannot be; both
-    divergence and error are means over numbers; encoders are those of the other methods, and
+    the logarithms of its spectrum in bands are predicted, as phases of single windows cannot be;
+    both divergence and error are means over numbers; encoders are those of the other methods, and
     windows are augmented as theirs.
 
     Args:
@@ -90,7 +90,7 @@ class DependentSplitMethod(OneView):
         ])  # fmt: skip
 
     def encode(self, signals: Signals, present: Present) -> Encoded:
-        """Encode the view: `latents` (B, M, K), and what is to be told, `looks_NAME` (B, ...)."""
+        """Encode the view: `latents` (B, M, K), and what is predicted, `looks_NAME` (B, ...)."""
         looks = {f"looks_{m.name}": describe(signals[m.name]) for m in self.model.modalities}
         return {"latents": self.model.encode(signals, present), **looks}
 

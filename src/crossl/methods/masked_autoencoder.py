@@ -151,7 +151,7 @@ class MaskedAutoencoderMethod(AsRecorded):
         return {"reconstruction": error / hidden.sum().clamp(min=1)}
 
     def rebuild(self, latents: Tensor, shown: Tensor, order: Tensor) -> Tensor:
-        """Tell of every patch from those that are shown: (B, M, P, decoder_dim).
+        """Predict every patch from those that are shown: (B, M, P, decoder_dim).
 
         Args:
             latents: (B, M, K).

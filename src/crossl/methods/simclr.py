@@ -1,4 +1,4 @@
-"""SimCLR: two augmented views of a window are told from those of others (arXiv 2002.05709)."""
+"""SimCLR: two augmented views of a window are found among those of others (arXiv 2002.05709)."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def normalise_patches(patches: Patches, channels: int) -> Patches:
 
 
 class TokenDecoder(nn.Module):
-    """A transformer that tells of every token, from those that are known.
+    """A transformer that predicts every token, from those that are known.
 
     Args:
         width: of the tokens that are given.
@@ -133,7 +133,7 @@ class TokenDecoder(nn.Module):
         there: Bool[Tensor, "batch some"],
         index: Tensor,
     ) -> Float[Tensor, "batch token own"]:
-        """Tell of every token.
+        """Predict every token.
 
         Args:
             tokens: some of the tokens.

@@ -40,7 +40,7 @@ class TsTccMethod(Steps):
     Deviations: tokens are those of the model's encoders at common places, joined by its aggregator
     and mapped to unit length; the transformer is narrower, has positions, and is dropped afterwards
     with all that is the method's own; no batch normalisation in the projection; fewer places are
-    told ahead, as windows have few tokens. Augmentations are for standardised signals of any
+    predicted ahead, as windows have few tokens. Augmentations are for standardised signals of any
     sensor: weak ones change size a little, and the strong one permutes stretches. (The published
     permutation writes the first channel into all; ours does not.) With `keep_rate` below 1 each
     view also loses modalities at random.
@@ -50,7 +50,7 @@ class TsTccMethod(Steps):
         weak: augmentation of the first view.
         strong: of the second.
         keep_rate: probability that a view keeps a modality; at least one is kept.
-        ahead: tokens that are told, at most; one less than a window has.
+        ahead: tokens that are predicted, at most; one less than a window has.
         places: of a window, at most.
         width: of tokens and transformer.
         depth: blocks of the transformer.

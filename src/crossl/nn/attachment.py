@@ -3,7 +3,7 @@
 The modules of this folder say what the networks are, in plain torch. `crossl.nn.fast` computes the
 same faster, to rounding, and attaches itself here when `crossl.nn` is imported; nothing else knows
 its name. Without that folder, with `CROSSL_FAST=0` in the environment, within `plain_ways()`, and
-while somebody traces or exports a model, the plain code runs.
+while a model is traced or exported, the plain code runs.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def plain_ways() -> Iterator[None]:
 
 
 def is_traced() -> bool:
-    """Tell whether somebody records the computation, to export or to compile it."""
+    """Tell whether the computation is being recorded, to export or to compile it."""
     return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 

@@ -1,4 +1,4 @@
-"""A module that somebody hands over as the encoder of a modality."""
+"""A module of one's own as the encoder of a modality."""
 
 from __future__ import annotations
 

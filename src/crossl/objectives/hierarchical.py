@@ -85,7 +85,7 @@ def _pairs(x: Tensor, filling: float) -> Tensor:
 
 
 def _halve_common(common: Common) -> Common:
-    """Tell of every two places whether one is common."""
+    """Tell for every two places whether one is common."""
     return _pairs(common, 0).any(dim=-1)
 
 

@@ -44,7 +44,7 @@ def same_neighbours(
     """Ask a student to be as near to each of many anchors as its teacher is.
 
     The cross-entropy of COMODO (arXiv 2503.07259): similarities of the teacher to a queue of its
-    embeddings, as a distribution, are told by those of the student.
+    embeddings, as a distribution, are predicted by those of the student.
 
     Args:
         student: rows that are not there may hold anything finite.

@@ -16,9 +16,9 @@ NEAR = 0.75
 """Samples that a time may lie beside its place before a hole, or a sample that came twice, is
 assumed."""
 ENOUGH_STEPS = 16
-"""Steps between samples that tell a rate."""
+"""Steps between samples from which a rate is measured."""
 FAR_RATE = 0.1
-"""Relative difference between the rate that is told and the one that is needed that is refused."""
+"""Relative difference between the measured and the needed rate from which chunks are refused."""
 
 
 class RateCheck:
@@ -115,7 +115,7 @@ def _samples(where: str, modality: Modality, values: Any) -> Float32:
             f"{where}: has shape {array.shape}; the run was made for {channels} channels "
             f"({', '.join(modality.channels)}), and (samples, channels) is needed"
         )
-    with np.errstate(over="ignore"):  # told below, in words
+    with np.errstate(over="ignore"):  # reported below, in words
         array = np.array(array, dtype=np.float32)
     if np.isinf(array).any():
         raise DataError(

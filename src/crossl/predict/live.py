@@ -125,7 +125,7 @@ class LiveClassifier:
     def columns(self) -> list[str]:
         """Names of what `as_dict` returns, in order; those of the tables of `crossl predict`.
 
-        Where unusable sensors are told, `unusable` is always among them.
+        Where unusable sensors are reported, `unusable` is always among them.
         """
         return columns_of(self.timeline([]))
 

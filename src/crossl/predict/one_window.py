@@ -79,7 +79,7 @@ class WindowReader:
         unusable = np.full(there.shape, "", dtype="<U1")
         if self._usable is not None:
             signals = {name: x[None] for name, x in window.recorded.items()}
-            with np.errstate(over="ignore", invalid="ignore"):  # what is so large is told below
+            with np.errstate(over="ignore", invalid="ignore"):  # what is so large is reported below
                 unusable = self._usable.reasons(signals, there)
         unusable[:, [name in ignored for name in names]] = ""
         present = there & (unusable == "") & [name not in ignored for name in names]

@@ -35,7 +35,7 @@ def train_small(folder: Path, *, progress: Callable[[str, float], None]) -> Path
 
     Args:
         folder: of the demo, with its `store`.
-        progress: told what is done, and the share of it.
+        progress: called with what is being done, and the share of it.
 
     Returns:
         The run.

@@ -28,7 +28,7 @@ from crossl.service.limits import Limits
 
 BUSY = "busy: the requests under way hold as much as is allowed; try again in a second"
 OPEN = ("/", "/health")
-"""Told without a token: the bare page, which asks for it, and whether the service lives."""
+"""Answered without a token: the bare page, which asks for it, and whether the service lives."""
 SUBPROTOCOL, TOKEN_PREFIX = "crossl", "token."
 SAFE_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 LEAST_TOKEN = 16
@@ -247,7 +247,7 @@ class _Counted:
 
 
 def _with_headers(send: Send) -> Send:
-    """Add what browsers are told with every answer, where it says nothing else."""
+    """Add the headers for browsers to every answer that does not set them itself."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

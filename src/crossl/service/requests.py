@@ -44,7 +44,7 @@ async def sent_by(request: Request, engine: Engine, limits: Limits) -> list[Sent
         return [await engine.read(lambda: read_arrow_body(body, modalities, limits, told))]
     if told:
         raise DataError(
-            f"option '{next(iter(told))}': stands in the body of JSON, not in the address"
+            f"option '{next(iter(told))}': belongs in the body of JSON, not in the address"
         )
     return [await engine.read(lambda: read_json_body(body, modalities, limits))]
 

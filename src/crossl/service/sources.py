@@ -23,7 +23,7 @@ class Came:
 
     Attributes:
         chunks: samples by sensor.
-        truth: what they are, where somebody said so.
+        truth: what they are, where it is known.
     """
 
     chunks: Chunks

@@ -1,4 +1,4 @@
-"""Watch: what a page is told, ten times a second at most, and the switches that it has.
+"""Watch: what is sent to a page, ten times a second at most, and the switches that it has.
 
 Each page has a classifier of its own: a sensor that is switched off there is off for nobody else,
 and not for who sends the samples.
@@ -65,7 +65,7 @@ class Watcher:
         self._news = True
 
     def _beside(self, row: LiveRow) -> dict[str, Any]:
-        """Return what a page is told of a window beside what it is."""
+        """Return what a page shows beside the row of a window: its place on the map, its truth."""
         place = self._plane.place(row.embedding) if self._plane is not None else None
         share = self.live.windower.spec.min_label_share
         held = Counter[str]()
@@ -164,7 +164,7 @@ async def _take_all(engine: Engine, watcher: Watcher, source: AsyncIterator[Came
         try:
             await engine.stream(lambda came=came: watcher.take(came))  # type: ignore[misc]
         except CrosslError:
-            continue  # who sent it is told; the page goes on
+            continue  # the sender is answered; the page goes on
 
 
 async def _send_frames(

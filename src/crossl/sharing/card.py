@@ -152,7 +152,7 @@ def _intended(facts: Facts) -> list[str]:
         lines += ["", "**The terms of the recordings forbid commercial use.**"]
     lines += [
         "",
-        "Not for decisions about somebody's health or safety: nothing in this folder shows that it "
+        "Not for decisions about a person's health or safety: nothing in this folder shows that it "
         "is fit for that."
         + (" What is none of its classes is named as one of them." if _is_classes(facts) else ""),
     ]
@@ -271,7 +271,7 @@ def _made(facts: Facts) -> list[str]:
 def _teacher(told: Mapping[str, Any] | None) -> Iterator[str]:
     if told is None:
         return
-    who = "somebody's embeddings, a file that is not here" if told.get("file") else (
+    who = "a file of embeddings, which is not here" if told.get("file") else (
         f"a crossl run of {_names(told.get('modalities') or [])}"
     )  # fmt: skip
     yield (f"- Taught by {who}, of {told['paired']} of {told['windows']} training windows "
@@ -282,8 +282,8 @@ def _limits(facts: Facts) -> list[str]:
     lines = ["## Limits", ""]
     people = facts.run.contract.get("subjects", {})
     if people:
-        lines.append(f"- It learned from {_people(len(people['train']))}; who differs from them in "
-                     "age, health or the way a device is worn may be told worse.")  # fmt: skip
+        lines.append(f"- It learned from {_people(len(people['train']))}; who differs from them "
+                     "in age, health or how a device is worn may be classified worse.")  # fmt: skip
     if facts.inputs is not None:
         rows = scores_by_subset(facts.inputs)
         low = rows[0] if len(rows) == 1 else facts.inputs.task.worst([r["value"] for r in rows])

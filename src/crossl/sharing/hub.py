@@ -52,7 +52,7 @@ class Listed:
 
     Attributes:
         size: bytes.
-        sha256: where it is told.
+        sha256: where it is stated.
     """
 
     size: int
@@ -225,7 +225,7 @@ def _download(hub: Any, url: str, listed: Listed, path: Path, where: str) -> Non
 
 
 def _plain_files(folder: Path) -> Path:
-    """Refuse a folder in which somebody put links: what is read is what was fetched."""
+    """Refuse a folder with links in it: what is read is what was fetched."""
     for path in folder.iterdir():
         if path.name in {**NEEDED, **BESIDE} and not stat.S_ISREG(path.lstat().st_mode):
             raise FormatError(f"{path}: is no plain file; delete {folder}, and it is fetched anew")

@@ -100,7 +100,7 @@ class _Table:
         at = f"{where}: line {header[0]}"
         double = {name for name in self._names if self._names.count(name) > 1}
         if double:
-            raise DataError(f"{at}: has the column '{min(double)}' twice; each may stand once")
+            raise DataError(f"{at}: has the column '{min(double)}' twice; each may occur once")
         self._time = next((i for i, name in enumerate(self._names) if name in TIME), None)
         if self._time is None:
             raise DataError(

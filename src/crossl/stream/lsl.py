@@ -71,7 +71,7 @@ async def lsl(
     Args:
         wanted: which outlets and sensors.
         wait_s: for the first outlet, seconds.
-        note: told which outlets come and go.
+        note: called when an outlet comes or goes, with a sentence.
 
     Raises:
         ContractError: an outlet has other channels, another unit or rate than the run was made for.

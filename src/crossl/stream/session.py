@@ -53,7 +53,7 @@ class Session:
         open_live: makes a classifier for what a source says of itself.
         modalities: of the run.
         wishes: of the person who streams.
-        note: told what that person should know.
+        note: called with what that person should know, a sentence each.
 
     Attributes:
         live: the classifier; None before the source yields something.

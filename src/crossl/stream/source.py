@@ -1,4 +1,4 @@
-"""What a source is: an async iterator of chunks, with what it tells of itself in between."""
+"""What a source is: an async iterator of chunks, with what it says about itself in between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crossl.data.recording import Modality
 
 @dataclass(frozen=True)
 class Facts:
-    """What a source tells of itself: first of all, and again where something changes.
+    """What a source says about itself: first of all, and again where something changes.
 
     All is optional; a source may as well begin with a chunk.
 

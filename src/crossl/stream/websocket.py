@@ -33,7 +33,7 @@ async def websocket(
     Args:
         url: such as `ws://127.0.0.1:8765/stream`.
         wanted: the run's sensors.
-        note: told when a server went away, and when it is back.
+        note: called when a server goes away and when it is back, with a sentence.
         first_wait_s: until the first attempt to connect again; each wait is twice as long.
 
     Raises:

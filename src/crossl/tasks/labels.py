@@ -121,7 +121,7 @@ class Labels(Task):
         return np.asarray((target >= 0).any(axis=1))
 
     def whole(self, target: Array) -> NDArray[np.bool_]:
-        """Tell of which windows all labels are known."""
+        """Tell for which windows all labels are known."""
         return np.asarray((target >= 0).all(axis=1))
 
     def only(self, target: Array, chosen: NDArray[np.bool_]) -> Array:

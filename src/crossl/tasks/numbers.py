@@ -186,11 +186,11 @@ class Numbers(Task):
         return {"concordance": means["concordance"], "r2": means["r2"], **each}
 
     def known(self, target: Array) -> NDArray[np.bool_]:
-        """Tell of which windows a number is known."""
+        """Tell for which windows a number is known."""
         return np.asarray(np.isfinite(target).any(axis=1))
 
     def whole(self, target: Array) -> NDArray[np.bool_]:
-        """Tell of which windows all numbers are known."""
+        """Tell for which windows all numbers are known."""
         return np.asarray(np.isfinite(target).all(axis=1))
 
     def only(self, target: Array, chosen: NDArray[np.bool_]) -> Array:

@@ -136,10 +136,10 @@ class Task(ABC):
 
     @abstractmethod
     def known(self, target: Array) -> NDArray[np.bool_]:
-        """Tell of which windows something is known, (n,)."""
+        """Tell for which windows something is known, (n,)."""
 
     def whole(self, target: Array) -> NDArray[np.bool_]:
-        """Tell of which windows everything is known, (n,)."""
+        """Tell for which windows everything is known, (n,)."""
         return self.known(target)
 
     @abstractmethod

@@ -25,7 +25,7 @@ TargetArray = NDArray[Any]
 """(W, ...) of a whole source."""
 
 PINNING = threading.Lock()
-"""Held while memory is pinned, which must not happen while somebody records CUDA graphs."""
+"""Held while memory is pinned, which must not happen while CUDA graphs are recorded."""
 
 
 def training_batches(

@@ -140,7 +140,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
 def joined(processes: Processes) -> Iterator[tuple[torch.device, Ranks]]:
     """Meet the other processes; this one gets its device and its place among them.
 
-    Who they are was told by torchrun, by `crossl pretrain`, or by SLURM. A block that fails leaves
+    Who they are is given by torchrun, by `crossl pretrain`, or by SLURM. A block that fails leaves
     the group as it is: the others may be gone, and whoever says goodbye would wait for them.
 
     Raises:

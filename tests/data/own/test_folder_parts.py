@@ -293,7 +293,7 @@ def test_a_device_that_shares_its_file_moves_alone(tmp_path):
     [
         (
             {"subject": "c", "device": "watch"},
-            "offsets.0: nobody is called 'c'; allowed are 'a', 'b'",
+            "offsets.0: no subject is called 'c'; allowed are 'a', 'b'",
         ),
         ({"subject": "a", "device": "wach"}, "offsets.0.device: 'wach' is unknown; did you mean"),
         (

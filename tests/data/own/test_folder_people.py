@@ -106,7 +106,7 @@ def test_rows_that_name_nobody_are_told_of(tmp_path):
     write_rows(tmp_path / "all.csv", ["who", "t", "x"], rows)
     found = read(mapping(tmp_path, TABLE | {"subject_column": "who"}))
     assert list(found) == [("a", "1"), ("b", "1")]
-    assert "all.csv: 2 rows that name nobody were left out" in found["a", "1"].notes
+    assert "all.csv: 2 rows that name no person were left out" in found["a", "1"].notes
 
 
 def test_a_label_for_each_sample_goes_with_its_row(tmp_path):

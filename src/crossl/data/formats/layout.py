@@ -1,4 +1,4 @@
-"""How a table of text is written: told by a mapping, else found from its lines."""
+"""How a table of text is written: stated by a mapping, else found from its lines."""
 
 from __future__ import annotations
 

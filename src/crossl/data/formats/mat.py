@@ -3,8 +3,8 @@
 Fields of structures are streams with dotted names, such as `data.acc`. As in MATLAB an array of
 one row or column is a stream of one column, `0`; of other arrays the longer axis is time. A cell of
 texts is a column of text. Other text and cells, complex numbers and arrays of three and more
-dimensions are left out, and what they are is told. Of version 7.3 only what lies in the file itself
-is read: no other files that it points to.
+dimensions are left out, and what they are is reported. Of version 7.3 only what lies in the file
+itself is read: no other files that it points to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Numbers of a table of text: which marks they are written with, and what they are.
 
-A point or a comma may mark decimals or part thousands. What cannot be told is refused, with the
-keys that tell it: a number is never read a thousand times too small.
+A point or a comma may mark decimals or part thousands. What is ambiguous is refused, with the
+keys that decide it: a number is never read a thousand times too small.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 pyxdf puts the clocks of all computers on one. Its smoothing of timestamps is not used: it makes
 pauses vanish. Times are those of the file, and only where they jump back and forth are they put in
 order, by a median that keeps pauses. Streams of text are markers: the first column becomes a label,
-until the next marker of its stream, the last until the end of the recording; other columns are told
-of. The unit of a channel is what its description says.
+until the next marker of its stream, the last until the end of the recording; other columns are
+reported. The unit of a channel is what its description says.
 
 Damage that pyxdf only warns of is refused here: it would leave out what it cannot read.
 """
@@ -172,7 +172,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _untaken(path: Path, name: str, stream: dict[str, Any]) -> list[str]:
-    """Tell of the columns of markers that no label is made of."""
+    """Report the columns of markers that no label is made of."""
     count = len(stream["time_series"][0]) if len(stream["time_series"]) else 1
     if count == 1:
         return []

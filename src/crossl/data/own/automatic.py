@@ -2,7 +2,7 @@
 
 A recording per file; the subject is the name of the file, or of the first folder where there are
 several. Channels that belong together by name are a modality, at the rate and in the unit of the
-file. What was assumed stands in the card.
+file. What was assumed is said in the card.
 """
 
 from __future__ import annotations

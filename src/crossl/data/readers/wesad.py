@@ -212,7 +212,7 @@ def _read_wristband(
 
 
 def _person(readme: Path) -> dict[str, float]:
-    """Return what the file of a subject tells of the person, if it is there."""
+    """Return what the file of a subject says about the person, if it is there."""
     try:
         lines = readme.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -221,7 +221,7 @@ def _person(readme: Path) -> dict[str, float]:
 
 
 def _impossible(signals: Mapping[str, Signal]) -> tuple[str, ...]:
-    """Tell of samples that the format left out because no body has such values."""
+    """Report samples that the format left out because no body has such values."""
     missing = {name: int(np.isnan(s.values).any(axis=1).sum()) for name, s in signals.items()}
     return tuple(
         f"{name}: {count} samples are impossible (such as 382 degrees Celsius when the wristband "

@@ -25,7 +25,7 @@ class Annotation:
 
     Attributes:
         onset_s: seconds behind the start of the file.
-        duration_s: None where not told.
+        duration_s: None where not stated.
         text: never empty.
     """
 
@@ -40,7 +40,7 @@ class Annotations:
 
     Attributes:
         found: by onset, then in the file's order.
-        onsets_s: (records,) when each data record starts; NaN where none is told. Empty where the
+        onsets_s: (records,) when each data record starts; NaN where none is stated. Empty where the
             file has no such signal.
         unread: lists that do not follow the format.
     """

@@ -74,7 +74,7 @@ class Header:
         start: ISO date and time; None where anonymous or no date.
         reserved: `EDF+C`, `EDF+D` or another word; often empty.
         records: data records that are read.
-        record_s: how long one lasts, seconds; 0 where not told.
+        record_s: how long one lasts, seconds; 0 where not stated.
         begin: byte of the first data record.
         signals: in the file's order.
         notes: what does not follow the format, a sentence each.

@@ -43,9 +43,9 @@ class SignalLine:
         gain: steps of the converter per physical unit; None where uncalibrated.
         baseline: the sample that means 0.
         unit: physical.
-        first: value of the first sample, where told.
-        checksum: sum of all samples, of which 16 bits count; None where not told.
-        name: empty where not told.
+        first: value of the first sample, where stated.
+        checksum: sum of all samples, of which 16 bits count; None where not stated.
+        name: empty where not stated.
     """
 
     file: str
@@ -69,8 +69,8 @@ class Header:
         name: of the record.
         signals: in the header's order.
         rate_hz: frames per second.
-        frames: length; None where not told.
-        start: date and time of the first sample, or the time alone; None where not told.
+        frames: length; None where not stated.
+        start: date and time of the first sample, or the time alone; None where not stated.
         comments: lines that begin with #.
         parts: name and frames of each segment, of a record that is a list of them.
         notes: what the header leaves out, a sentence each.

@@ -130,7 +130,7 @@ def _dates(column: str, values: Sequence[str]) -> bool:
 
 
 def spellings(stream: Stream, label: str) -> Iterator[str]:
-    """Tell of labels that may be one; `label_names` makes them one."""
+    """Report labels that may be one; `label_names` makes them one."""
     found = stream.load_text(label).tolist() if stream.load_text is not None else []
     for pair in alike(Counter(sorted(filter(None, found)))):
         names = f"{{{json.dumps(pair.name)}: {json.dumps(pair.other)}}}"

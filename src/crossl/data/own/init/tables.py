@@ -132,7 +132,7 @@ def _whose_lines(kind: Kind, whose: _Whose) -> Iterator[str]:
 
 
 def for_several(kind: Kind, content: FileContent) -> Kind:
-    """Return a kind whose files are of several people: what told files apart is the session.
+    """Return a kind whose files are of several people: what distinguished files is the session.
 
     Args:
         kind: as names tell it.

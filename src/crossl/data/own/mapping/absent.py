@@ -1,4 +1,4 @@
-"""What a mapping names and a folder does not hold: told once; refused where nothing is there."""
+"""What a mapping names and a folder does not hold: noted once; refused where nothing is there."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ ANONYMOUS = datetime(1985, 1, 1, tzinfo=UTC)
 """The start that EDF has where the true one is not to be known."""
 
 TOGETHER_S = 1.0
-"""Starts told by several files that differ by more do not tell one origin."""
+"""Starts stated by several files that differ by more do not give one origin."""
 
 
 def local_start(source: Source, content: FileContent) -> float | None:

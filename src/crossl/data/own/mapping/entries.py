@@ -233,7 +233,7 @@ class FileEntry(Entry):
         return self
 
     def _one_place(self) -> None:
-        """Refuse a subject or session that is told twice, and what intervals cannot have."""
+        """Refuse a subject or session that is given twice, and what intervals cannot have."""
         for field in ("subject", "session"):
             column = getattr(self, f"{field}_column")
             told = getattr(self, field) is not None or f"{{{field}}}" in (self.pattern or "")

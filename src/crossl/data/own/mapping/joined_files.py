@@ -28,7 +28,7 @@ def open_source(source: Source, zones: Zones) -> FileContent:
 
     Args:
         source: of a recording's plan.
-        zones: is told what the times of the files are.
+        zones: collects what the times of the files are.
 
     Raises:
         DataError: a file cannot be read, or parts do not follow each other.

@@ -57,7 +57,7 @@ def source_labels(
         content: opened.
         modalities: whose rate counts where there is no clock.
         names: of labels; those that are kept may not overlap.
-        zones: is told what the times of the file are.
+        zones: collects what the times of the file are.
 
     Raises:
         DataError: overlapping labels, or a column of labels without times.

@@ -113,7 +113,7 @@ def _starts(rows: list[list[str]]) -> dict[int, str]:
 
 
 def _fields(rows: list[list[str]], varying: list[int], told: Mapping[int, str]) -> dict[int, str]:
-    """Say what each varying token is, beside those told; `*` where another tells as much."""
+    """Say what each varying token is, beside those known; `*` where another says as much."""
     fields: dict[int, str] = {}
     for at in varying:
         words = {row[at].lower() for row in rows}

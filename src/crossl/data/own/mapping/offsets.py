@@ -22,7 +22,7 @@ def add_offsets(
         where: names the mapping in messages.
 
     Raises:
-        DataError: an offset is of nobody.
+        DataError: an offset is of no subject.
     """
     out = list(plans)
     for number, offset in enumerate(mapping.offsets):
@@ -42,7 +42,7 @@ def _recordings(where: str, plans: Sequence[RecordingPlan], offset: OffsetEntry)
     subjects = {plan.subject for plan in plans}
     if offset.subject not in subjects:
         known = nearest(offset.subject, subjects)
-        raise DataError(f"{where}: nobody is called '{offset.subject}'; {known}")
+        raise DataError(f"{where}: no subject is called '{offset.subject}'; {known}")
     sessions = {plan.session for plan in plans if plan.subject == offset.subject}
     if offset.session is not None and offset.session not in sessions:
         known = nearest(offset.session, sessions)

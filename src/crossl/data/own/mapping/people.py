@@ -242,7 +242,9 @@ def rows_of(
     streams = [only_rows(s, rows) for s in content.streams if s.length == len(wanted) and len(rows)]
     about = dict(content.about)
     if not somebody.all():
-        told = f"{content.path.name}: {int((~somebody).sum())} rows that name nobody were left out"
+        told = (
+            f"{content.path.name}: {int((~somebody).sum())} rows that name no person were left out"
+        )
         about["notes"] = (*about.get("notes", ()), told)
     return replace(content, streams=tuple(streams), about=about)
 

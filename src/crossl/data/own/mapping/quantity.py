@@ -116,7 +116,7 @@ def read_unit(text: str, *names: str, where: str = "unit") -> Unit:
         where: names it in messages.
 
     Raises:
-        DataError: nobody told crossl about this unit.
+        DataError: crossl does not know this unit.
 
     Examples:
         >>> read_unit("G", "ACC X").si, read_unit("us", "eda").si, read_unit("us", "delay").si

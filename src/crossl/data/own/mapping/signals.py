@@ -68,7 +68,7 @@ def read_signals(
         source: the file.
         content: opened.
         rules: what it holds.
-        zones: is told what the times are, and takes notes.
+        zones: collects what the times are, and notes.
 
     Raises:
         DataError: columns that do not exist, or rates that contradict each other.
@@ -105,7 +105,7 @@ def read_signals(
 
 
 def _batches(name: str, signal: Signal, count: int) -> list[str]:
-    """Tell of samples that came in batches of one time each."""
+    """Report samples that came in batches of one time each."""
     spread = signal.timing.spread if signal.timing is not None else 0
     if not spread:
         return []

@@ -48,7 +48,7 @@ def started(source: Source, content: FileContent, zones: Zones) -> FileContent:
     Args:
         source: the file, and what the mapping says of it.
         content: opened.
-        zones: is told what the times of the file are.
+        zones: collects what the times of the file are.
 
     Returns:
         The content; of EDF and WFDB with a zone, moved to seconds since 1970.
@@ -85,7 +85,7 @@ def started(source: Source, content: FileContent, zones: Zones) -> FileContent:
 def _local_starts(source: Source, content: FileContent, zones: Zones) -> FileContent:
     """Put sensors that begin with a date without a zone on the clock that the mapping's zone tells.
 
-    Without one they stay as if in UTC, and the zones are told.
+    Without one they stay as if in UTC, and `zones` collects a note.
     """
     timezone = source.entry.timezone
     if timezone is None:
@@ -123,7 +123,7 @@ def clock_seconds(
         source: the file, and what the mapping says of it.
         content: opened.
         stream: of it.
-        zones: is told what the times are.
+        zones: collects what the times are.
 
     Raises:
         DataError: no such column, or something that is no time.
@@ -152,7 +152,7 @@ def seconds(
         source: the file, and what the mapping says of it.
         place: stream and column.
         unit: of its cells.
-        zones: is told what the times are.
+        zones: collects what the times are.
         needed: (time,) elsewhere an empty cell is NaN, a date or not.
 
     Raises:
