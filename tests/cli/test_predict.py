@@ -451,6 +451,35 @@ def test_a_run_of_before_reads_files_by_a_mapping_that_is_given(
     assert (tmp_path / "out/p1.csv").read_bytes() == (tmp_path / "now/p1.csv").read_bytes()
 
 
+@pytest.mark.parametrize("reader", ["uci_har", "seglearn_watch", "edf"])
+def test_a_run_of_a_published_set_says_that_other_files_need_a_mapping(
+    crossl: Crossl, study: Path, tmp_path: Path, reader: str
+) -> None:
+    run = shutil.copytree(study / "run", tmp_path / "published")
+    contract = json.loads((run / "model.json").read_text())
+    contract["reading"] = {"reader": reader, "options": {}}
+    contract["sha256"] = json_sha256(contract)
+    (run / "model.json").write_text(json.dumps(contract))
+    file = write_csv(tmp_path / "new/ann.csv", 11)
+    told = f"is not what the reader {reader} reads, by which the recordings of"
+    for words in (
+        ("predict", run, file, "--out", tmp_path / "out"),
+        ("predict", run, file.parent, "--out", tmp_path / "out"),
+        ("stream", run, "--from", f"replay:{file}"),
+        ("adapt", run, file, "--store", study / "store", "--out", tmp_path / "adapted"),
+    ):
+        done = crossl(*words)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert told in done.err
+        assert "(--mapping FILE)" in done.err
+        assert "`crossl data init FOLDER`" in done.err
+        assert "acc (x, y, z), gyr (x, y, z)" in done.err
+    (tmp_path / "m.yaml").write_text(MAPPING)
+    done = crossl("predict", run, file, "--out", tmp_path / "out", "--mapping",
+                  tmp_path / "m.yaml", "--format", "csv")  # fmt: skip
+    assert done.code == 0, done.err
+
+
 def test_real_recordings_are_read_as_the_run_read_its_own(
     crossl: Crossl, real_data: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Recording
 from crossl.data.recording_windows import StoredWindows
 from crossl.data.store import Store
-from crossl.errors import ContractError, DataError, FormatError
+from crossl.errors import ContractError, DataError, FormatError, PackageError
 from crossl.predict.sight import Seen, Sight, refuse_strangers, sight_of
 from crossl.run_folder import Run
 
@@ -154,9 +154,8 @@ def _open_folder(folder: Path, run: Run, how: How) -> Iterator[Dataset]:
     if wanted is not None:
         yield folder_dataset(wanted, folder).guarded()
         return
-    name, options = _reader(folder, run, how)
-    with open_dataset(name, folder, options) as dataset:
-        yield dataset
+    with ExitStack() as stack:
+        yield _opened(folder, run, how, stack)
 
 
 def _open_files(files: Sequence[Path], run: Run, how: How, stack: ExitStack) -> Iterator[Dataset]:
@@ -165,8 +164,24 @@ def _open_files(files: Sequence[Path], run: Run, how: How, stack: ExitStack) -> 
         yield files_dataset(wanted, files).guarded()
         return
     for file in files:
-        name, options = _reader(file, run, how)
-        yield stack.enter_context(open_dataset(name, file, options))
+        yield _opened(file, run, how, stack)
+
+
+def _opened(path: Path, run: Run, how: How, stack: ExitStack) -> Dataset:
+    """Open what no mapping describes.
+
+    Raises:
+        ContractError: nothing tells what reads it, or it is not of the set that the run is of.
+    """
+    name, options = _reader(path, run, how)
+    try:
+        return stack.enter_context(open_dataset(name, path, options))
+    except PackageError:
+        raise
+    except DataError as error:
+        if how.reader is not None or get_reader(name).recognises(path):
+            raise
+        raise _other_files(path, run, name) from error
 
 
 def _reader(path: Path, run: Run, how: How) -> tuple[str, Mapping[str, str]]:
@@ -196,6 +211,16 @@ def _untold(path: Path, run: Run) -> ContractError:
     return ContractError(
         f"{path}: nothing says what it holds, as {run.path} does not keep how its recordings were "
         "read (it is of an older crossl, or was trained on arrays); give a mapping (--mapping)"
+    )
+
+
+def _other_files(path: Path, run: Run, reader: str) -> ContractError:
+    """Say what to do with files that are not of the set, or in the format, that a run is of."""
+    sensors = ", ".join(f"{m.name} ({', '.join(m.channels)})" for m in run.model.modalities)
+    return ContractError(
+        f"{path}: is not what the reader {reader} reads, by which the recordings of {run.path} "
+        "were read; give a mapping (--mapping FILE) that says what it holds, `crossl data init "
+        f"FOLDER` writes a first one, and call its sensors as the run does: {sensors}"
     )
 
 

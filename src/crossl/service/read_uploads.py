@@ -53,7 +53,8 @@ def recordings_of(folder: Path, told: Mapping[str, Any]) -> Iterator[Recording]:
             if path.suffix.lower() in (".dat", ".atr"):
                 continue  # belongs to a header
             raise DataError(
-                f"{path}: nothing says what it holds, as the run keeps no mapping; send JSON"
+                f"{path}: nothing says what it holds, as the run keeps no mapping; send JSON, or "
+                "use `crossl predict` with a mapping (--mapping FILE)"
             )
         with open_dataset(name, path, {}) as dataset:
             yield from dataset.guarded().read()

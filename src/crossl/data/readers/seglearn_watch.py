@@ -71,8 +71,10 @@ def open_dataset(root: Path | None = None) -> Iterator[Dataset]:
         root: folder that holds the file; None finds it in the installed package.
 
     Raises:
-        DataError: the package is missing, or of another version.
+        DataError: the package is missing or of another version, or the folder holds no such file.
     """
+    if root is not None and not recognises(root):
+        raise DataError(f"{root / FILE}: does not exist; it is part of {PACKAGE}=={VERSION}")
     path = root / FILE if root else find_published()
     yield Dataset(CARD, (Part("watch", partial(read_file, path), (path,)),))
 
