@@ -40,6 +40,15 @@ files:
     label: activity
     signals: {acc: [ax, ay, az], gyr: [gx, gy, gz]}
 """
+TWO_DEVICES = """
+modalities:
+  acc: {channels: [x, y, z], unit: g, rate_hz: 20, device: wrist}
+  gyr: {channels: [x, y, z], unit: rad/s, rate_hz: 20, device: chest}
+windows: {window_s: 2, stride_s: 1}
+files:
+  - {pattern: '{subject}_acc.csv', clock: time, label: activity, signals: {acc: [x, y, z]}}
+  - {pattern: '{subject}_gyr.csv', clock: time, label: activity, signals: {gyr: [x, y, z]}}
+"""
 STARTED_S = 1717236000.0
 """2024-06-01 12:00 in Berlin."""
 
@@ -449,6 +458,59 @@ def test_a_run_of_before_reads_files_by_a_mapping_that_is_given(
     assert done.code == 0, done.err
     predict_files(study / "run", [file], tmp_path / "now", formats=["csv"])
     assert (tmp_path / "out/p1.csv").read_bytes() == (tmp_path / "now/p1.csv").read_bytes()
+
+
+def test_a_file_without_any_sensor_of_the_run_is_refused_and_others_go_on(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    mapping = MAPPING.replace(
+        "windows:", "  eda: {channels: [us], unit: uS, rate_hz: 20}\nwindows:"
+    )
+    (tmp_path / "m.yaml").write_text(mapping.replace("gz]}", "gz], eda: [eda]}"))
+    file = write_csv(tmp_path / "new/bob.csv", 12)
+    lines = ["time,eda", *(f"{STARTED_S + n / 20:.2f},{n % 7 + 1}" for n in range(800))]
+    (tmp_path / "new/ann.csv").write_text("\n".join([*lines, ""]))
+    how = ("--out", tmp_path / "out", "--format", "csv", "--mapping", tmp_path / "m.yaml")
+    done = crossl("predict", study / "run", file.parent, *how)
+    assert done.code == 3, done.err
+    told = "has no sensor that the run knows, got eda; at least one of acc, gyr is needed"
+    assert told in done.err
+    assert "(ann.csv)" in done.err
+    assert {one.name for one in (tmp_path / "out").glob("*.csv")} == {"bob.csv"}
+    done = crossl("predict", study / "run", tmp_path / "new/ann.csv", *how)
+    assert (done.code, told in done.err) == (2, True), done.err
+
+
+def test_labels_of_two_devices_that_disagree_are_left_out_where_nobody_needs_them(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "m.yaml").write_text(TWO_DEVICES)
+    for device, shift_s in (("acc", 0.0), ("gyr", 0.4)):
+        said = ["rest" if n / 20 + shift_s < 20 else "run" for n in range(800)]
+        rows = [f"{n / 20:.2f},{n % 5},{n % 7},{n % 11},{said[n]}" for n in range(800)]
+        (tmp_path / "new").mkdir(exist_ok=True)
+        (tmp_path / f"new/ann_{device}.csv").write_text(
+            "\n".join(["time,x,y,z,activity", *rows, ""])
+        )
+    how = ("--mapping", tmp_path / "m.yaml", "--format", "csv", "--out")
+    done = crossl("predict", study / "run", tmp_path / "new", *how, tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "warning: labels of the recording are left out: subject ann" in done.err
+    assert "two labels for one time, 'rest' until 20 s and 'run' from 19.6 s" in done.err
+    rows = table(tmp_path / "out/ann.csv")
+    assert {(one["present_acc"], one["present_gyr"]) for one in rows} == {("true", "true")}
+    assert "truth" not in rows[0]
+    # where labels count they are refused; those that agree are one
+    (tmp_path / "new/recordings.yaml").write_text(TWO_DEVICES)
+    words = ("prepare", "folder", "--root", tmp_path / "new", "--out", tmp_path / "store")
+    done = crossl(*words)
+    assert (done.code, "leave out `label:` of the others" in done.err) == (2, True), done.err
+    alike = (tmp_path / "new/ann_acc.csv").read_text()
+    (tmp_path / "new/ann_gyr.csv").write_text(alike)
+    assert crossl(*words).code == 0
+    done = crossl("predict", study / "run", tmp_path / "new", *how, tmp_path / "again")
+    assert (done.code, "warning" in done.err) == (0, False), done.err
+    assert {row["truth"] for row in table(tmp_path / "again/ann.csv")} >= {"rest", "run"}
 
 
 @pytest.mark.parametrize("reader", ["uci_har", "seglearn_watch", "edf"])

@@ -146,6 +146,22 @@ def test_another_unit_or_none_that_is_known_is_refused(
         sight.see(renamed)
 
 
+def test_what_is_declared_and_not_recorded_is_no_sensor_of_a_recording(
+    sight: Sight, recorded: Callable[..., Recording]
+) -> None:
+    whole = recorded()
+    eda = replace(ECG, name="eda")
+    held = {"eda": whole.signals["ecg"]}
+    other = Recording("ann", "1", {"acc": ACC, "ecg": ECG, "eda": eda}, held)
+    told = r"session 1 \(a.csv\): has no sensor that the run knows, got eda; .* acc, ecg is needed"
+    with pytest.raises(ContractError, match=told):
+        sight.see(other, file="a.csv")
+    # at another rate, but absent: nothing to change, nothing to ask for
+    fast = {"acc": replace(ACC, rate_hz=100.0, unit="g"), "ecg": ECG}
+    one = replace(whole, modalities=fast, signals={"ecg": whole.signals["ecg"]})
+    assert sight.see(one).windows.present[:, 1].all()
+
+
 def test_a_contract_without_windows_or_an_unknown_sensor_is_refused() -> None:
     with pytest.raises(ContractError, match="does not say how its windows were cut"):
         sight_of({"window_s": 2.0}, [ACC], where="runs/x")

@@ -220,6 +220,7 @@ def _names(channels: tuple[str, ...]) -> str:
 
 def _describe_notes(recordings: list[dict[str, Any]]) -> None:
     """Show the notes of clocks and readers, each sentence once."""
+    from crossl.data.recording import WARNING
     from crossl.errors import counted
 
     dropped = [t["dropped"] for r in recordings for t in r["timing"].values() if t["dropped"]]
@@ -232,8 +233,11 @@ def _describe_notes(recordings: list[dict[str, Any]]) -> None:
     if dropped:
         typer.echo(f"clocks: {sum(dropped)} samples whose time did not increase were left out, "
                    f"in {counted(len(dropped), 'signal')}")  # fmt: skip
-    for note, count in list(notes.items())[:MAX_NOTES]:
-        typer.echo(f"note, in {count} of {counted(len(recordings), 'recording')}: {note}")
+    ordered = sorted(notes.items(), key=lambda pair: not pair[0].startswith(WARNING))
+    for note, count in ordered[:MAX_NOTES]:
+        kind = "warning" if note.startswith(WARNING) else "note"
+        of = f"in {count} of {counted(len(recordings), 'recording')}"
+        typer.echo(f"{kind}, {of}: {note.removeprefix(WARNING)}")
     if len(notes) > MAX_NOTES:
         typer.echo(
             f"and {counted(len(notes) - MAX_NOTES, 'other note')}; `crossl data doctor` lists them"

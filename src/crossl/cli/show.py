@@ -92,4 +92,5 @@ def _line(title: str, known: Mapping[str, tuple[str, float]], seconds: float) ->
 
 def note(sentence: str) -> None:
     """Say something that is good to know, beside what a command prints."""
-    typer.echo(f"note: {sentence}", err=True)
+    kind = "" if sentence.startswith("warning: ") else "note: "
+    typer.echo(f"{kind}{sentence}", err=True)

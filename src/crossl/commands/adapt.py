@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crossl.commands.other_store import Note, learned_from
 from crossl.commands.probe import open_pair
 from crossl.contenders.contender import latent_table
+from crossl.data.recording import warnings_in
 from crossl.data.splits import fold_from_subjects
 from crossl.data.store import Store
 from crossl.data.windows import label_windows
@@ -109,7 +110,7 @@ def adapt_run(
     about = read_json(run_path / "probe.json", cure="run `crossl probe` again")
     _refuse_other_tasks(probe)
     store = _store_of(run, about, store_path)
-    person, seconds = _person(run, probe, about, paths, asked)
+    person, seconds = _person(run, probe, about, paths, asked, note)
     (subject,) = np.unique(person.subject).tolist()
     if subject in learned_from(run.contract, about) and not asked.same_names:
         raise SplitError(
@@ -186,8 +187,9 @@ def _chosen(
 
 
 def _person(
-    run: Run, probe: Probe, about: Mapping[str, Any], paths: Sequence[Path], asked: Adapting
-) -> tuple[LatentTable, float]:
+    run: Run, probe: Probe, about: Mapping[str, Any], paths: Sequence[Path], asked: Adapting,
+    note: Note,
+) -> tuple[LatentTable, float]:  # fmt: skip
     """Return the labelled windows of the person, and the seconds that they cover."""
     rows = None if asked.labels is None else read_label_rows(asked.labels)
     manner = manner_of(about, probe, run.model.modalities, Asked())
@@ -199,6 +201,8 @@ def _person(
                 if asked.subject not in (None, seen.subject):
                     continue
                 sessions += 1
+                for sentence in warnings_in(seen.notes):
+                    note(sentence)
                 label = _labels(seen, probe, rows, asked.labels)
                 windows, _ = usable_windows(seen, manner)
                 some = np.flatnonzero((label >= 0) & windows.present.any(axis=1))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from crossl.data.left_out import LeftOut
-from crossl.errors import ConfigError, DataError, PackageError, counted, nearest
+from crossl.data.recording import warnings_in
+from crossl.errors import ConfigError, ContractError, DataError, PackageError, counted, nearest
 from crossl.evaluate.probe import Probe
 from crossl.files import (
     json_sha256,
@@ -150,9 +151,10 @@ class _Work:
 def _all_jobs(
     work: _Work, jobs: Sequence[Job], progress: Progress
 ) -> tuple[dict[str, dict[str, Any]], list[LeftOut]]:
-    """Do all jobs, one after another; what cannot be read is left out if others can."""
+    """Do all jobs, one after another; what cannot be read, or does not fit, is left out."""
     found: dict[str, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
+    first: type[DataError | ContractError] = DataError
     told: set[str] = set()
     for number, job in enumerate(jobs):
         progress(f"recordings: {job.name}", number / len(jobs))
@@ -160,16 +162,19 @@ def _all_jobs(
             records = _one_job(work, job)
         except PackageError:
             raise
-        except DataError as error:
+        except (DataError, ContractError) as error:
+            first = first if left_out else type(error)
             left_out.append(LeftOut(job.name, str(error)))
             continue
         for name in {name for one in records.values() for name in one["unseen"]} - told:
             work.note(f"sensor {name} was not in training and is left out")
             told.add(name)
+        for sentence in [w for one in records.values() for w in warnings_in(one["notes"])]:
+            work.note(sentence)
         found |= records
     if left_out and not found:
         others = f" (and {len(left_out) - 1} others, none can be read)" if left_out[1:] else ""
-        raise DataError(f"{left_out[0].why}{others}")
+        raise first(f"{left_out[0].why}{others}")
     if not found:
         raise DataError("recordings: none was found; at least one is needed")
     return found, left_out

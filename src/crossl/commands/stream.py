@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from crossl.data.own.mapping.zones import known_zone
-from crossl.data.recording import Modality, Recording
+from crossl.data.recording import Modality, Recording, warnings_in
 from crossl.errors import ConfigError, DataError
 from crossl.files import adding_lines, read_json, telling_what_is_kept
 from crossl.predict.inputs import How, open_inputs
@@ -193,7 +193,10 @@ def find_recording(source: From, path: Path, run: Run, note: Note) -> Recording:
                 if not asked or _is_asked(name, asked) or _is_asked(job.name, asked):
                     found[name] = one
     if len(found) == 1:
-        return next(iter(found.values()))
+        (one,) = found.values()
+        for sentence in warnings_in(one.notes):
+            note(sentence)
+        return one
     names = list(found) or names
     told = ", ".join(names[:MOST_NAMED]) + (" and others" if len(names) > MOST_NAMED else "")
     if asked and not found:

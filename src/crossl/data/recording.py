@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -22,11 +22,26 @@ from crossl.data.timing import (
 from crossl.errors import DataError, nearest
 from crossl.names import check_name
 
-__all__ = ["Float32", "LabelInterval", "Modality", "Recording", "Signal", "Timing"]
+__all__ = [
+    "WARNING", "Float32", "LabelInterval", "Modality", "Recording", "Signal", "Timing",
+    "warnings_in",
+]  # fmt: skip
 
+WARNING = "warning: "
+"""What a note begins with that is told wherever a recording is used, as its values may be wrong."""
 
 PARTS = ("train", "validation", "test")
 """What a published split may call its parts."""
+
+
+def warnings_in(notes: Iterable[str]) -> list[str]:
+    """Return the notes that are told wherever a recording is used.
+
+    Examples:
+        >>> warnings_in(["times count from 1970", "warning: a.csv: line 3 is cut off"])
+        ['warning: a.csv: line 3 is cut off']
+    """
+    return [one for one in notes if one.startswith(WARNING)]
 
 
 @dataclass(frozen=True)
@@ -201,7 +216,7 @@ class Recording:
         modalities: declared streams, by name; one that is not in `signals` was not recorded.
         signals: what was recorded, by modality name.
         labels: label intervals, sorted and without overlap; unlabelled time has none.
-        notes: what the reader saw or did that a user should know, a sentence each.
+        notes: what the reader saw or did that a user should know, a sentence each; see `WARNING`.
         group: who shares it is never parted by a split, as subjects who hold copies of the same
             signal; empty for a subject who may be tested alone.
         split: the part that the publishers put the subject in, `train`, `validation` or `test`;

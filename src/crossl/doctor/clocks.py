@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crossl.data.recording import Modality, Recording, Signal
+from crossl.data.recording import WARNING, Modality, Recording, Signal
 from crossl.data.windows import WindowSpec
 from crossl.doctor.arrays import longest_run, recorded
 from crossl.doctor.finding import Finding, Severity, one
@@ -291,4 +291,5 @@ def _label_clock(recording: Recording, length: float) -> Iterator[Finding]:
 def check_notes(notes: list[str]) -> Iterator[Finding]:
     """Pass on what the reader saw or did."""
     for note in notes:
-        yield Finding("notes", "note", "", note)
+        severity: Severity = "warning" if note.startswith(WARNING) else "note"
+        yield Finding("notes", severity, "", note.removeprefix(WARNING))

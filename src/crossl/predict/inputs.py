@@ -243,8 +243,9 @@ def _files_of(part: Part) -> list[list[Any]]:
 
 
 def _see_part(part: Part, sight: Sight) -> Iterator[Seen]:
+    file = part.files[0].name if part.files else ""
     for recording in part.read():
-        yield sight.see(recording)
+        yield sight.see(recording, file=file)
 
 
 def _of_store(path: Path, run: Run, how: How) -> Inputs:

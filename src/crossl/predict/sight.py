@@ -76,10 +76,14 @@ class Sight:
     chosen: Mapping[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
 
-    def see(self, recording: Recording) -> Seen:
+    def see(self, recording: Recording, *, file: str = "") -> Seen:
         """Cut a recording as the windows of the run were cut.
 
         Modalities that it lacks are absent; those that the run never saw are left out.
+
+        Args:
+            recording: any.
+            file: names what it was read from in messages.
 
         Raises:
             ContractError: a modality has other channels, another unit or rate, or none is known.
@@ -87,7 +91,8 @@ class Sight:
         """
         names = [m.name for m in self.modalities]
         where = f"subject {recording.subject}, session {recording.session}"
-        refuse_strangers(where, list(recording.modalities), names)
+        where += f" ({file})" if file else ""
+        refuse_strangers(where, list(recording.signals), names)
         rates = self._rates(where, recording)
         seen = recording.resampled(rates) if rates else recording
         named = with_classes(seen, self.chosen) if self.chosen else seen
@@ -128,9 +133,9 @@ class Sight:
         """Return the new rates of modalities that have another one and may be changed."""
         rates = {}
         for wanted in self.modalities:
-            found = recording.modalities.get(wanted.name)
-            if found is None:
-                continue
+            if wanted.name not in recording.signals:
+                continue  # declared for others: what it would be is no matter
+            found = recording.modalities[wanted.name]
             if found.rate_hz != wanted.rate_hz:
                 self._refuse_rate(where, found, wanted)
                 rates[wanted.name] = wanted.rate_hz

@@ -16,9 +16,9 @@ from crossl.data.own.mapping.plan import RecordingPlan, Source
 from crossl.data.own.mapping.signals import Rules, read_signals
 from crossl.data.own.mapping.times import ABSOLUTE_S
 from crossl.data.own.mapping.zones import Zones
-from crossl.data.recording import LabelInterval, Recording, Signal
+from crossl.data.recording import WARNING, LabelInterval, Recording, Signal
 from crossl.data.spellings import spelling_notes
-from crossl.errors import DataError
+from crossl.errors import DataError, PackageError
 
 
 @dataclass
@@ -44,7 +44,10 @@ class _Gathered:
             self.starts.append(local_start(source, content))
         if source.label is not None:
             self.whole.append((source.label, list(found.values())))
-        more = source_labels(source, content, rules.modalities, rules.names, self.zones)
+        try:
+            more = source_labels(source, content, rules.modalities, rules.names, self.zones)
+        except DataError as error:
+            more = without_labels(error, rules, self.zones)
         counted = source.entry.intervals and source.entry.intervals.count_from == "start"
         if source.shared:
             self.of_all += more
@@ -95,7 +98,7 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         names = ", ".join(source.path.name for source in plan.sources)
         why = "".join(f"; {note}" for note in zones.notes[:1])
         raise DataError(f"{where}: none of its files has a sample ({names}){why}; leave it out")
-    labels = gathered.all_labels(where)
+    labels = _all_labels(where, gathered, rules)
     start_s = min(signal.start_s for signal in signals.values())
     _one_clock(where, plan, signals, labels, zones)
     origin, zone = one_origin(gathered.starts), ""
@@ -114,11 +117,30 @@ def read_recording(plan: RecordingPlan, rules: Rules) -> Recording:
         session=plan.session,
         modalities={m.name: m for m in rules.declared},
         signals={m.name: signals[m.name] for m in rules.declared if m.name in signals},
-        labels=_kept_labels(where, labels, rules, (begin_s, end_s), zones.notes),
+        labels=_kept_labels(where, labels, rules, (begin_s, end_s), zones),
         notes=tuple(zones.notes),
         origin_unix_s=origin,
         zone=zone,
     )
+
+
+def without_labels(error: DataError, rules: Rules, zones: Zones) -> list[LabelInterval]:
+    """Go on without labels where nobody needs them, and say why; they are refused elsewhere.
+
+    Raises:
+        DataError: the mapping was written for these files, whose labels count.
+    """
+    if not rules.may_lack_labels or isinstance(error, PackageError):
+        raise error
+    zones.notes.append(f"{WARNING}labels of the recording are left out: {error}")
+    return []
+
+
+def _all_labels(where: str, gathered: _Gathered, rules: Rules) -> list[LabelInterval]:
+    try:
+        return gathered.all_labels(where)
+    except DataError as error:
+        return without_labels(error, rules, gathered.zones)
 
 
 def _told(source: Source, content: FileContent) -> list[str]:
@@ -182,9 +204,44 @@ def _kept_labels(
     labels: Sequence[LabelInterval],
     rules: Rules,
     span: tuple[float, float],
-    notes: list[str],
+    zones: Zones,
 ) -> tuple[LabelInterval, ...]:
     """Rename, sort, cut to the signals, keep the classes."""
+    try:
+        return _one_each(where, _of_classes(where, labels, rules, span, zones.notes))
+    except DataError as error:
+        return tuple(without_labels(error, rules, zones))
+
+
+def _one_each(where: str, labels: Sequence[LabelInterval]) -> tuple[LabelInterval, ...]:
+    """Join what several files say alike of one time.
+
+    Raises:
+        DataError: they say different things.
+    """
+    out: list[LabelInterval] = []
+    for one in labels:
+        last = out[-1] if out else None
+        if last is None or one.start_s >= last.end_s - 1e-6:
+            out.append(one)
+        elif one.label == last.label:
+            out[-1] = replace(last, end_s=max(last.end_s, one.end_s))
+        else:
+            raise DataError(
+                f"{where}: its files tell two labels for one time, '{last.label}' until "
+                f"{last.end_s:g} s and '{one.label}' from {one.start_s:g} s; where several devices "
+                "have labels, name those of one (leave out `label:` of the others)"
+            )
+    return tuple(out)
+
+
+def _of_classes(
+    where: str,
+    labels: Sequence[LabelInterval],
+    rules: Rules,
+    span: tuple[float, float],
+    notes: list[str],
+) -> tuple[LabelInterval, ...]:
     renamed = [replace(one, label=rules.label_names.get(one.label, one.label)) for one in labels]
     renamed.sort(key=lambda one: one.start_s)
     cut = [
