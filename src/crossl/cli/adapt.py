@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from crossl.cli import show
-from crossl.cli.options import RunToReadArgument, SameNamesOption, StoreOption, run_here
+from crossl.cli.options import (
+    MappingOption,
+    ReaderOption,
+    RunToReadArgument,
+    SameNamesOption,
+    StoreOption,
+    run_here,
+)
 
 
 def adapt(
@@ -32,14 +39,8 @@ def adapt(
             "is best for validation subjects in the person's place."
         ),
     ] = None,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="Mapping that says what the files hold; default: the training's."),
-    ] = None,
-    reader: Annotated[
-        str | None,
-        typer.Option(help="Reader of the files, as in `crossl prepare`; default: the training's."),
-    ] = None,
+    mapping: MappingOption = None,
+    reader: ReaderOption = None,
     same_names: SameNamesOption = False,
 ) -> None:
     """Refit a run's classifier for one new person, with a few labelled minutes.

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crossl.cli import show
+from crossl.cli.options import ReaderChoicesOption, StoreArgument
 
 MAX_NOTES = 5
 PARTLY = 3
@@ -19,10 +20,7 @@ def prepare(
     reader: Annotated[str, typer.Argument(help="Data set or format; see `crossl data list`.")],
     out: Annotated[Path, typer.Option(help="Folder to make; must not exist.")],
     root: Annotated[Path | None, typer.Option(help="Folder or archive of the files.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="Choice of the reader, KEY=VALUE; see `crossl data card`. Repeatable."),
-    ] = None,
+    option: ReaderChoicesOption = None,
     modality: Annotated[
         list[str] | None, typer.Option(help="Modality to keep; repeatable. Default: all.")
     ] = None,
@@ -161,7 +159,7 @@ def make_store(
 
 
 def inspect(
-    store: Annotated[Path, typer.Argument(help="Store made by `crossl prepare`.")],
+    store: StoreArgument,
     verify: Annotated[bool, typer.Option(help="Hash every file, however large.")] = False,
 ) -> None:
     """Show what a store holds, after checking that it is whole.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from crossl.cli import show
+from crossl.cli.options import ReaderChoicesOption
 
 if TYPE_CHECKING:
     from crossl.data.own.mapping import Mapped
     from crossl.doctor import Diagnosis
+
+DatasetArgument: TypeAlias = Annotated[
+    str, typer.Argument(help="Data set, as `crossl data list` names it.")
+]
 
 MAX_TOLD = 5
 """Files and recordings that are named one by one."""
@@ -39,7 +44,7 @@ def list_datasets() -> None:
 
 @app.command()
 def card(
-    name: Annotated[str, typer.Argument(help="Data set, as `crossl data list` names it.")],
+    name: DatasetArgument,
 ) -> None:
     """Show what a data set is, whose, on which terms, and its traps.
 
@@ -53,7 +58,7 @@ def card(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Data set, as `crossl data list` names it.")],
+    name: DatasetArgument,
     to: Annotated[Path | None, typer.Option(help="Folder; default: ./NAME.")] = None,
     mirror: Annotated[
         str | None,
@@ -152,10 +157,7 @@ def doctor(
     reader: Annotated[
         str | None, typer.Option(help="Reader of the folder; default: the one that fits.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="Choice of the reader, KEY=VALUE; see `crossl data card`. Repeatable."),
-    ] = None,
+    option: ReaderChoicesOption = None,
     out: Annotated[Path | None, typer.Option(help="Page to write, .html.")] = None,
 ) -> None:
     """Say what is wrong with recordings or a store.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossl.cli import show
 from crossl.cli.options import RunArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from crossl.commands.export import Variant
 
 
 def export(
@@ -63,25 +68,30 @@ def export(
     with show.progress("export") as tell:
         wanted = Wanted(names, store, licence, int8, max_drop, form, page, web)
         done = export_run(run, out, wanted=wanted, progress=tell, note=show.note)
+    _show(done.variants, done.contract)
+    opset = f"opset {done.contract['opset']}" if form == "onnx" else "ExecuTorch, XNNPACK"
+    typer.echo(f"{out}: {opset}; how to use it: {done.files[1]}")
+    if page is not None:
+        typer.echo(f"{page}: open it in a browser; it needs no network")
+
+
+def _show(variants: Sequence[Variant], contract: Mapping[str, Any]) -> None:
+    """Show size and latency of what was written, and how far it differs from the run."""
     rows = [["model", "size", "one window, p50", "p99"]]
-    for one in done.variants:
+    for one in variants:
         times = ["-", "-"] if one.latency is None else [f"{one.latency.p50_ms:.3f} ms",
                                                         f"{one.latency.p99_ms:.3f} ms"]  # fmt: skip
         rows.append([one.name, f"{one.size / 1e6:.2f} MB", *times])
     show.table(rows)
-    parity = done.contract["parity"]
+    parity = contract["parity"]
     worst = max(parity["largest_difference"].values())
     sets = "every set" if parity["every_subset"] else f"{parity['subsets']} sets"
     typer.echo(f"\ncompared with the run under {sets} of sensors, in batches of 1, 7 and 64, on "
                f"{parity['windows']}: differs by at most {worst:.1g}")  # fmt: skip
-    if done.contract["int8"]:
-        told = done.contract["int8"]["validation"]
+    if contract["int8"]:
+        told = contract["int8"]["validation"]
         (a, b), (c, d) = told["all_sensors"], told["mean_over_sets"]
         typer.echo(
             f"{told['metric']} of {told['people']} validation subjects, float32 to int8: "
             f"{a:.3f} to {b:.3f} with all sensors, {c:.3f} to {d:.3f} over sets of them"
         )
-    opset = f"opset {done.contract['opset']}" if form == "onnx" else "ExecuTorch, XNNPACK"
-    typer.echo(f"{out}: {opset}; how to use it: {done.files[1]}")
-    if page is not None:
-        typer.echo(f"{page}: open it in a browser; it needs no network")

@@ -22,6 +22,40 @@ SameNamesOption: TypeAlias = Annotated[
     bool,
     typer.Option("--same-names", help="People with the same names as the run's are other people."),
 ]
+MappingOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Mapping that says what the files hold; default: the training's."),
+]
+ReaderOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Reader of the files, as in `crossl prepare`; default: the training's."),
+]
+ReaderChoicesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Choice of the reader, KEY=VALUE; see `crossl data card`. Repeatable."),
+]
+ResampleOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Sensor that may have another rate, which is changed; repeatable."),
+]
+AbstainOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="No label where the most probable class has less, such as 0.6."),
+]
+SetsOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="Add the labels of which one is true in this share of windows, as 0.9."),
+]
+KeepUnusableOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--keep-unusable",
+        help="Classify sensors that stand still, are at their limit or are not worn, too.",
+    ),
+]
+FoldOption: TypeAlias = Annotated[
+    int, typer.Option(help="Which fold's training subjects to learn from.")
+]
 RecipeOption: TypeAlias = Annotated[
     str, typer.Option(help="Where settings start from: crossl (the default), or paper.")
 ]

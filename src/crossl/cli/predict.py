@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from crossl.cli import show
 from crossl.cli.data import PARTLY
-from crossl.cli.options import RunToReadArgument, run_here
+from crossl.cli.options import (
+    AbstainOption,
+    KeepUnusableOption,
+    MappingOption,
+    ReaderOption,
+    ResampleOption,
+    RunToReadArgument,
+    SetsOption,
+    run_here,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MOST_LISTED = 20
+
+ContextOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Read the windows around each with it: off, causal (those before), whole (the "
+        "recording), path (its most probable sequence of labels). Default: whole where that "
+        "helped validation subjects, else off."
+    ),
+]
+FormatsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="csv, parquet, edf or png; repeatable. Default: all."),
+]
 
 
 def predict(
@@ -21,45 +46,14 @@ def predict(
         list[Path], typer.Argument(help="Files, a folder of files, or a store; several if needed.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the timelines.")] = Path("predictions"),
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="Mapping that says what the files hold; default: the training's."),
-    ] = None,
-    reader: Annotated[
-        str | None,
-        typer.Option(help="Reader of the files, as in `crossl prepare`; default: the training's."),
-    ] = None,
-    resample: Annotated[
-        list[str] | None,
-        typer.Option(help="Sensor that may have another rate, which is changed; repeatable."),
-    ] = None,
-    abstain: Annotated[
-        float | None,
-        typer.Option(help="No label where the most probable class has less, such as 0.6."),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            help="Read the windows around each with it: off, causal (those before), whole (the "
-            "recording), path (its most probable sequence of labels). Default: whole where that "
-            "helped validation subjects, else off."
-        ),
-    ] = None,
-    sets: Annotated[
-        float | None,
-        typer.Option(help="Add the labels of which one is true in this share of windows, as 0.9."),
-    ] = None,
-    keep_unusable: Annotated[
-        bool,
-        typer.Option(
-            "--keep-unusable",
-            help="Classify sensors that stand still, are at their limit or are not worn, too.",
-        ),
-    ] = False,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", help="csv, parquet, edf or png; repeatable. Default: all."),
-    ] = None,
+    mapping: MappingOption = None,
+    reader: ReaderOption = None,
+    resample: ResampleOption = None,
+    abstain: AbstainOption = None,
+    context: ContextOption = None,
+    sets: SetsOption = None,
+    keep_unusable: KeepUnusableOption = False,
+    formats: FormatsOption = None,
 ) -> None:
     """Label new recordings: a timeline for each.
 
@@ -83,27 +77,34 @@ def predict(
     with show.progress("predict") as tell:
         done = predict_files(run_here(run), inputs, out, how=how, formats=formats or (),
                              asked=asked, progress=tell, note=show.note)  # fmt: skip
-    rows = [["recording", "began", "seconds", "windows", "most", "no label", "absent"]]
-    for name, one in list(done.records.items())[:MOST_LISTED]:
-        most = next(iter(one["labels"]), "")
-        share = f"{most} {one['labels'][most] / one['windows']:.0%}" if most else "-"
-        rows.append([name, (one["began"] or "-")[:19], f"{one['seconds']:.0f}",
-                     str(one["windows"]), share, f"{one['seconds_without']:.0f} s",
-                     ", ".join(one["absent"]) or "-"])  # fmt: skip
-    show.table(rows)
-    if len(done.records) > MOST_LISTED:
-        typer.echo(f"and {len(done.records) - MOST_LISTED} more")
-    reasons, unusable = Counter[str](), Counter[str]()
-    for one in done.records.values():
-        reasons.update(one["unlabelled"])
-        unusable.update(one["unusable"])
-    for why, count in unusable.most_common(5):
-        typer.echo(f"not read in {counted(count, 'window')}: {why}")
-    for reason, count in reasons.most_common(5):
-        typer.echo(f"no label in {counted(count, 'row')}: {reason}")
+    _show_recordings(done.records)
     typer.echo(f"\n{out}: {counted(len(done.records), 'timeline')}; look at {done.page}")
     if done.left_out:
         typer.echo(f"\ncrossl: {counted(len(done.left_out), 'recording')} left out:", err=True)
         for left in done.left_out:
             typer.echo(f"  {left.part}: {left.why}", err=True)
         raise typer.Exit(PARTLY)
+
+
+def _show_recordings(records: Mapping[str, dict[str, Any]]) -> None:
+    """Show a row for each recording, then why windows were not read or got no label."""
+    from crossl.errors import counted
+
+    rows = [["recording", "began", "seconds", "windows", "most", "no label", "absent"]]
+    for name, one in list(records.items())[:MOST_LISTED]:
+        most = next(iter(one["labels"]), "")
+        share = f"{most} {one['labels'][most] / one['windows']:.0%}" if most else "-"
+        rows.append([name, (one["began"] or "-")[:19], f"{one['seconds']:.0f}",
+                     str(one["windows"]), share, f"{one['seconds_without']:.0f} s",
+                     ", ".join(one["absent"]) or "-"])  # fmt: skip
+    show.table(rows)
+    if len(records) > MOST_LISTED:
+        typer.echo(f"and {len(records) - MOST_LISTED} more")
+    reasons, unusable = Counter[str](), Counter[str]()
+    for one in records.values():
+        reasons.update(one["unlabelled"])
+        unusable.update(one["unusable"])
+    for why, count in unusable.most_common(5):
+        typer.echo(f"not read in {counted(count, 'window')}: {why}")
+    for reason, count in reasons.most_common(5):
+        typer.echo(f"no label in {counted(count, 'row')}: {reason}")

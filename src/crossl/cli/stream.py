@@ -5,84 +5,84 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from crossl.cli import show
-from crossl.cli.options import RunArgument
+from crossl.cli.options import (
+    AbstainOption,
+    KeepUnusableOption,
+    ResampleOption,
+    RunArgument,
+    SetsOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crossl.predict.live import LiveClassifier
 
+SourceOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        help="replay:FILE; - for standard input (JSON lines or CSV); lsl:NAME for Lab "
+        "Streaming Layer; ws://HOST:PORT for a WebSocket server.",
+    ),
+]
+SpeedOption: TypeAlias = Annotated[
+    str, typer.Option(help="How many times faster to replay: a number, or max.")
+]
+RecordingOption: TypeAlias = Annotated[
+    str, typer.Option(help="Which one to replay, where there are several: SUBJECT/SESSION.")
+]
+ReplayMappingOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Mapping that says what replayed files hold; default: the training's."),
+]
+ReplayReaderOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Reader of replayed files; default: the training's.")
+]
+WithoutOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Sensor that will not come, so that nobody waits for it; repeatable."),
+]
+ContextOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Read windows before each with it: off or causal. Default: causal where that "
+        "helped validation subjects."
+    ),
+]
+JitterOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="By how much times may be off, seconds; default: 0.02 for LSL, else 0."),
+]
+
 
 def stream(
     run: RunArgument,
-    source: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            help="replay:FILE; - for standard input (JSON lines or CSV); lsl:NAME for Lab "
-            "Streaming Layer; ws://HOST:PORT for a WebSocket server.",
-        ),
-    ],
+    source: SourceOption,
     out: Annotated[
         Path | None, typer.Option(help="CSV file that rows are added to, a whole line each.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    speed: Annotated[
-        str, typer.Option(help="How many times faster to replay: a number, or max.")
-    ] = "1",
-    recording: Annotated[
-        str, typer.Option(help="Which one to replay, where there are several: SUBJECT/SESSION.")
-    ] = "",
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="Mapping that says what replayed files hold; default: the training's."),
-    ] = None,
-    reader: Annotated[
-        str | None, typer.Option(help="Reader of replayed files; default: the training's.")
-    ] = None,
-    resample: Annotated[
-        list[str] | None,
-        typer.Option(help="Sensor that may have another rate, which is changed; repeatable."),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(help="Sensor that will not come, so that nobody waits for it; repeatable."),
-    ] = None,
-    abstain: Annotated[
-        float | None,
-        typer.Option(help="No label where the most probable class has less, such as 0.6."),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            help="Read windows before each with it: off or causal. Default: causal where that "
-            "helped validation subjects."
-        ),
-    ] = None,
-    sets: Annotated[
-        float | None,
-        typer.Option(help="Add the labels of which one is true in this share of windows, as 0.9."),
-    ] = None,
-    keep_unusable: Annotated[
-        bool,
-        typer.Option(
-            "--keep-unusable",
-            help="Classify sensors that stand still, are at their limit or are not worn, too.",
-        ),
-    ] = False,
+    speed: SpeedOption = "1",
+    recording: RecordingOption = "",
+    mapping: ReplayMappingOption = None,
+    reader: ReplayReaderOption = None,
+    resample: ResampleOption = None,
+    without: WithoutOption = None,
+    abstain: AbstainOption = None,
+    context: ContextOption = None,
+    sets: SetsOption = None,
+    keep_unusable: KeepUnusableOption = False,
     delay: Annotated[
         float, typer.Option(help="Longest time to wait for a sensor that is behind, seconds.")
     ] = 2.0,
-    jitter: Annotated[
-        float | None,
-        typer.Option(help="By how much times may be off, seconds; default: 0.02 for LSL, else 0."),
-    ] = None,
+    jitter: JitterOption = None,
     unix: Annotated[
         bool, typer.Option("--unix", help="Times are seconds since 1970, so that rows have dates.")
     ] = False,

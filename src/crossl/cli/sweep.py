@@ -12,6 +12,7 @@ from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.options import (
     AddressOption,
     ConfigOption,
+    FoldOption,
     RecipeOption,
     SeedOption,
     SetOption,
@@ -29,7 +30,7 @@ def sweep(
     samples: Annotated[
         int | None, typer.Option(min=1, help="Try only so many points, drawn by the seed.")
     ] = None,
-    fold: Annotated[int, typer.Option(help="Which fold's training subjects to learn from.")] = 0,
+    fold: FoldOption = 0,
     address: AddressOption = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Trials at once on Ray; default: as cores allow.")

@@ -11,6 +11,7 @@ from crossl.cli import launch, show
 from crossl.cli.options import (
     AddressOption,
     ConfigOption,
+    FoldOption,
     RecipeOption,
     RunArgument,
     RunToReadArgument,
@@ -27,7 +28,7 @@ from crossl.cli.options import (
 def pretrain(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(help="Run folder to make, or to resume.")],
-    fold: Annotated[int, typer.Option(help="Which fold's training subjects to learn from.")] = 0,
+    fold: FoldOption = 0,
     recipe: RecipeOption = "crossl",
     config: ConfigOption = None,
     overrides: SetOption = None,
