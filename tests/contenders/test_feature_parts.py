@@ -8,8 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from crossl.contenders.statistics import statistics
-from crossl.evaluate.probe import ProbeRows
-from crossl.evaluate.ridge import fit_ridge
+from crossl.evaluate.probe import ProbeRows, fit_strengths
 
 
 def test_statistics_of_a_tone_are_known() -> None:
@@ -46,7 +45,10 @@ def test_ridge_is_that_of_scikit_learn(shape: tuple[int, int]) -> None:
     rng, penalties = np.random.default_rng(0), (0.1, 1, 10, 100, 1000, 10000)
     x = rng.normal(size=shape).astype(np.float32)
     label, weight = rng.integers(0, 3, shape[0]) * 2, rng.uniform(0.5, 2, shape[0])
-    found = fit_ridge(ProbeRows(x, label, weight), "encoders", [1 / p for p in penalties])
+    found = fit_strengths(
+        ProbeRows(x, label, weight), "encoders", [1 / p for p in penalties],
+        fit=lambda task: task.fit_ridge,
+    )  # fmt: skip
     scaled = StandardScaler().fit_transform(x)
     for probe, penalty in zip(found, penalties, strict=True):
         target = np.where(label[:, None] == [0, 2, 4], 1.0, -1.0)

@@ -18,8 +18,9 @@ from torch import Tensor
 from crossl.config import RunConfig, build_method, build_model, validate
 from crossl.data.store import Store
 from crossl.errors import TrainingError
+from crossl.evaluate.budgets import VALIDATION
 from crossl.methods import Method
-from crossl.train.finetune import FineTuning, fine_tune
+from crossl.train.finetune import FineTuning, fine_tune_by_budget
 from crossl.train.loading import Batches, Passes
 from crossl.train.pretrain import ObjectiveOfOthers, pretrain
 from crossl.train.processes import Processes, Ranks, average_gradients
@@ -88,11 +89,12 @@ def job_finetune(ranks: Ranks, request: Request) -> dict[str, Any]:
     _, store, method = parts(request)
     method.model.standardiser.fit(store, np.array(request["rows"]))
     settings = FineTuning(steps=6, evaluations=3, batch_size=31, lr=1e-4, label_smoothing=0.0)
-    model, head = fine_tune(
+    found = fine_tune_by_budget(
         method.model, store, store.label, train=np.array(request["rows"]),
         validation=np.array(request["validation"]), settings=settings, seed=0,
         out=Path(request["out"]), processes=Processes(devices=ranks.world),
     )  # fmt: skip
+    model, head = found[VALIDATION]
     weight = torch.from_numpy(head.weight)
     return {**model.state_dict(), "head": weight, "score": head.validation_score}
 

@@ -15,9 +15,10 @@ from crossl.data.damage import Spoiler
 from crossl.data.damaged import DamagedSource, TrainingDamage
 from crossl.data.splits import Fold
 from crossl.data.store import Store
+from crossl.evaluate.budgets import VALIDATION
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel
-from crossl.train.finetune import FineTuning, fine_tune
+from crossl.train.finetune import FineTuning, fine_tune_by_budget
 from crossl.train.loading import Batches, Passes
 from crossl.train.pretrain import ObjectiveOfOthers, pretrain
 from crossl.train.processes import Ranks
@@ -97,10 +98,11 @@ def test_fine_tuning_learns_from_damaged_windows_where_it_is_asked_to(
 ) -> None:
     def tuned(**settings: object) -> np.ndarray:
         asked = FineTuning(steps=6, lr=0.01, average_decay=0, evaluations=1, **settings)  # type: ignore[arg-type]
-        return fine_tune(
+        _, head = fine_tune_by_budget(
             model, store, store.label, train=fold.train, validation=fold.validation,
             settings=asked, seed=0,
-        )[1].weight  # fmt: skip
+        )[VALIDATION]  # fmt: skip
+        return head.weight
 
     plain, rough = tuned(), tuned(damage=TrainingDamage(share=1.0))
     np.testing.assert_array_equal(plain, tuned(damage=None))

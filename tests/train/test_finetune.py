@@ -15,13 +15,14 @@ from crossl.data.source import ArraySource
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ConfigError, SplitError, TrainingError
+from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.probe import fit_probe
 from crossl.methods.augment import Augmentation
 from crossl.methods.method import Encoded, Present, Signals
 from crossl.methods.supervised import SupervisedMethod
 from crossl.nn.model import CrossModalModel, encode_rows
-from crossl.train.finetune import FineTuning, LinearHead, fine_tune
+from crossl.train.finetune import FineTuning, LinearHead, fine_tune_by_budget
 from crossl.train.loading import Rounds
 from crossl.train.target_score import TargetScore
 
@@ -40,7 +41,8 @@ def tune(model: CrossModalModel, store: Store, fold: Fold) -> Tune:
     def run(**changes: object) -> tuple[CrossModalModel, LinearHead]:
         asked = {"train": fold.train, "validation": fold.validation, "settings": QUICK, "seed": 0}
         given = {"source": store, "label": store.label, **asked, **changes}
-        return fine_tune(model, given.pop("source"), given.pop("label"), **given)
+        source, label = given.pop("source"), given.pop("label")
+        return fine_tune_by_budget(model, source, label, **given)[VALIDATION]
 
     return run
 

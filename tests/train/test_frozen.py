@@ -14,7 +14,7 @@ from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.methods import Method
 from crossl.train.cuda_graphs import Given, agree, record
-from crossl.train.finetune import fine_tune
+from crossl.train.finetune import fine_tune_by_budget
 from crossl.train.pretrain import pretrain
 
 FROZEN = "frozen_encoders=[chest_ecg]"
@@ -73,11 +73,13 @@ def test_fine_tuning_leaves_a_frozen_encoder_to_the_bit(
     method = method_of(config)
     method.model.standardiser.fit(store, fold.train)
     before = weights_of(method)
-    model, _ = fine_tune(
+    found = fine_tune_by_budget(
         method.model, store, store.label, train=fold.train, validation=fold.validation,
         settings=config.finetuning, seed=0,
     )  # fmt: skip
-    assert not moved(frozen_part(before), model.state_dict())
+    assert found
+    for model, _ in found.values():
+        assert not moved(frozen_part(before), model.state_dict())
 
 
 def test_a_step_with_frozen_encoders_can_be_recorded_unless_all_are(

@@ -12,12 +12,13 @@ import torch
 from crossl.config import RunConfig, build_model
 from crossl.data.splits import Fold
 from crossl.data.store import Store
+from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.latents import HEADS, Head, LatentTable, subsets
 from crossl.evaluate.missing import predict_subsets
 from crossl.evaluate.probe import Classifier, fit_probe, fit_probes
 from crossl.nn.model import encode_rows
 from crossl.train.finetune import LinearHead
-from crossl.train.mlp_head import fit_mlp_head
+from crossl.train.mlp_head import fit_mlp_by_budget
 
 Tables = dict[str, LatentTable]
 CLASSIFIERS = ("probe", "mlp head", "linear head")
@@ -42,7 +43,8 @@ def holed(
 
 def classifier_of(kind: str, head: Head, tables: Tables) -> Classifier:
     if kind == "mlp head":
-        return fit_mlp_head(tables["train"], tables["validation"], head=head, steps=40)
+        found = fit_mlp_by_budget(tables["train"], tables["validation"], head=head, steps=40)
+        return found[VALIDATION]
     probe = fit_probe(tables["train"], tables["validation"], head=head, strengths=[0.1])
     if kind == "probe":
         return probe

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
 from crossl.errors import SplitError
+from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.latents import HEADS, LatentTable
 from crossl.evaluate.missing import probability_subsets
 from crossl.nn.model import CrossModalModel
-from crossl.train.mlp_head import fit_mlp_head
+from crossl.train.mlp_head import MlpHead, fit_mlp_by_budget
 
 Tables = dict[str, LatentTable]
 Weights = Callable[[CrossModalModel], dict[str, np.ndarray]]
+
+
+def fit_to_best(train: LatentTable, validation: LatentTable, **asked: Any) -> MlpHead:
+    """Train to the moment that validation subjects like best."""
+    return fit_mlp_by_budget(train, validation, **asked)[VALIDATION]
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -23,7 +30,7 @@ def test_an_mlp_head_learns_on_frozen_embeddings(
     head: str, tables: Tables, model: CrossModalModel, weights_of: Weights
 ) -> None:
     before = weights_of(model)
-    mlp = fit_mlp_head(tables["train"], tables["validation"], head=head, steps=150, lr=0.01)
+    mlp = fit_to_best(tables["train"], tables["validation"], head=head, steps=150, lr=0.01)
     for name, value in weights_of(model).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
     test = tables["test"].take(tables["test"].label >= 0)
@@ -33,7 +40,7 @@ def test_an_mlp_head_learns_on_frozen_embeddings(
 
 def test_the_same_seed_trains_the_same_mlp_head(tables: Tables) -> None:
     one, two, other = (
-        fit_mlp_head(tables["train"], tables["validation"], steps=5, seed=s) for s in (0, 0, 1)
+        fit_to_best(tables["train"], tables["validation"], steps=5, seed=s) for s in (0, 0, 1)
     )
     for name in ("hidden_weight", "hidden_bias", "weight", "bias"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
@@ -43,7 +50,7 @@ def test_the_same_seed_trains_the_same_mlp_head(tables: Tables) -> None:
 
 def test_an_mlp_head_hides_modalities_only_when_asked(tables: Tables) -> None:
     one, two = (
-        fit_mlp_head(tables["train"], tables["validation"], steps=20, lr=0.05, keep_rate=rate)
+        fit_to_best(tables["train"], tables["validation"], steps=20, lr=0.05, keep_rate=rate)
         for rate in (0.5, 1.0)
     )
     with pytest.raises(AssertionError):
@@ -53,14 +60,14 @@ def test_an_mlp_head_hides_modalities_only_when_asked(tables: Tables) -> None:
 def test_an_mlp_head_of_one_class_or_without_validation_is_refused(tables: Tables) -> None:
     rest = tables["train"].take(tables["train"].label == 0)
     with pytest.raises(SplitError, match=r"MLP head: .* of 1 class; at least 2"):
-        fit_mlp_head(rest, tables["validation"])
+        fit_to_best(rest, tables["validation"])
     nobody = tables["validation"].take(tables["validation"].label < 0)
     with pytest.raises(SplitError, match="MLP head: validation subjects have no labelled window"):
-        fit_mlp_head(tables["train"], nobody)
+        fit_to_best(tables["train"], nobody)
 
 
 def test_its_probabilities_are_those_of_its_last_layer(tables: Tables) -> None:
-    mlp = fit_mlp_head(tables["train"], tables["validation"], steps=20)
+    mlp = fit_to_best(tables["train"], tables["validation"], steps=20)
     (found,) = probability_subsets([mlp], tables["test"], [(0, 1, 2), (1,)])
     assert found is not None
     for subset, probability in found.items():

@@ -139,32 +139,6 @@ class LinearHead:
         return self.decide(embedding @ self.weight.T + self.bias)
 
 
-def fine_tune(  # noqa: PLR0913 - what is trained, on what, how, where
-    model: CrossModalModel,
-    source: WindowSource,
-    label: NDArray[Any],
-    *,
-    train: NDArray[np.int64],
-    validation: NDArray[np.int64],
-    settings: FineTuning,
-    seed: int,
-    probe: Probe | None = None,
-    task: Task = UNNAMED_CLASSES,
-    out: Path | None = None,
-    progress: Progress | None = None,
-    processes: Processes | None = None,
-) -> tuple[CrossModalModel, LinearHead]:
-    """Train to the moment that validation subjects like best; see `fine_tune_by_budget`.
-
-    Returns:
-        The trained copy, in evaluation mode, and its head.
-    """
-    return fine_tune_by_budget(
-        model, source, label, train=train, validation=validation, settings=settings, seed=seed,
-        probe=probe, task=task, out=out, progress=progress, processes=processes,
-    )[VALIDATION]  # fmt: skip
-
-
 def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
     model: CrossModalModel,
     source: WindowSource,

@@ -90,26 +90,6 @@ class ConstantAdam:
         return torch.optim.Adam(learned, lr=self.lr), None
 
 
-def fit_mlp_head(  # noqa: PLR0913 - what is trained, on what, how
-    train: LatentTable,
-    validation: LatentTable,
-    *,
-    head: Head = "encoders",
-    hidden: int = 128,
-    dropout: float = 0.1,
-    keep_rate: float = 0.8,
-    steps: int = 500,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    seed: int = 0,
-) -> MlpHead:
-    """Train to the moment that validation subjects like best; see `fit_mlp_by_budget`."""
-    return fit_mlp_by_budget(
-        train, validation, head=head, hidden=hidden, dropout=dropout, keep_rate=keep_rate,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )[VALIDATION]  # fmt: skip
-
-
 def fit_mlp_by_budget(  # noqa: PLR0913 - what is trained, on what, how
     train: LatentTable,
     validation: LatentTable,
