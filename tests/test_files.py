@@ -234,8 +234,21 @@ def test_whole_lines_are_added_and_what_is_there_stays(tmp_path: Path) -> None:
         pass
     assert path.read_bytes() == b"a,b\n1,2\n5,6\n7,8\n"
     (tmp_path / "cut").write_bytes(b"a,")
-    with adding_lines(tmp_path / "cut", b"a,b\n"):
-        assert (tmp_path / "cut").read_bytes() == b"a,b\n"
+    with adding_lines(tmp_path / "cut", b"a,b\n") as add:
+        assert (tmp_path / "cut").read_bytes() == b"a,"
+        add(b"1,2\n")
+    assert (tmp_path / "cut").read_bytes() == b"a,b\n1,2\n"
+
+
+def test_a_file_to_which_nothing_is_added_is_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    with pytest.raises(DataError, match="junk"), adding_lines(path, b"a,b\n"):
+        raise DataError("junk")
+    assert not list(tmp_path.iterdir())
+    path.write_bytes(b"a,b\n1,")
+    with adding_lines(path, b"a,b\n"):
+        pass
+    assert path.read_bytes() == b"a,b\n1,"
 
 
 def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path) -> None:

@@ -99,11 +99,12 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 def adding_lines(path: Path, first: bytes) -> Iterator[Callable[[bytes], None]]:
     """Let whole lines be added to a file, each there as soon as it was added; what is there stays.
 
-    A line that a crash of the system cut off is taken away first.
+    A line that a crash of the system cut off is taken away first. As long as nothing is added the
+    file stays what it was; there is none if there was none.
 
     Args:
         path: the file.
-        first: line that it begins with, with its line end; written where nothing is there.
+        first: line that it begins with, with its line end; written before the first of a new file.
 
     Yields:
         What adds lines, with their line ends.
@@ -119,13 +120,13 @@ def adding_lines(path: Path, first: bytes) -> Iterator[Callable[[bytes], None]]:
         begins = file.read(len(first))
         if not first.startswith(begins):
             raise DataError(f"{path}: is there and has other columns; name a new file")
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - LONGEST_LINE))
-        tail = file.read()
-        whole = size - len(tail) + tail.rfind(b"\n") + 1
-        file.truncate(whole)
+        whole, begun = _whole_lines(file), False
 
         def add(lines: bytes) -> None:
+            nonlocal begun
+            if not begun:
+                file.truncate(whole)
+                lines, begun = lines if whole else first + lines, True
             begin, rest = file.seek(0, os.SEEK_END), memoryview(lines)
             try:
                 while rest:
@@ -134,9 +135,19 @@ def adding_lines(path: Path, first: bytes) -> Iterator[Callable[[bytes], None]]:
                 file.truncate(begin)
                 raise
 
-        if not whole:
-            add(first)
-        yield add
+        try:
+            yield add
+        finally:
+            if not file.seek(0, os.SEEK_END):
+                path.unlink(missing_ok=True)
+
+
+def _whole_lines(file: io.FileIO) -> int:
+    """Return how many bytes of a file end with a line end."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - LONGEST_LINE))
+    tail = file.read()
+    return size - len(tail) + tail.rfind(b"\n") + 1
 
 
 def partial_of(path: Path) -> Path:

@@ -513,6 +513,32 @@ def test_labels_of_two_devices_that_disagree_are_left_out_where_nobody_needs_the
     assert {row["truth"] for row in table(tmp_path / "again/ann.csv")} >= {"rest", "run"}
 
 
+def test_a_row_that_the_end_of_a_file_cuts_off_is_told_by_every_command(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        file = write_csv(tmp_path / f"new/p{number}.csv", number, labelled=True)
+    whole = file.read_bytes().rstrip()
+    file.write_bytes(whole[:-30])
+    told = "warning: p1.csv: line 801 is cut off (it has 4 of 8 cells)"
+    run, out = study / "run", tmp_path / "out"
+    for words in (
+        ("predict", run, file, "--out", out, "--format", "csv"),
+        ("predict", run, file, "--out", out, "--format", "csv"),  # kept: told again
+        ("adapt", run, file, "--store", study / "store", "--out", tmp_path / "two", "--same-names"),
+        ("stream", run, "--from", f"replay:{file}", "--speed", "max"),
+    ):
+        done = crossl(*words)
+        assert (done.code, done.err.count(told)) == (0, 1), done.err
+    assert (out / "p1.csv").stat().st_size > 0
+    (tmp_path / "new/recordings.yaml").write_text(MAPPING)
+    done = crossl("prepare", "folder", "--root", tmp_path / "new", "--out", tmp_path / "store")
+    assert done.code == 0, done.err
+    assert "warning, in 1 of 2 recordings: p1.csv: line 801 is cut off" in done.out
+    done = crossl("data", "doctor", tmp_path / "new")
+    assert "p1.csv: line 801 is cut off" in done.out, done.out
+
+
 @pytest.mark.parametrize("reader", ["uci_har", "seglearn_watch", "edf"])
 def test_a_run_of_a_published_set_says_that_other_files_need_a_mapping(
     crossl: Crossl, study: Path, tmp_path: Path, reader: str

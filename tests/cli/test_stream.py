@@ -93,7 +93,9 @@ def test_a_replay_says_what_predict_says_and_out_is_its_table(
     assert done.code == 0, done.err
     same(read(done.out), table)
     assert out.read_text() == done.out
-    done = crossl(*asked, "--json")  # rows are added
+    assert "has rows already" not in done.err
+    done = crossl(*asked, "--json")  # rows are added, which is told
+    assert f"note: {out}: has rows already, those of this stream are added behind" in done.err
     said = [json.loads(line) for line in done.out.splitlines()]
     assert [one["label"] for one in said] == [row["label"] for row in table]
     assert said[0]["start_time"] == "2024-06-01T12:00:00.000+02:00"
@@ -105,6 +107,18 @@ def test_a_replay_says_what_predict_says_and_out_is_its_table(
     assert lines[0].endswith("without ecg")
     (gap,) = [line for line in lines if "  -  until " in line]
     assert gap.endswith("12:00:18.000: no sensor that the run knows recorded enough of it")
+
+
+@pytest.mark.parametrize(("text", "code"), [("what is this\n", 2), ("", 0)])
+def test_no_file_is_left_where_no_row_came(
+    crossl: Crossl, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    text: str, code: int,
+) -> None:  # fmt: skip
+    pieces = iter([text.encode(), b""])
+    monkeypatch.setattr(standard_input.os, "read", lambda _fd, _count: next(pieces))
+    done = crossl("stream", trained, "--from", "-", "--out", tmp_path / "out/said.csv")
+    assert done.code == code, done.err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_lines_on_standard_input(

@@ -65,7 +65,8 @@ def stream(
     run: RunArgument,
     source: SourceOption,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file that rows are added to, a whole line each.")
+        Path | None,
+        typer.Option(help="CSV file for the rows; where it has some, more are added behind them."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,

@@ -109,6 +109,9 @@ def stream_run(
         adding_lines(out, header) if out is not None else nullcontext() as add,
         telling_what_is_kept(out or Path(), lambda: out is not None and count > 0),
     ):
+        if out is not None and out.stat().st_size > len(header):
+            note(f"{out}: has rows already, those of this stream are added behind them; name "
+                 "another file to begin anew")  # fmt: skip
 
         async def work() -> None:
             nonlocal count

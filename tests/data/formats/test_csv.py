@@ -159,7 +159,8 @@ def test_a_damaged_archive_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("t,x\n1,2\n2,3\n3", "a.csv: line 4 has 1 cells, got '3'; the first line has 2, so the"),
+    ("t,x\n1,2\n2,3\n3\n", "a.csv: line 4 has 1 cells, got '3'; the first line has 2, and every"),
+    ("t,x\n1,2\n3", "a.csv: line 3 has 1 cells, got '3'; the first line has 2, so the file is cut"),
     ("t,x\n1,2\n# hm\n\n2,3,4\n", "a.csv: line 5 has 3 cells, got '2,3,4'; the first line has 2"),
     ("t,x\n1,2\n2,3x\n", None),
     ("", "a.csv: is empty; a line of names and lines of samples are needed"),
@@ -322,22 +323,58 @@ def test_names_in_the_middle_tell_of_files_put_together(tmp_path):
         table(tmp_path / "a.csv", "t,x\n1,2\nt,x\n1,2\n").load(["t"])
 
 
-def test_a_label_that_the_end_of_the_file_cuts_off_is_refused(tmp_path):
-    text = "t,what\n1,rest\n2,walk\n3,rest\n4,res"
-    with pytest.raises(
-        DataError, match="line 5, column 'what' holds 'res', the beginning of 'rest'"
-    ):
-        table(tmp_path / "a.csv", text).load_text("what")
-    whole = table(tmp_path / "a.csv", text + "t\n").load_text("what")
-    assert whole.tolist() == ["rest", "walk", "rest", "rest"]
+LONG = "".join(f"{n / 50:.2f},{n / 7.3!r}\n" for n in range(1, 30))
 
 
-def test_a_number_that_the_end_of_the_file_may_have_cut_off_is_told(tmp_path):
-    table(tmp_path / "a.csv", "t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.12")
+@pytest.mark.parametrize(("text", "why"), [
+    ("t,x\n1,2\n2,3\n3", "line 4 is cut off (it has 1 of 2 cells), as the file ends there"),
+    ("t;x;y\n1;2;3\n2;3;3\n# hm\n\n3;", "line 6 is cut off (it has 2 of 3 cells), as the file"),
+    ("t x y\n1 2 3\n2 3 3\n3 3", "line 4 is cut off (it has 2 of 3 cells), as the file ends"),
+    ("t,x\n1,2\n2,3\n3,3\n4,", "line 5 is cut off (its last cell is empty), as the file ends"),
+    ("t,x\n1,-2\n2,3\n3,3\n4,-", "line 5 is cut off (it ends with '-'), as the file ends there"),
+    ("t,x\n1,2.5\n2,3\n3,3.25\n4,8.", "line 5 is cut off (it ends with '8.'), as the file ends"),
+    ("t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.12",
+     "line 6 is cut off (it ends with '6.12', fewer decimals than those above), as the file"),
+    (f"t,x\n{LONG}0.6,4.28571", "line 31 is cut off (it ends with '4.28571', fewer decimals"),
+    ("t,what\n1,rest\n2,walk\n3,rest\n4,res",
+     "line 5 is cut off (it ends with 'res', the beginning of 'rest'), as the file ends there"),
+])  # fmt: skip
+def test_a_last_row_that_the_end_of_the_file_cuts_off_is_left_out_and_told(tmp_path, text, why):
+    stream = table(tmp_path / "a.csv", text)
     (note,) = open_file(tmp_path / "a.csv").about["notes"]
-    assert "its last number, '6.12', has fewer decimals than those above" in note
-    table(tmp_path / "a.csv", "t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.125")
+    assert note.startswith(f"warning: a.csv: {why}")
+    assert note.endswith("without a line end; that row is left out")
+    rows = [line for line in text.split("\n")[1:-1] if line and not line.startswith("#")]
+    assert stream.length == len(rows)
+    times = [float(line.replace(";", ",").replace(" ", ",").split(",")[0]) for line in rows]
+    assert stream.load(["t"])[:, 0].tolist() == times
+    if "what" in stream.columns:
+        assert stream.load_text("what").tolist() == ["rest", "walk", "rest"]
+
+
+@pytest.mark.parametrize("text", [
+    "t,x\n1,2\n2,3\n3,4",
+    "t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.125",
+    "t,x\n1,2.125\n2,3.25\n3,4.5\n4,5.375\n5,6",
+    "t,x\n1,2.\n2,3.\n3,4.\n4,5.",
+    "t,x\n1,2\n2,\n3,4\n4,2\n5,",
+    "t,x\n1,-\n2,3\n3,4\n4,5\n5,-",
+    "t,what\n1,rest\n2,resting\n3,rest\n4,resting\n5,rest",
+    "t,what\n1,rest\n2,walk\n3,rest\n4,run",
+    "x\n1\n2\n3\n4",
+    f"t,x\n{LONG}0.6,0.25000000000001",
+])  # fmt: skip
+def test_a_file_that_ends_without_a_line_end_may_be_whole(tmp_path, text):
+    stream = table(tmp_path / "a.csv", text)
     assert "notes" not in open_file(tmp_path / "a.csv").about
+    assert stream.length == text.count("\n")
+
+
+def test_a_packed_table_has_a_checksum_and_is_whole(tmp_path):
+    with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
+        file.write("t,x\n1,2.125\n2,3.250\n3,4.500\n4,5.375\n5,6.12")
+    content = open_file(tmp_path / "a.csv.gz")
+    assert (content.streams[0].length, "notes" in content.about) == (5, False)
 
 
 @pytest.mark.parametrize(("sign", "said"), [("\u202f", " "), ("\xa0", " "), (" ", " "), ("'", "'")])

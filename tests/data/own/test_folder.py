@@ -16,6 +16,7 @@ from crossl.data.counting import count_windows
 from crossl.data.own.mapping import load_mapping, read_recording
 from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import detect_reader, open_dataset, reader_options
+from crossl.data.recording import warnings_in
 from crossl.errors import DataError
 from tests.data.own.study import MAPPING, START, make_study, watch_values, write_csv
 from tests.data.readers.conformance import check_reader, check_refuses, read_all, truncate
@@ -408,10 +409,15 @@ def test_a_mapping_that_does_not_fit_the_files_is_refused(study, edit, message):
     check_refuses("folder", study, match=message)
 
 
-def test_a_truncated_file_is_refused_with_its_line(study):
+def test_the_last_row_of_a_truncated_file_is_left_out_and_told_with_its_line(study):
     truncate(study / "cleo/day2_watch.csv")
     path = study / "cleo/day2_watch.csv"
     path.write_bytes(path.read_bytes().rsplit(b",", 1)[0])
+    told = [note for one in read_all("folder", study) for note in warnings_in(one.notes)]
+    rows = len(path.read_bytes().splitlines())
+    (warning,) = told
+    assert f"day2_watch.csv: line {rows} is cut off (it has " in warning
+    path.write_bytes(path.read_bytes() + b"\n")  # by its line end a row, and a wrong one
     check_refuses("folder", study, match=r"day2_watch.csv: line \d+ has \d cells, got ")
 
 

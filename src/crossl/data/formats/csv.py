@@ -17,8 +17,9 @@ separator behind the last cell of every line, names aside, is left out.
 Blank lines are left out. In a table of one column those before the last sample are samples without
 a value; not those above the header, or between comments and the first sample.
 
-Every line must have as many cells as the first. A file that was cut off at the end of a line, or
-inside its last number, looks whole. A `TableFormat` tells what the lines cannot.
+Every line must have as many cells as the first. A last row that the end of the file cuts off is
+left out and told (`cut_off`); a file that was cut off at the end of a line, or inside a whole
+number, looks whole. A `TableFormat` tells what the lines cannot.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ from numpy.typing import NDArray
 
 from crossl.data.bounds import gunzip, read_member
 from crossl.data.formats import FileContent, Stream, label_texts, needs
+from crossl.data.formats.cut_off import (
+    LEAST_ROWS,
+    begun_cell,
+    lacks_cells,
+    widths_of,
+    without_last,
+)
 from crossl.data.formats.layout import Layout, TableFormat, find_layout
 from crossl.data.formats.lines import (
     COMMENTS,
@@ -48,6 +56,7 @@ from crossl.data.formats.lines import (
     without_comments,
 )
 from crossl.data.formats.numbers import Written, find_marks, to_numbers
+from crossl.data.recording import WARNING
 from crossl.errors import DataError
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -129,20 +138,9 @@ def _notes(path: Path, lines: Lines, layout: Layout) -> list[str]:
             f"{path.name}: {layout.above} lines above the names in line {lines.numbers[0]} hold no "
             f"samples; `table: {{skip_lines: {int(lines.numbers[0]) - 1}}}` says so"
         )
-    if not lines.ended and (cell := _short_last(lines.text, layout)):
-        notes.append(
-            f"{path.name}: the file ends without a line end, and its last number, '{cell}', has "
-            "fewer decimals than those above; it may be cut off"
-        )
+    if lines.cut:
+        notes.append(f"{WARNING}{path.name}: {lines.cut}")
     return notes
-
-
-def _short_last(text: bytes, layout: Layout) -> str:
-    """Return the last cell where all above it have equally many decimals, and it has fewer."""
-    rows = text.rsplit(b"\n", 22)[-22:-1]
-    cells = [row.rsplit(layout.separator.encode(), 1)[-1].decode().strip() for row in rows][1:]
-    *above, last = [len(cell.partition(layout.decimal)[2]) for cell in cells] or [0]
-    return cells[-1] if len(above) > 2 and len(set(above)) == 1 and last < above[0] else ""
 
 
 def _read(path: Path, told: TableFormat) -> tuple[Lines, Layout]:
@@ -162,6 +160,7 @@ def _read(path: Path, told: TableFormat) -> tuple[Lines, Layout]:
     lines = without_comments(data, comments, first=skipped + 1)
     if not len(lines.numbers):
         raise DataError(f"{path}: is empty; a line of names and lines of samples are needed")
+    lines = _without_cut(lines, told)
     table, layout = find_layout(lines, told)
     if len(layout.columns) == 1 and not layout.above and table.text == lines.text:
         start = "first" if layout.header else "top"
@@ -170,7 +169,28 @@ def _read(path: Path, told: TableFormat) -> tuple[Lines, Layout]:
     decimal, thousands = find_marks(path, body, layout.separator, told)
     layout = replace(layout, decimal=decimal, thousands=thousands)
     _check_widths(path, table, layout)
-    return table, layout
+    packed = path.name.lower().endswith((".gz", ".zip"))  # which have a checksum
+    begun = "" if table.ended or packed else begun_cell(table, layout)
+    return (_cut(table, begun) if begun else table), layout
+
+
+def _without_cut(lines: Lines, told: TableFormat) -> Lines:
+    """Leave out a last row that has fewer cells than those above, where the file ends inside it."""
+    if lines.ended or len(lines.numbers) <= LEAST_ROWS:
+        return lines
+    table, layout = find_layout(without_last(lines), told)
+    if len(layout.columns) == 1 or not len(table.numbers):
+        return lines
+    lacks = lacks_cells(lines, layout)
+    return _cut(lines, lacks) if lacks else lines
+
+
+def _cut(lines: Lines, why: str) -> Lines:
+    said = (
+        f"line {lines.numbers[-1]} is cut off ({why}), as the file ends there without a line end; "
+        "that row is left out"
+    )
+    return replace(without_last(lines), ended=True, cut=said)
 
 
 def _decoded(path: Path, data: bytes, told: TableFormat) -> bytes:
@@ -214,17 +234,12 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _check_widths(path: Path, lines: Lines, layout: Layout) -> None:
-    raw = np.frombuffer(lines.text, dtype=np.uint8)
-    plain = ~quoted(raw)
-    ends = np.flatnonzero((raw == NEWLINE) & plain)
-    if layout.separator == " ":
-        widths = np.array([len(line.split()) for line in lines.text.split(b"\n")[:-1]])
-    else:
-        found = np.flatnonzero((raw == ord(layout.separator)) & plain)
-        widths = np.diff(np.searchsorted(found, np.r_[0, ends])) + 1
+    widths = widths_of(lines, layout.separator)
     wrong = np.flatnonzero(widths != len(layout.columns))
     if len(wrong):
         first = int(wrong[0])
+        raw = np.frombuffer(lines.text, dtype=np.uint8)
+        ends = np.flatnonzero((raw == NEWLINE) & ~quoted(raw))
         begin = int(ends[first - 1]) + 1 if first else 0
         text = lines.text[begin : ends[first]].decode()
         last = first == len(widths) - 1 and not lines.ended and widths[first] < len(layout.columns)
@@ -240,7 +255,7 @@ def _check_widths(path: Path, lines: Lines, layout: Layout) -> None:
         )
 
 
-def _frame(path: Path, told: TableFormat, names: Sequence[str]) -> tuple[Written, Lines]:
+def _frame(path: Path, told: TableFormat, names: Sequence[str]) -> Written:
     """Read some columns as text."""
     polars = needs("polars")
     lines, layout = _read(path, told)
@@ -262,29 +277,14 @@ def _frame(path: Path, told: TableFormat, names: Sequence[str]) -> tuple[Written
     )
     frame.columns = [layout.columns[at] for at in wanted]
     frame = frame.select(polars.col(names).str.strip_chars())
-    return Written(path, frame, lines.numbers[layout.skipped :], layout, told), lines
+    return Written(path, frame, lines.numbers[layout.skipped :], layout, told)
 
 
 def _load(path: Path, told: TableFormat, names: Sequence[str]) -> NDArray[np.float64]:
-    return to_numbers(_frame(path, told, names)[0], names)
+    return to_numbers(_frame(path, told, names), names)
 
 
 def _load_text(path: Path, told: TableFormat, name: str) -> NDArray[np.str_]:
-    cells, lines = _frame(path, told, [name])
-    text: list[str] = cells.frame[name].fill_null("").to_list()
-    if not lines.ended and name == cells.layout.columns[-1]:
-        _check_last(path, name, text, int(cells.numbers[-1]))
+    text: list[str] = _frame(path, told, [name]).frame[name].fill_null("").to_list()
     absent = set(told.missing)
     return label_texts(path, name, ["" if cell in absent else cell for cell in text])
-
-
-def _check_last(path: Path, name: str, text: Sequence[str], line: int) -> None:
-    """Refuse a last cell that is the beginning of another, where the file has no last line end."""
-    last, others = text[-1], set(text[:-1])
-    whole = next((one for one in sorted(others) if one.startswith(last) and one != last), None)
-    if last and last not in others and whole is not None:
-        raise DataError(
-            f"{path}: line {line}, column '{name}' holds {last[:40]!a}, the beginning of "
-            f"{whole[:40]!a}, and the file ends there without a line end: it is cut off; complete "
-            "or remove its last line"
-        )

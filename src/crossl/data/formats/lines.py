@@ -23,11 +23,13 @@ class Lines:
         text: every line with its end.
         numbers: of the lines in the file, from 1.
         ended: the last line of the file has an end; without, the file may be cut off.
+        cut: says of a last line that was cut off and left out; empty for none.
     """
 
     text: bytes
     numbers: NDArray[np.int64]
     ended: bool = True
+    cut: str = ""
 
     def from_line(self, count: int) -> Lines:
         """Leave out the first lines."""
