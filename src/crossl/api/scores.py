@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from crossl.api.run import Run, given_to
 from crossl.api.training import latent_table
 from crossl.commands.other_store import held_choices, known_targets, learned_from, numbered
 from crossl.errors import DataError, FormatError, SplitError
-from crossl.evaluate.latents import comparable
+from crossl.evaluate.latents import LatentTable, Subset, comparable
 from crossl.evaluate.metrics import bootstrap_score
 from crossl.evaluate.missing import predict_subsets
 from crossl.tasks import Array, Task, task_of
@@ -80,18 +80,34 @@ def evaluate_subsets(
         )
     choices = held_choices(table)
     (found,) = predict_subsets([probe], table, choices)
-    said = {choice: numbered(one, probe) for choice, one in found.items()}
-    present = np.asarray(table.present)[:, choices[0]]
-    out: list[dict[str, Any]] = []
-    for choice in choices:
-        left = tuple(choices[0].index(column) for column in choice)
-        counted = task.only(label, comparable(present, left))
-        names = [run.modalities[i].name for i in choice]
-        missing = [run.modalities[i].name for i in choices[0] if i not in choice]
-        scores = _scores(task, counted, (said[choice], said[choices[0]]), table.subject)
-        out += [{"present": ", ".join(names), "missing": ", ".join(missing), **one}
-                for one in scores]  # fmt: skip
+    said = {choice: numbered(found[choice], probe) for choice in choices}
+    out = _rows_by_subset([m.name for m in run.modalities], task, label, table, said)
     return {name: np.array([row[name] for row in out]) for name in out[0]}
+
+
+def _rows_by_subset(
+    names: Sequence[str], task: Task, label: Array, table: LatentTable, said: Mapping[Subset, Array]
+) -> list[dict[str, Any]]:
+    """Return the rows of every subset; the first is of all modalities.
+
+    Args:
+        names: of all modalities.
+        task: counts and scores.
+        label: true values.
+        table: of the same windows.
+        said: of each window, by the columns that are present.
+    """
+    every = next(iter(said))
+    present = np.asarray(table.present)[:, every]
+    out: list[dict[str, Any]] = []
+    for choice, answers in said.items():
+        left = tuple(every.index(column) for column in choice)
+        counted = task.only(label, comparable(present, left))
+        missing = [names[i] for i in every if i not in choice]
+        scores = _scores(task, counted, (answers, said[every]), table.subject)
+        out += [{"present": ", ".join(names[i] for i in choice), "missing": ", ".join(missing),
+                 **one} for one in scores]  # fmt: skip
+    return out
 
 
 def _scores(

@@ -302,12 +302,7 @@ def fit_probe(
         >>> run.classes, run.predict(x)[:2].tolist()
         (('rest', 'run'), ['rest', 'run'])
     """
-    if head not in HEADS:
-        raise ConfigError(f"head '{head}': unknown; {nearest(str(head), HEADS)}")
-    if not isinstance(label_fraction, int | float):
-        raise SplitError(f"label_fraction: is {label_fraction!r:.40}; a number up to 1 is needed")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigError(f"seed: is {seed!r:.40}; a whole number from 0 is needed")
+    _refuse_nonsense(head, label_fraction, seed)
     given = given_to(run, data)
     rows, chose = _named_parts(given, *_people(given, run, train, validation))
     asked = run.config if task is None else config_from({"task": task}, where="fit_probe")
@@ -322,13 +317,36 @@ def fit_probe(
         **probe_facts(fitted, tables[0], tables[1], given.store),
         **usable_facts(run.modalities, recorded(given.source), everybody),
     }  # fmt: skip
-    known = given.store.hash if given.store is not None else None
-    own = known is not None and known == run.contract.get("store_sha256")
-    if not own or (train, validation) != (None, None):
-        facts = facts_of(given, rows, chose, known=learned_from(run.contract))
-        about |= {name: facts[name] for name in ("dataset", "subjects") if name in facts}
-        about |= {} if known is None else {"store_sha256": known, "fold": 0}
+    about |= _people_facts(run, given, (rows, chose), named=(train, validation) != (None, None))
     return replace(run, classifier=Classifier(fitted, about), path=None)
+
+
+def _refuse_nonsense(head: object, label_fraction: object, seed: object) -> None:
+    if head not in HEADS:
+        raise ConfigError(f"head '{head}': unknown; {nearest(str(head), HEADS)}")
+    if not isinstance(label_fraction, int | float):
+        raise SplitError(f"label_fraction: is {label_fraction!r:.40}; a number up to 1 is needed")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError(f"seed: is {seed!r:.40}; a whole number from 0 is needed")
+
+
+def _people_facts(
+    run: Run, given: Given, parts: tuple[NDArray[np.int64], NDArray[np.int64]], *, named: bool
+) -> dict[str, Any]:
+    """Return whose labels a classifier learned from, where the run does not say it.
+
+    Args:
+        run: the run.
+        given: the windows.
+        parts: rows whose labels are used, and rows that choose.
+        named: who they are was said by the caller.
+    """
+    known = given.store.hash if given.store is not None else None
+    if known is not None and known == run.contract.get("store_sha256") and not named:
+        return {}
+    facts = facts_of(given, *parts, known=learned_from(run.contract))
+    of_store = {} if known is None else {"store_sha256": known, "fold": 0}
+    return {name: facts[name] for name in ("dataset", "subjects") if name in facts} | of_store
 
 
 def _head(head: str) -> Head:

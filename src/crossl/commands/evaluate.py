@@ -11,9 +11,10 @@ import numpy as np
 
 from crossl.commands.other_store import Scored, evaluate_elsewhere
 from crossl.commands.probe import open_pair
-from crossl.config import with_overrides
+from crossl.config import RunConfig, with_overrides
 from crossl.data.store import Store
 from crossl.errors import ConfigError, ContractError, FormatError
+from crossl.evaluate.probe import Probe
 from crossl.experiment.collect import collect
 from crossl.experiment.fold import FoldRunner, FoldTask, Progress, folds_of, named, quiet
 from crossl.files import telling_what_is_kept, working_in
@@ -43,6 +44,56 @@ def _on_its_fold(kept: Mapping[str, Any], run: Run) -> bool:
     if told is None:
         return True
     return set(told["train"]) <= set(own["train"]) and told["validation"] == own["validation"]
+
+
+def _refuse_overrides(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        if override.split("=")[0].strip() != "evaluation.damages":
+            raise ConfigError(
+                f"--set {override}: a run is trained already; allowed is evaluation.damages=..."
+            )
+
+
+def _kept_facts(path: Path) -> dict[str, Any]:
+    """Read what is kept of a probe; a score must name how many labels it had, and which."""
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("label_fraction", "seed"):
+        if kept.get(key) is None:
+            raise FormatError(
+                f"{path}: does not say its {key}, which a score must name; run `crossl probe` again"
+            )
+    return kept
+
+
+def _refuse_other_classifier(
+    run_path: Path, store_path: Path, run: Run, kept: Mapping[str, Any]
+) -> None:
+    """Refuse a classifier of another store than the run's, or of other people than its fold."""
+    own = run.contract.get("store_sha256")
+    if kept.get("store_sha256", own) != own:
+        raise ContractError(
+            f"{run_path}: its classifier is of another store ({kept['dataset']}); evaluate it "
+            f"there, or fit one here: crossl probe {run_path} --store {store_path}"
+        )
+    if not _on_its_fold(kept, run):
+        raise ContractError(
+            f"{run_path}: its classifier was fitted on other people than the run's fold; score it "
+            "by crossl.evaluate_subsets in Python, or fit one on the fold: crossl probe "
+            f"{run_path} --store {store_path}"
+        )
+
+
+def _config_of(
+    run: Run, probe: Probe, kept: Mapping[str, Any], overrides: Sequence[str]
+) -> RunConfig:
+    """Return the run's settings, to score the labels and the head that its probe had."""
+    evaluation = with_overrides(run.config, overrides).evaluation.model_copy(update={
+        "label_fractions": (kept["label_fraction"],),
+        "main_fraction": kept["label_fraction"],
+        "label_seeds": (kept["seed"],),
+        "heads": (probe.head,),
+    })  # fmt: skip
+    return run.config.model_copy(update={"evaluation": evaluation, "task": probe.task.settings})
 
 
 def evaluate_run(
@@ -75,21 +126,11 @@ def evaluate_run(
         SplitError: another store has nobody but those who were learned from.
         ConfigError: an override of something else, or damages on another store.
     """
-    for override in overrides:
-        if override.split("=")[0].strip() != "evaluation.damages":
-            raise ConfigError(
-                f"--set {override}: a run is trained already; allowed is evaluation.damages=..."
-            )
+    _refuse_overrides(overrides)
     run, fitted = open_pair(run_path, store_path)
     store = fitted.store
     probe, _ = load_probe(run_path)
-    kept = json.loads((run_path / "probe.json").read_text(encoding="utf-8"))
-    for key in ("label_fraction", "seed"):
-        if kept.get(key) is None:
-            raise FormatError(
-                f"{run_path / 'probe.json'}: does not say its {key}, which a score must name; run "
-                "`crossl probe` again"
-            )
+    kept = _kept_facts(run_path / "probe.json")
     own = run.contract.get("store_sha256")
     if store.hash != own and overrides:
         raise ConfigError(
@@ -98,25 +139,8 @@ def evaluate_run(
         )
     if store.hash != own:
         return evaluate_elsewhere(run, fitted, probe, kept, same_names=same_names)
-    if kept.get("store_sha256", own) != own:
-        raise ContractError(
-            f"{run_path}: its classifier is of another store ({kept['dataset']}); evaluate it "
-            f"there, or fit one here: crossl probe {run_path} --store {store_path}"
-        )
-    if not _on_its_fold(kept, run):
-        raise ContractError(
-            f"{run_path}: its classifier was fitted on other people than the run's fold; score it "
-            "by crossl.evaluate_subsets in Python, or fit one on the fold: crossl probe "
-            f"{run_path} --store {store_path}"
-        )
-    asked = with_overrides(run.config, overrides)
-    evaluation = asked.evaluation.model_copy(update={
-        "label_fractions": (kept["label_fraction"],),
-        "main_fraction": kept["label_fraction"],
-        "label_seeds": (kept["seed"],),
-        "heads": (probe.head,),
-    })  # fmt: skip
-    config = run.config.model_copy(update={"evaluation": evaluation, "task": probe.task.settings})
+    _refuse_other_classifier(run_path, store_path, run, kept)
+    config = _config_of(run, probe, kept, overrides)
     _check_fold(run, store)
     seen = run.model.modalities if fitted.unseen else None
     task = FoldTask(store_path, config, run_path, run.contract["fold"], modalities=seen)

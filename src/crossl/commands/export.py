@@ -43,6 +43,7 @@ from crossl.export.pte import contract_json, pte_bytes, pte_readme, pte_runner
 from crossl.export.readme import readme_of
 from crossl.export.web import Web, open_web
 from crossl.files import read_json, write_whole
+from crossl.predict.manner import UNCALIBRATED
 from crossl.run_folder import Run, load_probe, load_run
 
 FORMATS = {"onnx": ".onnx", "pte": ".pte"}
@@ -304,8 +305,7 @@ def reading_of(run: Run, note: Note) -> Reading | None:
     about = read_json(run.path / "probe.json", cure="run `crossl probe` again")
     kept, context = about.get("temperatures"), about.get("context")
     if kept is None and probe.task.target.kind == "classes":
-        note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
-             "`crossl probe` again to have them")  # fmt: skip
+        note(UNCALIBRATED)
     if len(probe.offsets) > 1:
         note("the classifier reads neighbouring windows, which an exported model does not see: it "
              "reads each window alone")  # fmt: skip

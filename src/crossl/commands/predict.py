@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from crossl.data.left_out import LeftOut
 from crossl.data.recording import warnings_in
-from crossl.errors import ConfigError, ContractError, DataError, PackageError, counted, nearest
+from crossl.errors import ConfigError, ContractError, DataError, PackageError, nearest
 from crossl.evaluate.probe import Probe
 from crossl.files import (
     json_sha256,
@@ -23,7 +23,7 @@ from crossl.files import (
 from crossl.predict.edf_annotations import annotations_edf
 from crossl.predict.inputs import How, Job, open_inputs
 from crossl.predict.kept import INDEX, Kept, identity_of, remove_others, sizes_of
-from crossl.predict.manner import Asked, Manner, manner_of
+from crossl.predict.manner import Asked, Manner, manner_of, notes_of
 from crossl.predict.pictures import page_of_records, picture_of
 from crossl.predict.records import record_of
 from crossl.predict.sight import Seen
@@ -33,9 +33,6 @@ from crossl.run_folder import Run, load_probe, load_run
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "edf": ".edf", "png": ".png"}
 """What may be written of each recording, and the ending of its file."""
-
-FEW_PEOPLE = 4
-"""With fewer validation subjects sets of labels promise less than usual."""
 
 Progress: TypeAlias = Callable[[str, float], None]
 Note: TypeAlias = Callable[[str], None]
@@ -98,16 +95,8 @@ def predict_files(
     probe, _ = load_probe(run_path)
     about = read_json(run_path / "probe.json", cure="run `crossl probe` again")
     manner = manner_of(about, probe, run.model.modalities, asked or Asked(), dashes="--")
-    if manner.context != "off" and (asked is None or asked.context is None):
-        note(f"context: {manner.context}, as it helped validation subjects; --context off leaves "
-             "each window to itself")  # fmt: skip
-    if manner.sets is not None and manner.sets.people < FEW_PEOPLE:
-        note(f"sets: thresholds are of {counted(manner.sets.people, 'validation subject')}, which "
-             f"promises {manner.level:g} of the windows of {manner.sets.sure:.0%} of new people "
-             "at best")  # fmt: skip
-    if manner.temperatures is None and probe.task.target.kind == "classes":
-        note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
-             "`crossl probe` again to have them")  # fmt: skip
+    for sentence in notes_of(manner, probe, asked or Asked()):
+        note(sentence)
     with open_inputs(paths, run, how or How()) as inputs:
         for sentence in inputs.notes:
             note(sentence)

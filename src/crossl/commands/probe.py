@@ -80,12 +80,7 @@ def probe_run(
         fold = fold_elsewhere(run, store, elsewhere)
     for sentence in fitted.notes:
         note(sentence)
-    for override in overrides:
-        if override.split("=")[0].split(".")[0].strip() != "task":
-            raise ConfigError(
-                f"--set {override}: a run is trained already; allowed is task.KEY=VALUE"
-            )
-    task = task_of(with_overrides(run.config, overrides).task, store)
+    task = _task_asked(run, store, overrides)
     rows = task.draw(
         task.values(store), fold.train, store.subject, fraction=label_fraction, seed=label_seed
     )
@@ -102,17 +97,32 @@ def probe_run(
     if elsewhere is not None:
         about |= {key: value for key, value in run_facts(store, fold).items()
                   if key in ("dataset", "store_sha256", "fold", "subjects")}  # fmt: skip
+    _keep(run_path, probe, test, about)
+    for sentence in told_of(about):
+        note(sentence)
+    (found,) = predict_subsets([probe], test, [tuple(range(test.present.shape[1]))])
+    _, counts = task.by_subject(test.label, next(iter(found.values())), test.subject)
+    return task, bootstrap_score(counts[None], task.metric)
+
+
+def _task_asked(run: Run, store: Store, overrides: Sequence[str]) -> Task:
+    """Return what is learned: the run's task, as overrides change it."""
+    for override in overrides:
+        if override.split("=")[0].split(".")[0].strip() != "task":
+            raise ConfigError(
+                f"--set {override}: a run is trained already; allowed is task.KEY=VALUE"
+            )
+    return task_of(with_overrides(run.config, overrides).task, store)
+
+
+def _keep(run_path: Path, probe: Probe, test: LatentTable, about: dict[str, Any]) -> None:
+    """Write a probe into its run; what was of the probe before goes."""
     with working_in(run_path, "is writing into this run"):
         for name in OF_A_PROBE:
             for stale in run_path.glob(name):
                 stale.unlink()
         save_probe(run_path, probe, about=about)
         _keep_reliability(run_path, probe, test, about)
-    for sentence in told_of(about):
-        note(sentence)
-    (found,) = predict_subsets([probe], test, [tuple(range(test.present.shape[1]))])
-    _, counts = task.by_subject(test.label, next(iter(found.values())), test.subject)
-    return task, bootstrap_score(counts[None], task.metric)
 
 
 def _keep_reliability(

@@ -15,6 +15,7 @@ from crossl.errors import ConfigError, DataError
 from crossl.files import adding_lines, read_json, telling_what_is_kept
 from crossl.predict.inputs import How, open_inputs
 from crossl.predict.live import LiveClassifier
+from crossl.predict.manner import notes_of
 from crossl.predict.opening import LiveOptions, live_manner, open_live
 from crossl.run_folder import Run, load_probe, load_run
 from crossl.stream.lsl import Wanted, lsl
@@ -89,12 +90,8 @@ def stream_run(
     probe, _ = load_probe(run_path)
     about = read_json(run_path / "probe.json", cure="run `crossl probe` again")
     manner = live_manner(about, probe, run.model.modalities, options.asked, dashes="--")
-    if manner.context != "off" and options.asked.context is None:
-        note("context: causal, as it helped validation subjects; --context off leaves each window "
-             "to itself")  # fmt: skip
-    if manner.temperatures is None and probe.task.target.kind == "classes":
-        note("the classifier keeps no temperatures, so its probabilities are not calibrated; run "
-             "`crossl probe` again to have them")  # fmt: skip
+    for sentence in notes_of(manner, probe, options.asked):
+        note(sentence)
 
     def opened(facts: Facts) -> LiveClassifier:
         return open_live(run.model, run.contract, run.calibration, probe, about,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crossl.data.recording import Float32, Modality
 from crossl.decode import Decoder, Float64
 from crossl.doctor.usable import Usable
-from crossl.errors import ConfigError, FormatError, nearest
+from crossl.errors import ConfigError, FormatError, counted, nearest
 from crossl.evaluate.confidence import Temperatures
 from crossl.evaluate.probe import Probe
 from crossl.evaluate.sets import LEVELS, Mode, Sets
@@ -20,6 +20,14 @@ from crossl.evaluate.sets import LEVELS, Mode, Sets
 ContextName: TypeAlias = Literal["off", "causal", "whole", "path"]
 CONTEXTS: tuple[str, ...] = get_args(ContextName)
 """No context; what came before; the whole recording; its most probable sequence of classes."""
+
+FEW_PEOPLE = 4
+"""With fewer validation subjects sets of labels promise less than usual."""
+
+UNCALIBRATED = (
+    "the classifier keeps no temperatures, so its probabilities are not calibrated; run "
+    "`crossl probe` again to have them"
+)
 
 BETWEEN = " | "
 """Stands between the labels of a set."""
@@ -142,6 +150,27 @@ def manner_of(
         _refuse_without(context in sets.thresholds, f"{dashes}sets", "thresholds in context")
     usable = None if asked.keep_unusable else usable_of(about, modalities)
     return Manner(temperatures, asked.abstain, context, decoder, level, sets, usable)
+
+
+def notes_of(manner: Manner, probe: Probe, asked: Asked) -> list[str]:
+    """Say what was chosen for a user who did not choose, and what probabilities do not promise.
+
+    Args:
+        manner: what came of it.
+        probe: the classifier.
+        asked: by the user.
+    """
+    notes = []
+    if manner.context != "off" and asked.context is None:
+        notes.append(f"context: {manner.context}, as it helped validation subjects; --context off "
+                     "leaves each window to itself")  # fmt: skip
+    if manner.sets is not None and manner.level is not None and manner.sets.people < FEW_PEOPLE:
+        notes.append(f"sets: thresholds are of {counted(manner.sets.people, 'validation subject')}"
+                     f", which promises {manner.level:g} of the windows of {manner.sets.sure:.0%} "
+                     "of new people at best")  # fmt: skip
+    if manner.temperatures is None and probe.task.target.kind == "classes":
+        notes.append(UNCALIBRATED)
+    return notes
 
 
 def usable_of(about: Mapping[str, Any], modalities: Sequence[Modality]) -> Usable:

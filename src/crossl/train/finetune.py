@@ -216,6 +216,13 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
         damage=settings.damage,
     )  # fmt: skip
     best = _trained(training, progress, processes)
+    return _by_budget(training, best, coding, task)
+
+
+def _by_budget(
+    training: Training, best: Moment, coding: Coding, task: Task
+) -> dict[str, tuple[CrossModalModel, LinearHead]]:
+    """Return what was trained: at the best moment, whose weights it has, and at the last step."""
     found = {}
     for budget, moment in ((VALIDATION, best), (STRICT, Moment(step=training.total_steps))):
         if budget == STRICT and training.last_weights is not None:
