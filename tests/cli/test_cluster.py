@@ -16,7 +16,7 @@ import pytest
 
 from crossl.commands.embed import embed_store
 
-from .conftest import without_progress
+from .conftest import TINY, without_progress
 
 pytest.importorskip("ray", reason='Ray is not installed: pip install "crossl[ray]"')
 
@@ -143,6 +143,28 @@ def test_a_sweep_on_ray_finds_what_it_finds_here_though_a_worker_is_killed(
         for name in ("weights.safetensors", "metrics.jsonl"):
             folder = Path(record["trial"])
             assert (there / folder / name).read_bytes() == (here / folder / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_benchmark_on_ray_scores_what_it_scores_here_though_a_worker_is_killed(
+    stores: Callable[..., Path], tmp_path: Path, crossl: Crossl, start: Callable[..., Command]
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    more = ("evaluation.folds=3", "evaluation.methods=[crossl]", "schedule.steps=40",
+            "contenders.logistic={kind: logistic}")  # fmt: skip
+    settings = [part for one in (*TINY, *more) for part in ("--set", one)]
+    asked = ("benchmark", stores("quiet", louder=1.05), *settings, "--folds", "0,1", "--out")
+    assert crossl(*asked, here, "--workers", 1).code == 0
+    command = start(*asked, there, "--address", "local", "--workers", 2)
+    command.kill_worker("run_fold", lambda: any(
+        path.read_bytes().count(b"\n") >= 2 for path in there.glob("*/metrics.jsonl")
+    ))  # fmt: skip
+    told = command.process.communicate(timeout=400)
+    assert (command.process.returncode, without_progress(told[1])) == (0, "")
+    assert (there / "results.jsonl").read_bytes() == (here / "results.jsonl").read_bytes()
+    for fold in ("fold-0", "fold-1"):
+        weights = [(out / fold / "weights.safetensors").read_bytes() for out in (here, there)]
+        assert weights[0] == weights[1]
 
 
 def test_a_cluster_that_is_not_there_is_told_of(

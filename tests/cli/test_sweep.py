@@ -171,3 +171,7 @@ def test_without_ray_an_address_is_answered_by_what_to_install(
     done = crossl("embed", trained, "--store", stores(), *where)
     assert (done.code, done.err) == (2, told)
     assert not (tmp_path / ".z.npz.partial").exists()
+    where = ("--out", tmp_path / "results", "--address", "local")
+    done = crossl("benchmark", stores(), *where)
+    assert (done.code, done.err) == (2, told)
+    assert not list(tmp_path.glob("results/fold-*"))

@@ -12,6 +12,7 @@ import typer
 
 from crossl.cli import show
 from crossl.cli.options import (
+    AddressOption,
     ConfigOption,
     RecipeOption,
     SeedOption,
@@ -20,7 +21,9 @@ from crossl.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from crossl.cluster import Cluster
     from crossl.config import RunConfig
+    from crossl.config.study import Study
 
 QUICK_FOLDS = "0,1"
 QUICK = ["evaluation.label_seeds=[0,1]"]
@@ -81,6 +84,7 @@ def benchmark(
     fold_count: CountOption = None,
     folds: FoldsOption = None,
     workers: WorkersOption = None,
+    address: AddressOption = None,
     recipe: RecipeOption = "crossl",
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -94,22 +98,25 @@ def benchmark(
     Every fold, few labels, dead sensors, baselines, rivals (`contenders:` of --config), tables,
     report; see docs/protocol.md. Test subjects serve the final score and nothing else. What
     `prepare` was asked for (rates, windows, modalities) holds here. A study file names several
-    stores. Started again, it resumes where it stopped.
+    stores. Started again, it resumes where it stopped. With --address folds are computed on Ray
+    (docs/cluster.md).
 
     Example: crossl benchmark stores/study --out results/study --seed 0
     """
     from crossl.config.study import is_study
 
     asked = choose_folds(folds, fold_numbers, fold_count, "")
+    cluster = _cluster(address, workers)
     if is_study(store):
         _refuse_with_study(config, recipe)
-        _run_study(store, out, overrides or [], asked or None, seed, workers, estimate=estimate)
+        study = _study(store, overrides or [], asked or None, seed)
+        _run_study(study, out, workers, cluster, estimate=estimate)
         return
     settings = load_settings(config, recipe, overrides, seed)
     if estimate:
         _estimate(store, settings, out, asked or "all")
         return
-    _run_protocol("benchmark", store, settings, out, asked or "all", workers)
+    _run_protocol("benchmark", store, settings, out, asked or "all", workers, cluster)
     _write_tables(out)
 
 
@@ -123,21 +130,24 @@ def _refuse_with_study(config: Path | None, recipe: str) -> None:
         )
 
 
+def _cluster(address: str | None, workers: int | None) -> Cluster | None:
+    from crossl.cluster import Cluster
+
+    return Cluster(address, workers) if address else None
+
+
+def _study(path: Path, overrides: list[str], folds: str | None, seed: int | None) -> Study:
+    from crossl.config.study import load_study
+
+    return load_study(path, overrides=overrides, folds=folds, seed=seed)
+
+
 def _run_study(
-    path: Path,
-    out: Path,
-    overrides: list[str],
-    folds: str | None,
-    seed: int | None,
-    workers: int | None,
-    *,
-    estimate: bool,
+    study: Study, out: Path, workers: int | None, cluster: Cluster | None, *, estimate: bool
 ) -> None:
     from crossl.commands.study import run_study
-    from crossl.config.study import load_study
     from crossl.report import study_notes
 
-    study = load_study(path, overrides=overrides, folds=folds, seed=seed)
     if estimate:
         for one in study.data:
             typer.echo(f"{one.name}:")
@@ -145,7 +155,8 @@ def _run_study(
         return
     command = shlex.join(["crossl", *sys.argv[1:]])
     with show.progress("benchmark") as tell:
-        page = run_study(study, out, workers=workers, command=command, progress=tell)
+        page = run_study(study, out, workers=workers, cluster=cluster, command=command,
+                         progress=tell)  # fmt: skip
     for note in study_notes(out):
         typer.echo(textwrap.fill(f"- {note}", 100, subsequent_indent="  ", break_long_words=False))
     typer.echo(f"\ntables: {out / 'tables.md'}, .csv, .tex\nreport: {page}")
@@ -194,15 +205,21 @@ def choose_folds(folds: str | None, numbers: str | None, count: int | None, defa
 
 
 def _run_protocol(
-    title: str, store: Path, settings: RunConfig, out: Path, folds: str, workers: int | None
+    title: str,
+    store: Path,
+    settings: RunConfig,
+    out: Path,
+    folds: str,
+    workers: int | None,
+    cluster: Cluster | None = None,
 ) -> None:
     """Compute folds that are not computed yet, join them, draw the report and print its table."""
     from crossl.commands.benchmark import run_experiment
 
     command = shlex.join(["crossl", *sys.argv[1:]])
     with show.progress(title) as tell:
-        run_experiment(store, settings, out, folds=folds, workers=workers,
-                                command=command, progress=tell)  # fmt: skip
+        run_experiment(store, settings, out, folds=folds, workers=workers, cluster=cluster,
+                       command=command, progress=tell)  # fmt: skip
     page, summary = out / "report.html", out / "summary.json"
     if page.is_file() and page.stat().st_mtime_ns >= summary.stat().st_mtime_ns:
         _tell(out, page)  # nothing was computed since it was drawn

@@ -7,11 +7,13 @@ import os
 import queue
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from crossl.cluster import Cluster
 from crossl.config import RunConfig
 from crossl.contenders import contender_hashes
 from crossl.data.store import Store
@@ -38,6 +40,7 @@ def run_experiment(
     *,
     folds: str = "all",
     workers: int | None = None,
+    cluster: Cluster | None = None,
     command: str = "",
     progress: Progress = quiet,
 ) -> None:
@@ -49,8 +52,12 @@ def run_experiment(
         out: folder of the experiment; one that was begun is resumed.
         folds: `all`, or numbers from 0, such as `0,2`.
         workers: folds computed at the same time; default: one per core.
+        cluster: where folds are computed instead, which has its own `workers`.
         command: how to remake it, for the report.
-        progress: called with what each fold does.
+        progress: called with what each fold does; on a cluster, with how many are done.
+
+    Raises:
+        ClusterError: there is no such cluster.
     """
     store = Store.open(store_path)
     numbers = fold_numbers(folds, len(folds_of(store, config)))
@@ -63,12 +70,7 @@ def run_experiment(
             open_tasks = [task for task in tasks if not task.done]
             for name, settings in config.contenders.items() if open_tasks else ():
                 settings.build(name)  # what lacks its package is refused before hours of work
-            count = min(workers or os.cpu_count() or 1, len(open_tasks))
-            if count > 1:
-                _run_parallel(open_tasks, count, progress)
-            else:
-                for task in open_tasks:
-                    _run_fold(task, named(progress, task))
+            _run(open_tasks, workers, cluster, progress)
             if open_tasks or not _is_collected(out, numbers, config):
                 progress("all folds: collecting", 1.0)
                 collect(store, config, out, tasks)
@@ -112,6 +114,33 @@ def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
         and summary.get("damages", []) == damages
         and summary["main"].get("budget") == config.evaluation.main_budget
     )
+
+
+def _run(
+    tasks: Sequence[FoldTask], workers: int | None, cluster: Cluster | None, progress: Progress
+) -> None:
+    """Compute folds on a cluster, in processes of their own, or one after the other."""
+    count = min(workers or os.cpu_count() or 1, len(tasks))
+    if cluster is not None and tasks:
+        calls = [(_found_anywhere(task), cluster.cpus) for task in tasks]
+        progress("folds: starting", 0.0)
+        for done, _ in enumerate(cluster.completed(run_fold, calls), start=1):
+            progress(f"folds: {done} of {len(tasks)} done", done / len(tasks))
+    elif count > 1:
+        _run_parallel(tasks, count, progress)
+    else:
+        for task in tasks:
+            _run_fold(task, named(progress, task))
+
+
+def _found_anywhere(task: FoldTask) -> FoldTask:
+    return replace(task, store=task.store.resolve(), folder=task.folder.resolve())
+
+
+def run_fold(task: FoldTask, cpus: int) -> None:
+    """Compute one fold on a worker of a cluster; one that was killed resumes."""
+    torch.set_num_threads(cpus)
+    _run_fold(task, quiet)
 
 
 def _run_fold(task: FoldTask, progress: Progress) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from crossl.cluster import Cluster
 from crossl.commands.benchmark import check_experiment, run_experiment
 from crossl.config.study import Study
 from crossl.errors import CrosslError
@@ -20,6 +21,7 @@ def run_study(
     out: Path,
     *,
     workers: int | None = None,
+    cluster: Cluster | None = None,
     command: str = "",
     progress: Progress = quiet,
 ) -> Path:
@@ -31,6 +33,7 @@ def run_study(
         study: what to run.
         out: folder of the study; each data set has a folder in it.
         workers: folds computed at the same time; default: one per core.
+        cluster: where folds are computed instead.
         command: how to remake it, for the page.
         progress: called with what each fold does.
 
@@ -55,7 +58,8 @@ def run_study(
         done: dict[str, Path] = {}
         for one in study.data:
             run_experiment(one.store, one.config, out / one.name, folds=one.folds, workers=workers,
-                           command=command, progress=_named(progress, one.name))  # fmt: skip
+                           cluster=cluster, command=command,
+                           progress=_named(progress, one.name))  # fmt: skip
             build_report(out / one.name)
             done[one.name] = out / one.name
             write_joint(done, out, facts)
