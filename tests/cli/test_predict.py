@@ -539,6 +539,31 @@ def test_a_row_that_the_end_of_a_file_cuts_off_is_told_by_every_command(
     assert "p1.csv: line 801 is cut off" in done.out, done.out
 
 
+def test_a_unit_that_values_speak_against_is_told_by_prepare_and_predict(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("ann", "bob"):
+        values = np.array([0, 0, 9.8, 0, 0, 0]) + 0.1 * rng.normal(size=(800, 6))
+        rows = [f"{n / 20:.2f},{','.join(f'{v:.4f}' for v in row)}"
+                for n, row in enumerate(values.tolist())]  # fmt: skip
+        (tmp_path / "new").mkdir(exist_ok=True)
+        text = "\n".join(["time,ax,ay,az,gx,gy,gz", *rows, ""])
+        (tmp_path / f"new/{name}.csv").write_text(text)
+    told = "acc: its values look like m/s^2, where g is declared, which its declared unit"
+    done = crossl("predict", study / "run", tmp_path / "new", "--out", tmp_path / "out",
+                  "--format", "csv")  # fmt: skip
+    assert (done.code, done.err.count(f"warning: {told}")) == (0, 1), done.err
+    (tmp_path / "new/recordings.yaml").write_text(MAPPING.replace("    label: activity\n", ""))
+    words = ("prepare", "folder", "--root", tmp_path / "new", "--out")
+    done = crossl(*words, tmp_path / "store")
+    assert f"warning, in 2 of 2 recordings: {told}" in done.out, done.out + done.err
+    right = MAPPING.replace("    label: activity\n", "").replace("unit: g,", "unit: m/s2,")
+    (tmp_path / "new/recordings.yaml").write_text(right)
+    done = crossl(*words, tmp_path / "right")
+    assert (done.code, "warning" in done.out + done.err) == (0, False), done.out + done.err
+
+
 @pytest.mark.parametrize("reader", ["uci_har", "seglearn_watch", "edf"])
 def test_a_run_of_a_published_set_says_that_other_files_need_a_mapping(
     crossl: Crossl, study: Path, tmp_path: Path, reader: str

@@ -135,6 +135,7 @@ def make_store(
     from crossl.data.readers import open_dataset
     from crossl.data.store import refuse_existing
     from crossl.data.target_entries import read_targets
+    from crossl.doctor.units import with_unit_warnings
     from crossl.errors import CrosslError
 
     if not append:
@@ -142,7 +143,7 @@ def make_store(
     classes, targets = plan.pop("classes", ()), plan.pop("targets", None)
     block = read_targets(targets) if targets is not None else None
     with show.progress("prepare") as tell, open_dataset(reader, root, options) as found:
-        dataset = dataclasses.replace(found, targets=block or found.targets)
+        dataset = with_unit_warnings(dataclasses.replace(found, targets=block or found.targets))
         spec = dataclasses.replace(dataset.card.spec, **(cutting or {}))
         planned = plan_for(dataset, reader, spec=spec, options=options, **plan)
         planned = planned.choosing(classes) if classes else planned

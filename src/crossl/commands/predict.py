@@ -159,7 +159,9 @@ def _all_jobs(
             work.note(f"sensor {name} was not in training and is left out")
             told.add(name)
         for sentence in [w for one in records.values() for w in warnings_in(one["notes"])]:
-            work.note(sentence)
+            if sentence not in told:
+                work.note(sentence)
+                told.add(sentence)
         found |= records
     if left_out and not found:
         others = f" (and {len(left_out) - 1} others, none can be read)" if left_out[1:] else ""

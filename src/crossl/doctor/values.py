@@ -67,6 +67,7 @@ SUSPECTS = {
     "m/s^2": (
         Suspect(0.8, 1.3, "g"),
         Suspect(50.0, 80.0, "1/64 g"),
+        Suspect(85.0, 110.0, "m/s^2, where g is declared"),
         Suspect(800.0, 1300.0, "mg or cm/s^2"),
         Suspect(3000.0, 40000.0, "raw numbers of the sensor"),
     ),
@@ -121,6 +122,22 @@ def check_values(modality: Modality, values: Float32) -> Iterator[Finding]:
     if is_fast(modality):
         yield from _check_flat(modality, values)
         yield from _check_limits(modality, values)
+
+
+def suspected_unit(modality: Modality, values: Float32) -> str:
+    """Say which unit values look like, where that is not the declared one beyond doubt.
+
+    Args:
+        modality: whose values they are.
+        values: (time, channel) in the unit of the modality, NaN where missing; some are enough.
+
+    Returns:
+        The unit; empty where nothing speaks against the declared one.
+    """
+    if np.isnan(values).any(axis=1).all():
+        return ""
+    errors = [one for one in _check_unit(modality, values) if one.severity == "error"]
+    return errors[0].what.partition("values look like ")[2] if errors else ""
 
 
 def _check_unit(modality: Modality, values: Float32) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.recording import Recording
 from crossl.data.recording_windows import StoredWindows
 from crossl.data.store import Store
+from crossl.doctor.units import with_unit_warnings
 from crossl.errors import ContractError, DataError, FormatError, PackageError
 from crossl.predict.sight import Seen, Sight, refuse_strangers, sight_of
 from crossl.run_folder import Run
@@ -225,6 +226,7 @@ def _other_files(path: Path, run: Run, reader: str) -> ContractError:
 
 
 def _of_dataset(dataset: Dataset, run: Run, how: How, where: Path) -> Inputs:
+    dataset = with_unit_warnings(dataset)
     names = [m.name for m in run.model.modalities]
     refuse_strangers(str(where), [m.name for m in dataset.card.modalities], names)
     sight = sight_of(run.contract, run.model.modalities, where=str(run.path),
