@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from crossl.cli.datasets import app
 from crossl.data.own.init import init_mapping
 from crossl.data.own.mapping import load_mapping, read_recording
+from crossl.data.own.mapping.guess import group_columns
 from crossl.data.own.mapping.measure import find_clock, guess_rate, guess_unit
 from crossl.data.own.mapping.names import guess_kinds
 from crossl.errors import DataError
@@ -200,3 +201,34 @@ def test_folders_with_spaces_in_their_names_are_one_person_each(tmp_path):
     text = init_mapping(tmp_path).read_text()
     assert 'pattern: "{subject}/watch left.csv"' in text
     assert text.count("pattern:") == 1
+
+
+def test_phone_and_watch_of_one_person_are_two_devices(real_data, tmp_path):
+    root = tmp_path / "DATA"
+    shutil.copytree(real_data("fixtures/sp_sw_har") / "DATA", root)
+    mapping = load_mapping(init_mapping(root), root)
+    entries = mapping.mapping.modalities
+    assert {name: one.device for name, one in entries.items()} == {
+        "sp_acc": "sp", "sp_gyro": "sp", "sw_acc": "sw", "sw_gyro": "sw",
+    }  # fmt: skip
+    # by the samples that came, as reading counts them
+    assert [one.rate_hz for one in entries.values()] == [102.5, 102.5, 104, 104]
+    found = [read_recording(plan, mapping.rules) for plan in mapping.plans]
+    assert [(one.subject, one.session, len(one.signals)) for one in found] == [
+        ("s01", "01", 4), ("s14", "02", 4),
+    ]  # fmt: skip
+    # both tell the label of each sample, at times of their own
+    assert [len({label.label for label in one.labels}) for one in found] == [5, 5]
+
+
+@pytest.mark.parametrize(("columns", "groups"), [
+    ("sp_acc_x sp_acc_y sp_acc_z sw_acc_x sw_acc_y sw_acc_z", "sp_acc sw_acc"),
+    ("sp_ax sp_ay sp_az sw_ax sw_ay sw_az", "sp_acc sw_acc"),
+    ("acc_x_sp acc_y_sp acc_z_sp acc_x_sw acc_y_sw acc_z_sw", "acc_sp acc_sw"),
+    ("gyro_x_left gyro_y_left gyro_x_right gyro_y_right", "gyro_left gyro_right"),
+    ("accX1 accY1 accZ1 accX2 accY2 accZ2", "acc_1 acc_2"),
+    ("acc_x_1 acc_y_1 acc_x_2 acc_y_2", "acc_1 acc_2"),
+    ("acc_x1 acc_x2 acc_x3", "acc_x"),
+])  # fmt: skip
+def test_columns_of_two_devices_are_two_sensors(columns, groups):
+    assert list(group_columns(columns.split())) == groups.split()

@@ -23,6 +23,14 @@ KINDS = ("eeg", "ecg", "ekg", "emg", "eog", "resp", "meg", "eda", "gsr", "exg")
 SHORT = {"a": "acc", "g": "gyro", "m": "mag"}
 """What stands before x, y and z where one letter does."""
 
+PLACES = (
+    r"(smart)?(watch|phone|band|glass)e?s?|wrist|chest|hip|waist|ankle|thigh|arm|forearm|head|ear|"
+    r"pocket|foot|leg|belt|left|right|s[pw]|[lr][wahf]|uhr|handy|brust|handgelenk"
+)
+"""What a device is called, or where it is worn; `sp` and `sw` are smartphone and smartwatch."""
+
+MOTION = r"acc|accel|acceleration|accelerometer|gyr|gyro|gyroscope|mag|magn|magnetometer|[agm]"
+
 ENDINGS = (
     "mg", "g", "m_s_2", "m_s2", "ms2", "mps2", "dps", "deg_s", "rad_s", "rads", "ut", "us", "uv",
     "mv", "nv", "bpm", "degc", "hz",
@@ -104,6 +112,8 @@ def group_columns(columns: Sequence[str], *, named: bool = True) -> dict[str, di
         {'acc': {'x': 'ax', 'y': 'ay', 'z': 'az'}, 'ecg': {'ecg': 'ecg'}}
         >>> list(group_columns(["acc_x [g]", "acc_y [g]", "c0", "c1"]))
         ['acc', 'c']
+        >>> list(group_columns(["sp_ax", "sp_ay", "sw_ax", "sw_ay", "gx1", "gy1", "gx2", "gy2"]))
+        ['sp_acc', 'sw_acc', 'gyro_1', 'gyro_2']
     """
     eeg = named and is_eeg(columns)
     options = {column: _options(column, eeg=eeg) for column in columns}
@@ -152,6 +162,25 @@ def is_eeg(columns: Sequence[str]) -> bool:
     return len({re.sub(r"\d+$", "", name) for name in strong}) >= 2
 
 
+def _of_device(name: str) -> list[tuple[str, str]]:
+    """Return the group of an axis that names its device in front or behind, `sp_ax`, `acc_x_2`.
+
+    Examples:
+        >>> _of_device("sp_ax"), _of_device("accx1"), _of_device("gyro_y_left")
+        ([('sp_acc', 'x')], [('acc_1', 'x')], [('gyro_left', 'y')])
+    """
+    front = re.fullmatch(r"(?P<device>.+)_(?P<kind>[agm])(?P<axis>[xyz])", name)
+    if front:
+        return [(f"{front['device']}_{SHORT[front['kind']]}", front["axis"])]
+    behind = re.fullmatch(
+        rf"(?P<kind>{MOTION})_?(?P<axis>[xyz])(_?(?P<number>\d{{1,2}})|_(?P<device>{PLACES}))", name
+    )
+    if behind is None:
+        return []
+    kind = SHORT.get(behind["kind"], behind["kind"])
+    return [(f"{kind}_{behind['number'] or behind['device']}", behind["axis"])]
+
+
 def _options(column: str, *, eeg: bool) -> list[tuple[str, str]]:
     """Return groups that a column may belong to, the likeliest first."""
     name = clean(split_unit(column)[0])
@@ -161,6 +190,7 @@ def _options(column: str, *, eeg: bool) -> list[tuple[str, str]]:
         found.append((first, rest))
     if eeg and TEN_TWENTY.fullmatch(name):
         found.append(("eeg", name))
+    found += _of_device(name)
     for pattern in (
         r"(?P<group>.+)_(?P<axis>[xyz])",
         r"(?P<axis>[xyz])_(?P<group>.+)",

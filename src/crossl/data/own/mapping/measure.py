@@ -15,7 +15,7 @@ from crossl.data.own.mapping.entries import SECONDS, ClockUnit
 from crossl.data.own.mapping.guess import clean, split_unit
 from crossl.data.own.mapping.quantity import read_unit
 from crossl.data.own.mapping.times import ABSOLUTE_S, DAY_S, guess_dates
-from crossl.data.timing import LEAST_BATCHES, estimate_rate, put_in_order
+from crossl.data.timing import LEAST_BATCHES, put_in_order
 from crossl.errors import DataError
 
 CLOCK = re.compile(
@@ -168,8 +168,7 @@ def looks_like_excel(raw: NDArray[np.float64], least: int = 2) -> bool:
 def guess_rate(times_s: NDArray[np.float64]) -> float | None:
     """Tell the rate of a clock, as a round number if one is within a percent."""
     try:
-        times, _, _ = put_in_order("clock", times_s, times_s[:, None])
-        rate = estimate_rate("clock", times)
+        rate = put_in_order("clock", times_s, times_s[:, None])[2].estimated_hz
     except DataError:
         return None
     for round_to in (10, 5, 1, 0.5):

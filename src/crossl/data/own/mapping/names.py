@@ -6,13 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossl.data.own.mapping.guess import clean
+from crossl.data.own.mapping.guess import PLACES, clean
 
 DEVICES = re.compile(
-    r"(smart)?(watch|phone|band|glass)e?s?|wrist|chest|hip|waist|ankle|thigh|arm|forearm|head|ear|"
-    r"pocket|foot|leg|belt|left|right|acc|accel.*|gyr|gyro.*|mag|magn.*|imu|ecg|eeg|emg|eda|gsr|ppg|bvp|temp.*|hr|"
-    r"resp.*|polar|empatica|e4|shimmer|labels?|events?|intervals?|annotations?|"
-    r"uhr|handy|brust|handgelenk"
+    PLACES + r"|acc|accel.*|gyr|gyro.*|mag|magn.*|imu|ecg|eeg|emg|eda|gsr|ppg|bvp|temp.*|hr|"
+    r"resp.*|polar|empatica|e4|shimmer|labels?|events?|intervals?|annotations?"
 )
 LABELS = re.compile(
     r"walk.*|sit.*|stand.*|run.*|jog.*|rest.*|stress.*|baseline|task|relax.*|lying.*|stairs?.*|"

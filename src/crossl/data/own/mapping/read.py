@@ -20,6 +20,9 @@ from crossl.data.recording import WARNING, LabelInterval, Recording, Signal
 from crossl.data.spellings import spelling_notes
 from crossl.errors import DataError, PackageError
 
+SAME_TIME_S = 0.1
+"""Devices sample at times of their own: by so much they may tell apart when a label changed."""
+
 
 @dataclass
 class _Gathered:
@@ -226,6 +229,8 @@ def _one_each(where: str, labels: Sequence[LabelInterval]) -> tuple[LabelInterva
             out.append(one)
         elif one.label == last.label:
             out[-1] = replace(last, end_s=max(last.end_s, one.end_s))
+        elif last.end_s - one.start_s <= SAME_TIME_S and one.end_s > last.end_s:
+            out.append(replace(one, start_s=last.end_s))
         else:
             raise DataError(
                 f"{where}: its files tell two labels for one time, '{last.label}' until "
