@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(DataError, match=r"--subject: got 'eva'.*known are S0"):
         adapt([store.path], Adapting(subject="eva"))
     train = crossl.load_run(trained).contract["subjects"]["train"][0]
-    with pytest.raises(SplitError, match=f"subject '{train}': was learned from already"):
+    with pytest.raises(SplitError, match=f"subject '{train}': the run learned from this person"):
         adapt([store.path], Adapting(subject=train))
     with pytest.raises(DataError, match="does not exist; a CSV file"):
         adapt([person], Adapting(tmp_path / "nowhere.csv"))

@@ -144,7 +144,7 @@ REFUSED = [
     ("--from usb:1", "crossl: --from: got 'usb:1'; 'replay:FILE', '-' (standard input), "),
     ("--from replay:", "crossl: --from: got 'replay:'; "),
     ("--from replay:nowhere.csv", "crossl: nowhere.csv: does not exist; "),
-    ("--from - --speed 2", "crossl: --speed: - comes when it comes; only replay:"),
+    ("--from - --speed 2", "crossl: --speed: - is live; only replay:"),
     ("--from replay:{new} --speed 0", "crossl: --speed: got '0'; a positive "),
     ("--from replay:{new} --recording x", "crossl: --recording: got 'x'; "),
     ("--from replay:{new}", "holds several recordings; name one by --recording: ann"),

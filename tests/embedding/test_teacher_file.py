@@ -88,7 +88,10 @@ def test_the_calendar_finds_them_without_sessions(name: str, store: Store, tmp_p
     ("changes", "told"),
     [
         ({"embedding": None}, "has no 'embedding'"),
-        ({"start_s": None}, "says no time; one of start_s, start_time, start_unix_s is needed"),
+        (
+            {"start_s": None},
+            "has no column of times; one of start_s, start_time, start_unix_s is needed",
+        ),
         ({"session": None}, "has no 'session', and subject 'ann' has 2"),
         ({"subject": np.array(["cid"] * 30)}, "no row is of a window"),
         ({"embedding": np.zeros(30)}, r"'embedding' is float64 of shape \(30,\)"),

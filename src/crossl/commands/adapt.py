@@ -114,8 +114,8 @@ def adapt_run(
     (subject,) = np.unique(person.subject).tolist()
     if subject in learned_from(run.contract, about) and not asked.same_names:
         raise SplitError(
-            f"subject '{subject}': was learned from already, or chose something; give recordings "
-            "of a new person, or say --same-names if this is another person of that name"
+            f"subject '{subject}': the run learned from this person, or chose by them; give "
+            "recordings of a new person, or say --same-names if this is another person of that name"
         )
     train, validation = _tables(run, probe, about, store)
     found = _chosen(probe, (train, validation), store, person, about)

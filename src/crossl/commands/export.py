@@ -243,7 +243,7 @@ class _Making:
             ConfigError: there is no classifier, or the run's own store is not at hand.
         """
         if self.reading is None:
-            raise ConfigError("--int8: the run has no classifier, so nothing tells what it costs")
+            raise ConfigError("--int8: the run has no classifier, so its cost cannot be measured")
         if self.store is None or self.store.hash != self.run.contract.get("store_sha256"):
             raise ConfigError(
                 "--int8: needs the store that the run was trained on, whose training windows tell "

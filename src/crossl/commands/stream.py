@@ -143,7 +143,7 @@ def open_source(source: From, run: Run, live: LiveClassifier, note: Note) -> Sou
     kind, _, rest = source.place.partition(":")
     wanted: dict[str, Modality] = {m.name: live.expected(m.name) for m in live.modalities}
     if source.speed != "1" and kind != "replay":
-        raise ConfigError(f"--speed: {source.place} comes when it comes; only replay: has a speed")
+        raise ConfigError(f"--speed: {source.place} is live; only replay: has a speed")
     if source.place == "-":
         return standard_input(wanted)
     if kind in ("ws", "wss"):

@@ -127,8 +127,8 @@ def _column(path: Path, column: Any) -> NDArray[Any]:
             return np.array(column.to_list(), dtype=np.float32)
         except (ValueError, TypeError) as error:
             raise DataError(
-                f"{path}: 'embedding' holds {column.dtype} of different lengths; lists of as many "
-                "numbers in each row are needed"
+                f"{path}: 'embedding' holds {column.dtype} of different lengths; lists of equal "
+                "length are needed"
             ) from error
     if column.name in ("subject", "session"):
         return np.array(column.cast(polars.String).fill_null("").to_list(), dtype=np.str_)
@@ -162,7 +162,7 @@ def _times(
     """Return when rows begin, and when windows do, on the same clock."""
     name = next((one for one in TIMES if one in columns), None)
     if name is None:
-        raise DataError(f"{path}: says no time; one of {', '.join(TIMES)} is needed")
+        raise DataError(f"{path}: has no column of times; one of {', '.join(TIMES)} is needed")
     when = columns[name]
     if name == "start_time":
         if when.dtype.kind != "M":
@@ -175,7 +175,7 @@ def _times(
     if name == "start_s":
         return when.astype(np.float64), store.start_s
     if not np.isfinite(store.start_unix_s).any():
-        raise DataError(f"{path}: has times of the calendar, which {store.path} does not know; "
+        raise DataError(f"{path}: has calendar times, which {store.path} does not know; "
                         "give start_s, seconds on each recording's own clock")  # fmt: skip
     return when.astype(np.float64), store.start_unix_s
 

@@ -183,7 +183,7 @@ def compare_scores(
     rows = spread(rows[task.known(target[rows]) & present[rows].any(axis=1)], MOST_SCORED)
     if not len(rows):
         raise CrosslError(
-            "--int8: validation subjects have no labelled window, so nothing tells what it costs; "
+            "--int8: validation subjects have no labelled window, so its cost cannot be measured; "
             "export without --int8"
         )
     patterns = _patterns(present.shape[1])

@@ -100,11 +100,6 @@ class AutoencoderMethod(AsRecorded):
         ]
         return {"errors": torch.stack(errors, dim=1)}
 
-    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw nothing."""
-        del present, generator
-        return None
-
     def compare(
         self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None
     ) -> dict[str, Tensor]:

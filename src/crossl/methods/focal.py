@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
@@ -52,11 +51,6 @@ class FocalMethod(TwoViews):
             nn.Sequential(nn.Linear(model.latent_dim, dim), nn.ReLU(), nn.Linear(dim, dim))
             for _ in model.modalities
         )
-
-    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw nothing: chance is in the augmentations only."""
-        del present, generator
-        return None
 
     def compare(
         self, encoded: Encoded, present: Present, drawn: Drawn, targets: Targets = None

@@ -13,7 +13,7 @@ from crossl.data.batch import Batch
 from crossl.methods.views import Augment, augment_views
 from crossl.nn.aggregators import AggregatorConfig
 from crossl.nn.encoders import EncoderConfig
-from crossl.nn.masking import keep_some
+from crossl.nn.masking import keep_some_twice
 from crossl.nn.model import CrossModalModel
 from crossl.settings import Settings
 
@@ -148,6 +148,11 @@ class Steps(nn.Module):
         """The model: networks of the method's own are dropped after training."""
         return self.model
 
+    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
+        """Draw nothing: chance is in the views only."""
+        del present, generator
+        return None
+
     def after_step(self, step: int, total: int) -> None:
         """Leave everything as it is."""
 
@@ -209,8 +214,7 @@ class WholeViews(TwoViews):
         """Draw which modalities each view keeps, `keep` (2, B, M), if some may be hidden."""
         if self.keep_rate == 1:
             return None
-        shown = [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
-        return {"keep": torch.stack(shown)}
+        return {"keep": keep_some_twice(present, keep_rate=self.keep_rate, generator=generator)}
 
     def embeddings(self, encoded: Encoded, present: Present, drawn: Drawn) -> list[Tensor]:
         """Return the embedding of each view, (B, D)."""

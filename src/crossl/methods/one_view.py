@@ -10,7 +10,7 @@ from torch import Tensor
 from crossl.data.batch import Batch
 from crossl.errors import ConfigError
 from crossl.methods.augment import Augmentation, AugmentationConfig
-from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Signals, Steps
+from crossl.methods.method import Encoded, MethodConfig, Present, Signals, Steps
 from crossl.methods.views import Augment, augment_views
 from crossl.nn.aggregators import AggregatorConfig, ConcatConfig
 from crossl.nn.model import CrossModalModel
@@ -39,11 +39,6 @@ class OneView(Steps):
     def encode(self, signals: Signals, present: Present) -> Encoded:
         """Encode the view: `latents` (B, M, K)."""
         return {"latents": self.model.encode(signals, present)}
-
-    def draw(self, present: Present, generator: torch.Generator) -> Drawn:
-        """Draw nothing: chance is in the augmentation only."""
-        del present, generator
-        return None
 
 
 class EncodersOnly(MethodConfig):

@@ -14,7 +14,7 @@ from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Signals
 from crossl.methods.one_view import OneView
 from crossl.methods.places import encode_places, join_places
 from crossl.methods.views import Augment
-from crossl.nn.masking import keep_some
+from crossl.nn.masking import keep_some_twice
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
 from crossl.objectives.hierarchical import hierarchical_contrast
@@ -87,9 +87,7 @@ class Ts2vecMethod(OneView):
         chance = torch.rand((2, len(present), self.places), generator=generator, device=device)
         drawn = {"bounds": bounds, "hidden": chance < self.hidden_rate}
         if self.keep_rate < 1:
-            drawn["keep"] = torch.stack(
-                [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
-            )
+            drawn["keep"] = keep_some_twice(present, keep_rate=self.keep_rate, generator=generator)
         return drawn
 
     def compare(

@@ -17,7 +17,7 @@ from crossl.methods.method import Drawn, Encoded, MethodConfig, Present, Signals
 from crossl.methods.permutation import Permutation
 from crossl.methods.places import encode_places, join_places
 from crossl.methods.views import Augment, augment_views
-from crossl.nn.masking import keep_some
+from crossl.nn.masking import keep_some_twice
 from crossl.nn.model import CrossModalModel
 from crossl.nn.precision import at_least_float32
 from crossl.nn.transformer import TransformerBlock
@@ -120,9 +120,7 @@ class TsTccMethod(Steps):
         """Draw where the past ends, `end` in 0 to 1; `keep` (2, B, M) if views lose modalities."""
         drawn = {"end": torch.rand((), generator=generator, device=generator.device)}
         if self.keep_rate < 1:
-            drawn["keep"] = torch.stack(
-                [keep_some(present, keep_rate=self.keep_rate, generator=generator) for _ in "ab"]
-            )
+            drawn["keep"] = keep_some_twice(present, keep_rate=self.keep_rate, generator=generator)
         return drawn
 
     def compare(

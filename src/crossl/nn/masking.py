@@ -122,6 +122,19 @@ def keep_some(present: Present, *, keep_rate: Rate, generator: torch.Generator) 
     return torch.where(keep.any(dim=1, keepdim=True), keep, _one_of(present, generator))
 
 
+def keep_some_twice(present: Present, *, keep_rate: Rate, generator: torch.Generator) -> Tensor:
+    """Draw which modalities each of two views keeps, (2, B, M); see `keep_some`.
+
+    Args:
+        present: what was recorded.
+        keep_rate: probability to keep a modality; (M,) where each has its own.
+        generator: source of randomness.
+    """
+    return torch.stack(
+        [keep_some(present, keep_rate=keep_rate, generator=generator) for _ in range(2)]
+    )
+
+
 class Stretches(NamedTuple):
     """A stretch of time that is hidden, of each modality, as shares of the window.
 

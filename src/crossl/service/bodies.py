@@ -178,7 +178,7 @@ def numbers(where: str, given: object, most: int) -> NDArray[np.float64]:
     try:
         found = np.asarray(given)
     except (ValueError, OverflowError):
-        raise DataError(f"{where}: its samples have not all as many channels") from None
+        raise DataError(f"{where}: its samples differ in their number of channels") from None
     if found.dtype.kind == "O":
         flat = found.ravel().tolist()
         if any(isinstance(one, bool) or not isinstance(one, int | float | None) for one in flat):
@@ -186,7 +186,7 @@ def numbers(where: str, given: object, most: int) -> NDArray[np.float64]:
         try:
             found = found.astype(np.float64)  # None becomes NaN
         except OverflowError:
-            raise DataError(f"{where}: holds a number out of reach") from None
+            raise DataError(f"{where}: holds a number that is too large") from None
     if found.dtype.kind not in "iuf":
         raise DataError(f"{where}: holds more than numbers; a sample is a number or null")
     return found.astype(np.float64)
@@ -209,7 +209,7 @@ def _signal(
     modality = _declared(where, name, told, values.shape[1], known)
     if "timestamps_s" not in told:
         if "rate_hz" not in told:
-            raise DataError(f"{where}: says no time; give rate_hz (and start_s), or timestamps_s")
+            raise DataError(f"{where}: has no times; give rate_hz (and start_s), or timestamps_s")
         start_s = number(f"{where}.start_s", told.get("start_s", 0.0))
         return modality, Signal(as_float32(values), modality.rate_hz, start_s)
     if "start_s" in told:

@@ -141,7 +141,7 @@ def _told(address: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as error:
-        raise DataError(f"{address}: is open to those only whom its owner lets in; ask there, then "
+        raise DataError(f"{address}: needs the approval of its owner; ask for it there, then "
                         "log in by `hf auth login`") from error  # fmt: skip
     except errors.RevisionNotFoundError as error:
         raise DataError(f"{address}: there is no such revision") from error
@@ -249,5 +249,5 @@ def _fetched_before(address: str, place: Place, base: Path) -> Path:
         ref = _ref(base, place)
         commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else ""
     if not COMMIT.fullmatch(commit) or not (base / commit).is_dir():
-        raise DataError(f"{address}: was not fetched before, and HF_HUB_OFFLINE forbids to ask")
+        raise DataError(f"{address}: was not fetched before, and HF_HUB_OFFLINE is set")
     return _plain_files(base / commit)
