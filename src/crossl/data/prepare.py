@@ -96,13 +96,7 @@ def prepare_store(
         parts = unread.parts_to_read(dataset.parts, before)
         how = (workers, unread.strictly if strict else unread.or_left_out, progress)
         recordings, left_out = _write_segment(parts, plan, work, name, how)
-        try:
-            every = [*(before["recordings"] if before else ()), *recordings]
-            _refuse_doubles(out, every)
-            plan.targets.refuse_strangers({one["subject"] for one in every}, read=not left_out)
-        except DataError:
-            shutil.rmtree(work)
-            raise
+        _refuse_what_does_not_fit(out, work, plan, (before, recordings), read=not left_out)
         files = describe_files(work, name)
         if before is None:
             settings = {**plan.settings(), **unread.told(None, dataset.parts, left_out)}
@@ -118,6 +112,33 @@ def prepare_store(
             _append_segment(out, work / name, name, before, (recordings, files))
             shutil.rmtree(work)
     return Store.open(out, verify=False)
+
+
+def _refuse_what_does_not_fit(
+    out: Path,
+    work: Path,
+    plan: Plan,
+    recordings: tuple[Mapping[str, Any] | None, list[dict[str, Any]]],
+    *,
+    read: bool,
+) -> None:
+    """Refuse a recording that is there twice, and numbers of people who were not recorded.
+
+    Args:
+        out: the store.
+        work: what was written so far, which is removed then.
+        plan: says which targets have numbers of people.
+        recordings: the manifest that is appended to, and the new ones.
+        read: all parts could be read.
+    """
+    before, new = recordings
+    every = [*(before["recordings"] if before else ()), *new]
+    try:
+        _refuse_doubles(out, every)
+        plan.targets.refuse_strangers({one["subject"] for one in every}, read=read)
+    except DataError:
+        shutil.rmtree(work)
+        raise
 
 
 def _plan_for(out: Path, plan: Plan, dataset: Dataset, *, append: bool) -> Plan:
