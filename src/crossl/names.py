@@ -44,7 +44,7 @@ def check_name(what: str, name: object, *, empty: bool = False) -> None:
         empty: whether it may be empty.
 
     Raises:
-        DataError: it is no text, empty, too long, or holds control characters.
+        DataError: it is not text, empty, too long, or holds control characters.
     """
     flaw = flaw_of_name(name, empty=empty)
     if flaw:

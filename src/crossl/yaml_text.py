@@ -31,7 +31,7 @@ FLOAT = re.compile(
 
 
 class YamlError(ValueError):
-    """A text that is no YAML, or none that crossl reads: says the line and why, in one sentence."""
+    """A text that is not YAML, or not what crossl reads: says line and reason in one sentence."""
 
 
 def parse_yaml(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""What names of columns tell: who belongs together, what is measured, what is no sensor."""
+"""What names of columns tell: who belongs together, what is measured, what is not a sensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels that are no sensors, and channels that give the label away."""
+"""Channels that are not sensors, and channels that give the label away."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_another_name_that_leads_here_is_refused(address: str, host: str) -> Non
     for path in ("/", "/health", "/contract"):
         answer = httpx.get(f"http://{address}{path}", headers={"host": host})
         assert answer.status_code == 421
-        assert "is no name of this service" in answer.json()["error"]
+        assert "is not a name of this service" in answer.json()["error"]
     head = f"GET /ws HTTP/1.1\r\nHost: {host}\r\n{UPGRADE}\r\n"
     assert raw(address, head.encode()).startswith(b"HTTP/1.1 421")
 

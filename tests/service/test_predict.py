@@ -133,10 +133,10 @@ REFUSED = [
     ({"modalities": {"acc": ACC}, "context": 1}, "context: is a number; allowed are"),
     ({"modalities": {"acc": ACC}, "sets": 2}, "sets: got 2"),
     ({"modalities": {"acc": ACC}, "keep_unusable": 1}, "keep_unusable: is a number"),
-    ({"modalities": {"acc": ACC}, "resample": "acc"}, "body: resample is no list of names"),
+    ({"modalities": {"acc": ACC}, "resample": "acc"}, "body: resample is not a list of names"),
     ({"modalities": {"acc": ACC}, "resample": ["ac"]}, "modality 'ac'; did you mean 'acc'?"),
-    ({"modalities": {"acc": ACC}, "zone": "Mars/Olympus"}, "'Mars/Olympus' is no time zone"),
-    ({"modalities": {"acc": ACC}, "zone": "../../etc/passwd"}, "is no time zone"),
+    ({"modalities": {"acc": ACC}, "zone": "Mars/Olympus"}, "'Mars/Olympus' is not a time zone"),
+    ({"modalities": {"acc": ACC}, "zone": "../../etc/passwd"}, "is not a time zone"),
     ({"modalities": {"acc": ACC}, "zone": 1}, "zone: is a number"),
     ({"modalities": {"acc": ACC}, "origin_unix_s": 1e300}, "seconds since 1970 are needed"),
     ({"modalities": {"acc": ACC}, "subject": "a\nb"}, "holds U+000A"),
@@ -145,7 +145,7 @@ REFUSED = [
     ({"modalities": {"acc": {"values": [[0, 0, 0]] * 3, "timestamps_s": [0, 0.05, 1e12]}}},
      "spans 1e+12 s"),
     ({"modalities": {"acc": {"values": [[0, 0, 0]] * 3, "timestamps_s": [0, None, 1]}}},
-     "is no list of seconds"),
+     "is not a list of seconds"),
     ({"modalities": {"acc": ACC, "ecg": {"values": [0] * 9, "rate_hz": 32, "start_s": 1e9}}},
      "modalities: spans 1e+09 s"),
 ]  # fmt: skip
@@ -163,12 +163,12 @@ def test_what_cannot_be_used_is_one_sentence(post: Post, sent: object, told: str
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b"", "body: is no JSON"),
-        (b"\xff\xfe", "body: is no JSON"),
+        (b"", "body: is not JSON"),
+        (b"\xff\xfe", "body: is not JSON"),
         (b"[1]", "body: is a list"),
         (b"[" * 200_000, "body: is nested too deeply"),
-        (b'{"modalities": {"acc": {"values": [NaN]}}}', "NaN is no JSON number"),
-        (b'{"modalities": ' + b"9" * 9000 + b"}", "body: is no JSON"),
+        (b'{"modalities": {"acc": {"values": [NaN]}}}', "NaN is not a JSON number"),
+        (b'{"modalities": ' + b"9" * 9000 + b"}", "body: is not JSON"),
         (b'{"modalities": {"acc": {"values": [' + b"[]," * 3_000_001, "lists; allowed are at most"),
         (b'{"modalities": {"' + b"a" * 2_000_000 + b'": {}}}', "2000000 letters"),
         (b'{"' + b"a" * 2_000_000 + b'": {}}', "is unknown"),
@@ -188,7 +188,7 @@ def arrow_bodies() -> list[tuple[bytes, str]]:
     named = pl.Series(["acc"], dtype=pl.Categorical)
     return [
         (b"", "cannot be read as Arrow"),
-        (b"no arrow at all" * 9, "body: is no stream of Arrow IPC"),
+        (b"no arrow at all" * 9, "body: is not a stream of Arrow IPC"),
         (table(**good)[:-150], "body:"),
         (packed.getvalue(), "body: is compressed Arrow"),
         (table(**{**good, "modality": named}), "body: has dictionaries"),
@@ -198,7 +198,7 @@ def arrow_bodies() -> list[tuple[bytes, str]]:
         (table(modality=["acc"]), "has no column 'values'"),
         (table(**{**good, "modality": ["eeg"]}), "names no sensor of the run"),
         (table(**{**good, "values": [[0.0] * 7]}), "has 7 numbers; a multiple of 3"),
-        (table(**{**good, "values": ["text"]}), "is no list of numbers"),
+        (table(**{**good, "values": ["text"]}), "is not a list of numbers"),
         (table(**{**good, "rate_hz": [None]}), "acc.rate_hz: is None"),
     ]
 

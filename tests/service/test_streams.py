@@ -118,7 +118,7 @@ def test_messages_of_crossl_stream_are_taken_too(address: str, run: crossl.Run) 
 
 
 FAULTS = [
-    ("no json", "body: is no JSON"),
+    ("no json", "body: is not JSON"),
     ("[]", "body: is a list"),
     ("{}", "message: has 0 keys; one of chunks"),
     ('{"chunk": {}}', "key 'chunk' is unknown; did you mean 'chunks'?"),
@@ -130,7 +130,7 @@ FAULTS = [
     ('{"chunks": {"acc": {"values": [[1, 2, 3]], "start_s": 0, "rate_hz": 50}}}', "50 Hz"),
     ('{"chunks": {"acc": {"values": [[1, 2, 1e300]], "start_s": 0}}}', "infinite values"),
     ('{"chunks": {"acc": {"values": [[1, 2, 3]], "start_s": 0, "x": 1}}}', "key 'x' is unknown"),
-    ('{"ignore": "acc"}', "ignore: is no list"),
+    ('{"ignore": "acc"}', "ignore: is not a list"),
     ('{"ignore": ["eeg"]}', "sensor 'eeg'"),
     ('{"end": 3}', "end: is a number"),
     ('{"end": "eeg"}', "'eeg'"),
@@ -201,7 +201,7 @@ def test_chunks_that_are_never_decided_do_not_fill_the_memory(run: crossl.Run) -
         ("max_delay_s=1e9", "max_delay_s: is 1e+09; allowed are 0 to 60 s"),
         ("max_delay_s=nan", "allowed are 0 to 60 s"),
         ("abstain=7", "abstain: got 7"),
-        ("zone=Nowhere", "'Nowhere' is no time zone"),
+        ("zone=Nowhere", "'Nowhere' is not a time zone"),
         ("in_order=1", "in_order: is '1'"),
         ("resample=eeg", "eeg"),
         ("nam=x", "did you mean 'name'?"),

@@ -208,7 +208,7 @@ def test_offline_it_is_what_was_fetched_before(
      "hf://.ann/watch", "hf://ann/w%2e%2e", "hf://a--b/watch", "hf://ann/watch@" + "x" * 300],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_before_anybody_is_asked(address: str) -> None:
-    with pytest.raises(DataError, match="is no address of a run; allowed is hf://USER/REPO"):
+    with pytest.raises(DataError, match="is not an address of a run; allowed is hf://USER/REPO"):
         read_address(address)
 
 
@@ -292,7 +292,7 @@ def test_links_in_the_folder_are_refused(server: Server, home: Path, tmp_path: P
     shutil.copy(folder / "config.yaml", secret)
     (folder / "config.yaml").unlink()
     (folder / "config.yaml").symlink_to(secret)
-    with pytest.raises(FormatError, match=r"config\.yaml: is no plain file"):
+    with pytest.raises(FormatError, match=r"config\.yaml: is not a plain file"):
         load_run("hf://ann/watch")
 
 
@@ -329,5 +329,5 @@ def test_the_command_line_takes_addresses_where_a_run_is_only_read(
 ) -> None:
     assert run_here(Path("hf://ann/watch@main")) == home / "ann--watch" / COMMIT
     assert run_here(tmp_path / "run") == tmp_path / "run"
-    with pytest.raises(DataError, match="is no address of a run"):
+    with pytest.raises(DataError, match="is not an address of a run"):
         run_here(Path("hf://ann"))

@@ -63,11 +63,13 @@ def test_what_cannot_be_reached_or_understood_is_told_in_a_sentence():
             async for _ in websocket(url.format(port=port), SENSORS):
                 pass
 
-    with pytest.raises(DataError, match=r"^ws://127\.0\.0\.1:\d+: message 2: is no JSON"):
+    with pytest.raises(DataError, match=r"^ws://127\.0\.0\.1:\d+: message 2: is not JSON"):
         asyncio.run(work("ws://127.0.0.1:{port}"))
     with pytest.raises(DataError, match=r"^ws://127\.0\.0\.1:1/: cannot be reached \("):
         asyncio.run(work("ws://127.0.0.1:1/"))
-    with pytest.raises(DataError, match=r"^ws://: is no address of a WebSocket, such as ws://H"):
+    with pytest.raises(
+        DataError, match=r"^ws://: is not an address of a WebSocket, such as ws://H"
+    ):
         asyncio.run(work("ws://"))
 
 

@@ -41,7 +41,7 @@ def write_card(
         The file.
 
     Raises:
-        ConfigError: a licence that is no name.
+        ConfigError: a licence that is not a name.
         ContractError: another store than the run's.
         FormatError: the run, its classifier or its scores are damaged.
     """

@@ -92,7 +92,7 @@ class Windows(Mapping[str, Any]):
 
 
 def check_named(where: str, given: Any) -> None:
-    """Refuse what is no dict of arrays by name."""
+    """Refuse what is not a dict of arrays by name."""
     if not isinstance(given, Mapping):
         raise DataError(
             f"{where}: is not a dict of arrays by modality, got {type(given).__name__}; needed is "

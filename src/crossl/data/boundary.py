@@ -103,7 +103,7 @@ def damaged(path: Path | str, error: object) -> DataError:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no regular file: a pipe or a device would be waited for, or never end.
+    """Refuse what is not a regular file: a pipe or a device would be waited for, or never end.
 
     Args:
         path: to open; links are followed.

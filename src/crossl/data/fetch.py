@@ -68,7 +68,7 @@ def fetch_dataset(
         The files, in the order of the card.
 
     Raises:
-        ConfigError: the mirror is no address.
+        ConfigError: the mirror is not an address.
         DataError: nothing can be fetched, another process is fetching, the server or the file is
             not as it should be, or the disk lacks room.
     """
@@ -125,7 +125,7 @@ def mirrored(url: str, mirror: str | None) -> str:
     """Replace scheme and host of an address.
 
     Raises:
-        ConfigError: the mirror is no address.
+        ConfigError: the mirror is not an address.
 
     Examples:
         >>> mirrored("https://example.org/a/b.zip?download=1", "http://localhost:80/copy/")

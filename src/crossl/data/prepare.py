@@ -80,7 +80,7 @@ def prepare_store(
     Raises:
         DataError: `out` exists (or, appending, holds one of these recordings), a file cannot be
             read, nothing yields a window, or another process is at it.
-        FormatError: appending to what is no store.
+        FormatError: appending to what is not a store.
     """
     work = working_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ class SegmentReader:
         recordings: how many.
 
     Raises:
-        FormatError: a file is no array, or of another type or shape than it must be.
+        FormatError: a file is not an array, or of another type or shape than it must be.
     """
 
     def __init__(self, path: Path, spec: SegmentSpec, recordings: int) -> None:
@@ -197,7 +197,7 @@ def load_array(
         shape: that it must have; None for any length.
 
     Raises:
-        FormatError: it is no array, or another one.
+        FormatError: it is not an array, or another one.
     """
     try:
         array = np.load(path, mmap_mode="r")

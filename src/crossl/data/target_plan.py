@@ -42,7 +42,7 @@ class TargetPlan:
     Attributes:
         rules: one for each target.
         sources: the block as it was written, plain JSON values.
-        hidden: modalities that are no inputs, and the target that is read from each.
+        hidden: modalities that are not inputs, and the target that is read from each.
         kept: modalities that may be inputs though a target is read from them, and that target.
     """
 

@@ -232,7 +232,7 @@ class Windower:
             now_s: seconds on the clock of the chunks.
 
         Raises:
-            DataError: it is no number.
+            DataError: it is not a number.
         """
         self._check_open()
         if not isfinite(now_s):

@@ -1,4 +1,4 @@
-"""Checks for channels that are no sensors, by values and names: counters, clocks, codes."""
+"""Checks for channels that are not sensors, by values and names: counters, clocks, codes."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def _piled_up(channel: Float32) -> Iterator[tuple[float, float]]:
     """Yield extremes that hold many more samples than the levels beside them, and their share.
 
     A distribution thins out towards its ends; at a limit it piles up. The extreme of a quantity
-    that cannot be negative is no limit when it is 0.
+    that cannot be negative is not a limit when it is 0.
     """
     levels, counts = np.unique(channel, return_counts=True)
     if len(levels) < CLIP_LEVELS:

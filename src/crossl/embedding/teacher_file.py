@@ -71,7 +71,7 @@ def read_teacher(path: Path, store: Store) -> Float32:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no table of embeddings.
+    """Refuse what is not a table of embeddings.
 
     Raises:
         DataError: there is no such file, or it ends in something else.

@@ -101,7 +101,7 @@ class MaskedAutoencoderMethod(AsRecorded):
         self._channels = [len(m.channels) for m in model.modalities]
 
     def extra_repr(self) -> str:
-        """Say what is no layer."""
+        """Say what is not a layer."""
         return f"{self.rates}, shown={self.shown}"
 
     def encode(self, signals: Signals, present: Present) -> Encoded:

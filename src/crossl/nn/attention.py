@@ -1,6 +1,6 @@
 """Aggregators that weigh modalities by what they hold: gated, by learned queries, a transformer.
 
-Each modality's latent becomes a token, by a network of its own. What is not kept is no token: it
+Each modality's latent becomes a token, by a network of its own. What is not kept is not a token: it
 gets no weight, whatever stands there. Nothing here is computed across a batch.
 """
 

@@ -72,7 +72,7 @@ class TcnEncoder(nn.Module):
         dropout: probability, after each block.
 
     Raises:
-        ConfigError: dim is no multiple of 4.
+        ConfigError: dim is not a multiple of 4.
 
     Examples:
         >>> import torch

@@ -214,7 +214,7 @@ class ModalityFeatures(nn.ModuleDict):
     ) -> None:
         """Fit the features of each modality on windows that have it.
 
-        A modality counts by its components that are no zeros; the mean variance of all columns of
+        A modality counts by its components that are not zeros; the mean variance of all columns of
         all modalities is 1.
 
         Args:

@@ -23,7 +23,7 @@ def adopt_module(module: nn.Module, modality: Modality, samples: int, *, dim: in
         dim: K of the model.
 
     Raises:
-        ConfigError: it is no module, fails on such windows, or gives something else.
+        ConfigError: it is not a module, fails on such windows, or gives something else.
 
     Examples:
         >>> ecg = Modality("ecg", ("lead",), "V", 50.0)

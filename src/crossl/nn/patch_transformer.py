@@ -72,7 +72,7 @@ class PatchTransformerEncoder(nn.Module):
         self.norm: nn.Module = nn.LayerNorm(self.width) if depth else nn.Identity()
 
     def extra_repr(self) -> str:
-        """Say what is no layer."""
+        """Say what is not a layer."""
         return f"places={self.places}, length={self.length}, read={self.read}"
 
     def forward(self, x: Window) -> Latent:

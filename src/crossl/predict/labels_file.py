@@ -53,7 +53,7 @@ def read_label_rows(path: Path) -> list[LabelRow]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(f"{path}: is no text; a CSV file in UTF-8 is needed") from None
+        raise DataError(f"{path}: is not text; a CSV file in UTF-8 is needed") from None
     if not text.strip():
         raise DataError(f"{path}: is empty; a CSV file with start, end and label is needed")
     first = text.splitlines()[0]
@@ -125,7 +125,7 @@ def _seconds(text: str, seen: Seen, place: str) -> float:
     except ValueError:
         return _of_date(text, seen, place)
     if not abs(value) < 1e11:
-        raise DataError(f"{place}: '{text:.40}' is no time; seconds or a date are needed")
+        raise DataError(f"{place}: '{text:.40}' is not a time; seconds or a date are needed")
     return value
 
 
@@ -133,7 +133,9 @@ def _of_date(text: str, seen: Seen, place: str) -> float:
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
-        raise DataError(f"{place}: '{text:.40}' is no time; seconds or a date are needed") from None
+        raise DataError(
+            f"{place}: '{text:.40}' is not a time; seconds or a date are needed"
+        ) from None
     if seen.origin_unix_s is None:
         raise DataError(f"{place}: is a date, and nothing tells when the recording was made; "
                         "give seconds from its start")  # fmt: skip

@@ -220,7 +220,7 @@ class LiveClassifier:
         """Say that time has come to `now_s`, so that nobody waits for silent sensors.
 
         Raises:
-            DataError: it is no number.
+            DataError: it is not a number.
         """
         return self._decided(self.windower.advance(now_s))
 

@@ -244,7 +244,7 @@ def check_abstain(where: str, abstain: float | None, probe: Probe) -> None:
         probe: the classifier.
 
     Raises:
-        ConfigError: it is no probability, or the classifier does not tell one of several classes.
+        ConfigError: it is not a probability, or the classifier is not for one of several classes.
     """
     if abstain is None:
         return

@@ -76,7 +76,7 @@ def read_arrow_body(
 def _flat(where: str, column: Any, channels: int) -> NDArray[np.float32]:
     """Take the samples of a sensor."""
     if column is None or not hasattr(column, "dtype") or not column.dtype.is_numeric():
-        raise DataError(f"{where}: is no list of numbers")
+        raise DataError(f"{where}: is not a list of numbers")
     flat = column.to_numpy()
     if len(flat) % channels or not len(flat):
         raise DataError(f"{where}: has {len(flat)} numbers; a multiple of {channels} is needed")
@@ -113,7 +113,7 @@ def check_plain(body: bytes) -> None:
     except DataError:
         raise
     except (struct.error, ValueError, IndexError):
-        raise DataError("body: is no stream of Arrow IPC") from None
+        raise DataError("body: is not a stream of Arrow IPC") from None
 
 
 def _check_message(head: bytes) -> int:

@@ -50,7 +50,7 @@ def read_json_body(body: bytes, modalities: Sequence[Modality], limits: Limits) 
         limits: how long it may be.
 
     Raises:
-        DataError: it is no JSON, or nothing that a recording can be made of.
+        DataError: it is not JSON, or nothing that a recording can be made of.
 
     Examples:
         >>> acc = Modality("acc", ("x",), "m/s^2", 2.0)
@@ -73,7 +73,7 @@ def read_json_body(body: bytes, modalities: Sequence[Modality], limits: Limits) 
         )
     resample = told.get("resample", [])
     if not isinstance(resample, list) or not all(isinstance(one, str) for one in resample):
-        raise DataError("body: resample is no list of names; needed is such as ['acc']")
+        raise DataError("body: resample is not a list of names; needed is such as ['acc']")
     for name in (*resample, *signals):
         check_name("modality", name)
     if len(signals) > MOST_OTHERS:
@@ -126,14 +126,14 @@ def parsed(body: bytes | str) -> dict[str, Any]:
     except RecursionError:
         raise DataError("body: is nested too deeply; a recording has four levels") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"body: is no JSON ({error!s:.120})") from None
+        raise DataError(f"body: is not JSON ({error!s:.120})") from None
     if not isinstance(found, dict):
         raise DataError(f"body: is {kind_of_value(found)}; needed are keys and values")
     return found
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number; a missing sample is null")
+    raise ValueError(f"{text} is not a JSON number; a missing sample is null")
 
 
 def only(where: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -216,7 +216,7 @@ def _signal(
         raise DataError(f"{where}: has timestamps_s and start_s; give one of them")
     times = numbers(f"{where}.timestamps_s", told["timestamps_s"], limits.samples)
     if times.ndim != 1 or not np.isfinite(times).all():
-        raise DataError(f"{where}.timestamps_s: is no list of seconds, one a sample")
+        raise DataError(f"{where}.timestamps_s: is not a list of seconds, one a sample")
     check_span(where, float(np.ptp(times)), modality.rate_hz, limits)
     wanted_hz = known.rate_hz if known is not None else modality.rate_hz
     signal = Signal.from_timestamps(
@@ -240,7 +240,7 @@ def _declared(
                 f"({', '.join(usual)})"
             )
     if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
-        raise DataError(f"{where}.channels: is no list of names")
+        raise DataError(f"{where}.channels: is not a list of names")
     unit = told.get("unit", known.unit if known is not None else "")
     usual_hz = known.rate_hz if known is not None else 1.0
     rate_hz = number(f"{where}.rate_hz", told.get("rate_hz", usual_hz))
@@ -333,10 +333,10 @@ def origin_of(value: object) -> float:
 
 
 def check_zone(zone: str) -> None:
-    """Refuse what is no name of a time zone.
+    """Refuse what is not a name of a time zone.
 
     Raises:
         DataError: it is none.
     """
     if zone and zone not in _zones():
-        raise DataError(f"zone: '{zone:.60}' is no time zone; needed is a name as Europe/Madrid")
+        raise DataError(f"zone: '{zone:.60}' is not a time zone; needed is a name as Europe/Madrid")

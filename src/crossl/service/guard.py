@@ -139,8 +139,8 @@ class Guard:
         host = host_of(headers.get("host", ""))
         if not self._knows(host):
             return 421, (
-                f"Host: '{host:.60}' is no name of this service; use localhost, or start it with "
-                "--host and a token"
+                f"Host: '{host:.60}' is not a name of this service; use localhost, or start it "
+                "with --host and a token"
             )
         origin = headers.get("origin")
         if origin is not None and not _same(origin, headers.get("host", "")):

@@ -31,14 +31,14 @@ def query_facts(params: QueryParams) -> dict[str, Any]:
     """Return what a page asks to see: `stream`, the number of one.
 
     Raises:
-        DataError: it is no number.
+        DataError: it is not a number.
     """
     text = params.get("stream", "")
     return {"stream": int(text)} if text.isascii() and text.isdigit() and len(text) < 10 else {}
 
 
 def predict_options(params: QueryParams) -> dict[str, Any]:
-    """Return what is said beside a body that is no JSON.
+    """Return what is said beside a body that is not JSON.
 
     Raises:
         DataError: an unknown option, or a value that cannot be.

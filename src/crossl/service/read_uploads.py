@@ -105,7 +105,7 @@ def main() -> None:
     """Read what standard input says; one answer, whatever happens."""
     follow(int(sys.argv[1]))
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     told = json.loads(sys.stdin.readline())
     folder = Path(told["folder"])
     with suppress(ImportError):

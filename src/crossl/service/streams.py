@@ -149,7 +149,7 @@ def _text(where: str, value: object) -> str:
 
 def _names(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise DataError("ignore: is no list of names; needed is such as ['acc'], or [] for none")
+        raise DataError("ignore: is not a list of names; needed is such as ['acc'], or [] for none")
     for name in value[:1000]:
         check_name("ignore", name)
     return value[:1000]

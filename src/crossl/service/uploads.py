@@ -23,7 +23,7 @@ from crossl.errors import DataError
 from crossl.service.limits import Limits
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+,=-]{0,99}")
-"""A folder or file; begins with no dot, and is no word of the system's."""
+"""A folder or file; begins with no dot, and is not a word of the system's."""
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 MOST_PARTS = 6
 ENDINGS = (*(e for group in FORMATS.values() for e in group), ".atr")

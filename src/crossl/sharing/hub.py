@@ -77,8 +77,8 @@ def read_address(address: str) -> Place:
     found = ADDRESS.fullmatch(address)
     if found is None or ".." in address or "--" in f"{found[1]}/{found[2]}":
         raise DataError(
-            f"{address!r:.200}: is no address of a run; allowed is hf://USER/REPO, with @REVISION "
-            "for a branch, a tag or a commit"
+            f"{address!r:.200}: is not an address of a run; allowed is hf://USER/REPO, with "
+            "@REVISION for a branch, a tag or a commit"
         )
     return Place(f"{found[1]}/{found[2]}", found[3])
 
@@ -228,7 +228,9 @@ def _plain_files(folder: Path) -> Path:
     """Refuse a folder with links in it: what is read is what was fetched."""
     for path in folder.iterdir():
         if path.name in {**NEEDED, **BESIDE} and not stat.S_ISREG(path.lstat().st_mode):
-            raise FormatError(f"{path}: is no plain file; delete {folder}, and it is fetched anew")
+            raise FormatError(
+                f"{path}: is not a plain file; delete {folder}, and it is fetched anew"
+            )
     return folder
 
 

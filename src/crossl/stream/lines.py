@@ -70,7 +70,7 @@ class LineDecoder:
             try:
                 text = raw.decode("utf-8-sig" if self._count == 1 else "utf-8").strip()
             except UnicodeDecodeError:
-                raise DataError(f"{self._at(self._count)}: is no UTF-8 text") from None
+                raise DataError(f"{self._at(self._count)}: is not UTF-8 text") from None
             if text:
                 lines.append((self._count, text))
         if not lines:

@@ -40,7 +40,7 @@ def read_message(
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is no JSON ({error!s:.80}); {SHOWN}") from None
+        raise DataError(f"{where}: is not JSON ({error!s:.80}); {SHOWN}") from None
     for one in values if isinstance(values, list) else [values]:
         if not isinstance(one, dict):
             raise DataError(f"{where}: holds {kind_of_value(one)}; {SHOWN}")
@@ -64,7 +64,7 @@ def _chunk(where: str, one: Mapping[str, Any]) -> Chunk:
     if isinstance(times, bool) or not isinstance(times, int | float | np.ndarray):
         raise DataError(f"{where}: 'time' is {kind_of_value(times)}; a number is needed")
     if isinstance(times, np.ndarray) and times.ndim != 1:
-        raise DataError(f"{where}: 'times' is no list of numbers; one for each sample is needed")
+        raise DataError(f"{where}: 'times' is not a list of numbers; one for each sample is needed")
     return Chunk(name, times, _numbers(f"{where}: 'values'", values), last=last)
 
 
@@ -82,8 +82,8 @@ def _numbers(where: str, values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array(flat, dtype=np.float64).reshape(array.shape)
     except (ValueError, OverflowError):
         raise DataError(
-            f"{where} holds what is no number, or rows of different lengths; a number for each "
-            "channel is needed, null where one is missing"
+            f"{where} holds something that is not a number, or rows of different lengths; "
+            "a number for each channel is needed, null where one is missing"
         ) from None
 
 
@@ -121,7 +121,7 @@ def _sensor(where: str, about: Any, wanted: Modality | None) -> Modality:
         raise DataError(f"{where}: 'rate_hz' is {kind_of_value(rate)}; a number is needed")
     channels = about.get("channels", list(wanted.channels))
     if not isinstance(unit, str) or not isinstance(channels, list):
-        raise DataError(f"{where}: 'unit' is no text, or 'channels' no list of names")
+        raise DataError(f"{where}: 'unit' is not text, or 'channels' is not a list of names")
     unit = same_unit(where, unit, wanted)
     return Modality(wanted.name, tuple(str(c) for c in channels), unit, float(rate), wanted.device)
 

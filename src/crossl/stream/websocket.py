@@ -56,7 +56,7 @@ async def websocket(
                 return
         except client.InvalidURI:
             raise DataError(
-                f"{url}: is no address of a WebSocket, such as ws://HOST:PORT"
+                f"{url}: is not an address of a WebSocket, such as ws://HOST:PORT"
             ) from None
         except (OSError, client.WebSocketException) as error:
             if not reached:

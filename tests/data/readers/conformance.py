@@ -106,7 +106,7 @@ def truncate(path):
 
 
 def corrupt(path):
-    """Overwrite the middle of a file with bytes that are no text."""
+    """Overwrite the middle of a file with bytes that are not text."""
     data = path.read_bytes()
     middle = len(data) // 2
     path.write_bytes(data[:middle] + b"\xff\x00\xfe\x01" * 16 + data[middle + 64 :])

@@ -72,7 +72,7 @@ class Stream:
         load_text: reads one column as text; None where the format has only numbers.
         zoneless: columns of dates without a zone, which `load` counts as if they were UTC.
         aside: is taken only where a mapping names it: beats between signals, for example.
-        beside: columns that can be loaded and are no values, such as the times in a long table.
+        beside: columns that can be loaded and are not values, such as the times in a long table.
     """
 
     name: str
@@ -257,7 +257,7 @@ def label_texts(path: Path, name: str, texts: Sequence[str]) -> NDArray[np.str_]
         texts: one a sample.
 
     Raises:
-        DataError: texts so long and so many that they are no labels.
+        DataError: texts so long and so many that they are not labels.
     """
     longest = max(map(len, texts), default=0)
     if 4 * longest * len(texts) > HARMLESS_ARRAY_BYTES and longest > MAX_LABEL:

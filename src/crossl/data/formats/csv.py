@@ -9,10 +9,10 @@ column has `1.234` beside `987`, which may be thousands, the file is refused. Li
 
 The first line is a header where it has text above a number, where it has text and no number, or
 where its cells count `0,1,2` (a first one may be empty) as pandas names columns. A spelling of a
-missing value is no text; a line `0` alone, or above numbers that go on in equal steps, is a sample.
-Without a header the columns are `c0`, `c1` and so on. Lines of text above the names, as devices
-write them, are left out with a note; a line of units below the names gives the columns' units. A
-separator behind the last cell of every line, names aside, is left out.
+missing value is not text; a line `0` alone, or above numbers that go on in equal steps, is a
+sample. Without a header the columns are `c0`, `c1` and so on. Lines of text above the names, as
+devices write them, are left out with a note; a line of units below the names gives the columns'
+units. A separator behind the last cell of every line, names aside, is left out.
 
 Blank lines are left out. In a table of one column those before the last sample are samples without
 a value; not those above the header, or between comments and the first sample.
@@ -99,14 +99,14 @@ def sniff(path: Path) -> dict[str, Any]:
     """Return the keys of a mapping's `table:` block that say how a table is written.
 
     For `data init`: only what is not the usual, such as lines above the names or a comma for
-    decimals with points for thousands. Of text that is no UTF-8 the encoding is a guess. Without
+    decimals with points for thousands. Of text that is not UTF-8 the encoding is a guess. Without
     an encoding they are what an opened table's `about["table"]` has.
 
     Args:
         path: the file.
 
     Raises:
-        DataError: it is no table, whatever `table:` says.
+        DataError: it is not a table, whatever `table:` says.
     """
     keys: dict[str, Any] = {}
     data = _unpacked(path)

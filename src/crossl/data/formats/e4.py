@@ -254,7 +254,7 @@ def parse_rows(
         first_line: number of the first of the lines in its file.
 
     Raises:
-        DataError: a line has other columns, or something that is no finite number.
+        DataError: a line has other columns, or something that is not a finite number.
 
     Examples:
         >>> parse_rows("ACC.csv", b"-61,25,6\n-62,24,11\n", 3).shape

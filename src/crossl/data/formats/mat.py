@@ -47,7 +47,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _found(path: Path) -> dict[str, NDArray[Any] | str]:
-    """Return arrays by name, and of what is no array of numbers what it is."""
+    """Return arrays by name, and of what is not an array of numbers what it is."""
     with path.open("rb") as file:
         head = file.read(1024)
     newer = head.startswith(HDF5_MAGIC) or head[512:520] == HDF5_MAGIC
@@ -100,7 +100,7 @@ def _texts(value: Any) -> NDArray[np.str_] | None:
 
 
 def _what(value: Any) -> str:
-    """Say what a value is that is no array of numbers, and what is inside.
+    """Say what a value is that is not an array of numbers, and what is inside.
 
     Examples:
         >>> _what("anna"), _what(np.array([np.zeros((9, 3)), "a"], dtype=object))

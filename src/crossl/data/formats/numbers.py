@@ -27,11 +27,11 @@ BLANKS = "[ \u00a0\u2007\u2009\u202f]"
 """Blanks between groups of digits: plain ones, and those at which no line breaks."""
 
 FEW_SHOWN = 3
-"""So many cells that are no number may be spellings of a missing value, and are named."""
+"""So many cells that are not numbers may be spellings of a missing value, and are named."""
 
 
 class CellError(DataError):
-    """A cell that is no number where one is needed.
+    """A cell that is not a number where one is needed.
 
     Attributes:
         bad: cells of the column that are none.
@@ -138,7 +138,7 @@ def to_numbers(cells: Written, names: Sequence[str]) -> NDArray[np.float64]:
         (row, column); NaN where a cell is empty or holds a spelling of a missing value.
 
     Raises:
-        DataError: a cell is no number, or may be one of two.
+        DataError: a cell is not a number, or may be one of two.
     """
     polars = needs("polars")
     layout = cells.layout
@@ -179,7 +179,7 @@ def _float(text: str) -> float | None:
 
 
 def _check_column(cells: Written, name: str, text: Any, numbers: Any) -> None:
-    """Refuse cells that are no number, or that may be a thousand times larger."""
+    """Refuse cells that are not numbers, or that may be a thousand times larger."""
     layout = cells.layout
     mark = "," if layout.decimal == "," else "."
     other = "." if mark == "," else ","

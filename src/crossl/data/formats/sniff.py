@@ -15,7 +15,7 @@ from crossl.errors import DataError
 def open_sniffed(path: Path) -> FileContent:
     """Open a file; of a table of text, `about["table"]` has the keys that a mapping needs for it.
 
-    Text that is no UTF-8 is opened by an encoding that is a guess, and among the keys.
+    Text that is not UTF-8 is opened by an encoding that is a guess, and among the keys.
 
     Args:
         path: the file.

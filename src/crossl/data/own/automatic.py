@@ -304,7 +304,7 @@ def _examine(path: Path, format_name: str, assumed: _Assumed) -> _Found | None:
     labels = _labels(content, assumed) if format_name != "e4" else ()
     entry = FileEntry(
         name="file", format=format_name, signals=signals, annotations=bool(labels)
-    )  # of E4 the presses of the button are no labels
+    )  # of E4 the presses of the button are not labels
     return _Found(path, entry, modalities, labels)
 
 

@@ -27,7 +27,7 @@ def units_of(facts: Facts) -> dict[str, str]:
 
 
 def person_of(told: Mapping[str, str], facts: Facts) -> dict[str, float]:
-    """Return the numbers of one person; what is not stated, or is no number, is left out.
+    """Return the numbers of one person; what is not stated, or is not a number, is left out.
 
     Args:
         told: text by what it is called.

@@ -51,7 +51,7 @@ def read_table(
         (line, column) float64.
 
     Raises:
-        DataError: missing, empty, ragged, cut off, or something that is no number.
+        DataError: missing, empty, ragged, cut off, or something that is not a number.
     """
     if not path.is_file():
         raise DataError(f"{path}: does not exist; the official archive has it")

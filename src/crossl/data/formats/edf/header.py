@@ -33,7 +33,7 @@ class SignalHeader:
     Attributes:
         label: as it stands, without blanks around it.
         unit: likewise.
-        physical: values of the two digital ones; NaN where it is no number.
+        physical: values of the two digital ones; NaN where it is not a number.
         digital: two different values of samples.
         samples: in a data record.
     """

@@ -87,7 +87,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Record:
-    """A record that is no list of others.
+    """A record that is not a list of others.
 
     Attributes:
         path: of its header.
@@ -119,7 +119,7 @@ def find_signals(path: Path, header: Header) -> Record:
 
     Args:
         path: of the header.
-        header: of a record that is no list of others.
+        header: of a record that is not a list of others.
 
     Raises:
         DataError: it has no signals, or none that can be read.

@@ -1,4 +1,4 @@
-"""Columns of a table: which are text, which is the label, which are no sensors."""
+"""Columns of a table: which are text, which is the label, which are not sensors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_CLASSES = 50
 MAX_CHANGES = 0.5
 """Share of rows that have another value than the one before, up to which text may be a label."""
 MAX_BAD = 0.05
-"""Share of cells that are no numbers, below which a column is one of numbers all the same."""
+"""Share of cells that are not numbers, below which a column is one of numbers all the same."""
 
 DISGUISES = {"ramp": "rises in equal steps", "codes": "holds a few whole numbers, as labels do"}
 
@@ -75,7 +75,7 @@ def label_column(
     stream = contents[0].streams[0]
     none = sift(stream.columns)
     free = [c for c in stream.columns if c not in taken]
-    # an axis `y` is none of the names that are no sensors
+    # an axis `y` is none of the names that are not sensors
     named = [
         c for c in free
         if LABEL.fullmatch(clean(c)) and none.get(c, "" if clean(c) == "y" else "label") == "label"

@@ -59,7 +59,7 @@ def layout_of(path: Path) -> DeviceLayout | None:
         path: the file.
 
     Raises:
-        DataError: it is no regular file, or cannot be read.
+        DataError: it is not a regular file, or cannot be read.
     """
     if format_of(path) != "csv" or path.suffix.lower() in (".gz", ".zip"):
         return None

@@ -12,7 +12,7 @@ from crossl.data.own.mapping.sources import RecordingPlan, Source, beside
 from crossl.errors import DataError
 
 MAPPINGS = (".yaml", ".yml", "recordings.csv")
-"""Ends of names that are no recordings."""
+"""Ends of names that are not recordings."""
 
 MOST_COMPARED = 1_000_000
 """People times files that no pattern takes, up to which files are looked at for people's names."""

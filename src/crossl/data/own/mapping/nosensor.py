@@ -75,7 +75,7 @@ STRAIGHT = 0.002
 
 
 def no_sensor(name: str) -> str:
-    """Say what a column is that is no sensor by its name; empty where it may be one.
+    """Say what a column is that is not a sensor by its name; empty where it may be one.
 
     Args:
         name: of the column, array or channel.
@@ -97,7 +97,7 @@ def no_sensor(name: str) -> str:
 
 
 def sift(columns: Sequence[str], *, named: bool = True) -> dict[str, str]:
-    """Say which of a file's columns are no sensors by name; `y` beside `x` or `z` is an axis.
+    """Say which of a file's columns are not sensors by name; `y` beside `x` or `z` is an axis.
 
     Args:
         columns: of one table.
@@ -123,7 +123,7 @@ def sift(columns: Sequence[str], *, named: bool = True) -> dict[str, str]:
 
 
 def disguise(values: NDArray[np.floating[Any]]) -> str:
-    """Say what a column is that is no sensor by its values; empty where it may be one.
+    """Say what a column is that is not a sensor by its values; empty where it may be one.
 
     Args:
         values: (time,), NaN where missing.

@@ -49,7 +49,7 @@ class Rules:
     may_lack_labels: bool = False
 
     def gap_of(self, modality: str) -> float:
-        """Seconds of the longest step between samples that is no gap."""
+        """Seconds of the longest step between samples that is not a gap."""
         own = self.modalities[modality].max_gap_s
         return self.max_gap_s if own is None else own
 

@@ -126,7 +126,7 @@ def clock_seconds(
         zones: collects what the times are.
 
     Raises:
-        DataError: no such column, or something that is no time.
+        DataError: no such column, or something that is not a time.
     """
     if source.entry.clock is None or source.more:  # of parts the times are joined already
         first = stream.start_s
@@ -156,7 +156,7 @@ def seconds(
         needed: (time,) elsewhere an empty cell is NaN, a date or not.
 
     Raises:
-        DataError: a cell is no time, some have a zone and some have none, or a local time did
+        DataError: a cell is not a time, some have a zone and some have none, or a local time did
             not exist or came twice.
     """
     stream, column = place
@@ -252,7 +252,7 @@ def guess_dates(where: str, text: NDArray[np.str_]) -> tuple[NDArray[np.float64]
         guessed, None for ISO 8601.
 
     Raises:
-        DataError: a cell is no date, or nothing tells day from month.
+        DataError: a cell is not a date, or nothing tells day from month.
     """
     guess = None
     if len(text) and _date(str(text[0])) is None:

@@ -192,7 +192,7 @@ def _processor() -> str:
 
 
 def _cache_folder() -> Path:
-    """Name the user's cache; as its specification says, a relative one is no answer.
+    """Name the user's cache; as its specification says, a relative one is not an answer.
 
     Raises:
         KernelError: this user has no home.
