@@ -58,7 +58,9 @@ def test_another_split_is_tested_on_everybody_else(run: crossl.Run, store: Store
         crossl.evaluate_subsets(run, store, test=[known])
     assert crossl.evaluate_subsets(run, store, test=[known], same_names=True)["people"][0] == 1
     only = x[np.isin(x.subject, run.contract["subjects"]["train"])]
-    with pytest.raises(SplitError, match="everybody was learned from, so a score would leak"):
+    with pytest.raises(
+        SplitError, match="the run learned from all of these people, so a score would leak"
+    ):
         crossl.evaluate_subsets(run, only)
 
 
@@ -69,7 +71,7 @@ def test_whom_the_classifier_learned_from_is_not_tested(run: crossl.Run, store: 
     with pytest.raises(SplitError, match=f"test: subject '{taken}' was learned from"):
         crossl.evaluate_subsets(other, store, test=[taken])
     if len(who["test"]) == 1:
-        with pytest.raises(SplitError, match="everybody was learned from"):
+        with pytest.raises(SplitError, match="the run learned from all of these people"):
             crossl.evaluate_subsets(other, store)
     else:
         scores = crossl.evaluate_subsets(other, store)

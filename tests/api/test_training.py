@@ -162,7 +162,7 @@ def test_the_estimator_remembers_its_people(store: Store, settings: dict[str, An
     known = fitted.run_.contract["subjects"]
     assert known == {"train": ["S0", "S1", "S2", "S3", "S4"], "validation": ["S5"], "test": []}
     run = crossl.fit_probe(fitted.run_, x, train=["S0"], validation=["S1"])
-    with pytest.raises(SplitError, match="everybody was learned from"):
+    with pytest.raises(SplitError, match="the run learned from all of these people"):
         crossl.evaluate_subsets(run, x)
 
 

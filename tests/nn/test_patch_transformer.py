@@ -98,7 +98,7 @@ def test_windows_of_another_length_are_refused():
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"read": "tokens", "dim": 9}, "dim is 9 with read 'tokens'; allowed is a multiple of places"),
-    ({"heads": 3}, "3 heads of 8 numbers; allowed is what divides 8"),
+    ({"heads": 3}, "3 heads of 8 numbers; allowed are divisors of 8"),
 ])  # fmt: skip
 def test_what_does_not_fit_together_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
@@ -107,7 +107,7 @@ def test_what_does_not_fit_together_is_refused(settings, message):
 
 @pytest.mark.parametrize(("settings", "message"), [
     ("read: tokens, dim: 60", "dim is 60 with read 'tokens'; allowed is a multiple of places, 8$"),
-    ("heads: 5", "heads is 5 and a token has 64 numbers; allowed is what divides 64$"),
+    ("heads: 5", "heads is 5 and a token has 64 numbers; allowed are divisors of 64$"),
 ])  # fmt: skip
 def test_a_run_file_that_does_not_fit_is_refused_in_one_sentence(settings, message):
     with pytest.raises(ConfigError, match=f": encoder: {message}"):

@@ -217,7 +217,7 @@ def test_a_window_of_nothing_and_one_modality_are_finite(method_of: MethodOf) ->
     (["encoder={kind: strided, dim: 32}"], "needs encoder.kind 'patch_transformer' with read "
      "'tokens' and places 4, as the aggregator, got 'strided'"),
     (["encoder.places=2"], "with read 'tokens' and places 4, as the aggregator"),
-    (["method.decoder_heads=3"], "decoder_heads is 3 of decoder_dim 8; allowed is what divides 8$"),
+    (["method.decoder_heads=3"], "decoder_heads is 3 of decoder_dim 8; allowed are divisors of 8$"),
     (["encoder.depth=1"], "needs encoder.depth 0, or hidden patches would leak, has 1"),
 ])  # fmt: skip
 def test_parts_that_do_not_fit_are_refused(settings: list[str], message: str) -> None:

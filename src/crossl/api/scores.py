@@ -75,7 +75,7 @@ def evaluate_subsets(
         logger.info(note)
     if not task.known(label).any():
         raise DataError(
-            f"windows: no tested one has a label that the classifier knows, got "
+            f"windows: no test window has a label that the classifier knows, got "
             f"{', '.join(here.names) or 'none'}; it knows {', '.join(run.classes)}"
         )
     choices = held_choices(table)
@@ -154,8 +154,8 @@ def _tested(
         test = [name for name in people if name in told and name not in known]
         if not test:
             raise SplitError(
-                "evaluate_subsets: everybody was learned from, so a score would leak; give windows "
-                "of other people, or say same_names=True if these are others"
+                "evaluate_subsets: the run learned from all of these people, so a score would "
+                "leak; give windows of other people, or say same_names=True if these are others"
             )
     rows = given.rows_of("test", test)
     leaked = sorted(known & set(given.whose[rows].tolist()))

@@ -37,7 +37,7 @@ class TokenMethodConfig(MethodConfig):
         if self.decoder_depth and self.decoder_dim % self.decoder_heads:
             raise ValueError(
                 f"decoder_heads is {self.decoder_heads} of decoder_dim {self.decoder_dim}; allowed "
-                f"is what divides {self.decoder_dim}"
+                f"are divisors of {self.decoder_dim}"
             )
         return self
 
@@ -84,7 +84,7 @@ def parts_of_tokens(
     if {encoder.places for encoder in encoders} != {aggregator.places}:
         raise ConfigError(
             f"method.kind '{method}': encoders give {sorted({e.places for e in encoders})} tokens "
-            f"and the aggregator joins {aggregator.places}; these must be one number"
+            f"and the aggregator joins {aggregator.places}; both must be the same number"
         )
     return aggregator, encoders
 

@@ -107,7 +107,7 @@ class TsTccMethod(Steps):
             if x.shape != strong[name].shape:
                 raise ConfigError(
                     f"method.weak and method.strong: give windows of {x.shape[1]} and "
-                    f"{strong[name].shape[1]} samples of '{name}'; both must be as long"
+                    f"{strong[name].shape[1]} samples of '{name}'; both must be equally long"
                 )
         return {name: torch.cat([x, strong[name]]) for name, x in weak.items()}
 

@@ -141,8 +141,8 @@ class PatchTransformerConfig(EncoderConfig):
             )
         if self.depth and self.width % self.heads:
             raise ValueError(
-                f"heads is {self.heads} and a token has {self.width} numbers; allowed is what "
-                f"divides {self.width}"
+                f"heads is {self.heads} and a token has {self.width} numbers; allowed are "
+                f"divisors of {self.width}"
             )
         return self
 

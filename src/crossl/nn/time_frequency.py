@@ -150,7 +150,7 @@ class TimeFrequencyConfig(EncoderConfig):
         width = self.dim // 3
         if width % self.heads:
             raise ValueError(
-                f"heads is {self.heads} and a token has {width} numbers; allowed is what divides "
+                f"heads is {self.heads} and a token has {width} numbers; allowed are divisors of "
                 f"{width}"
             )
         return self

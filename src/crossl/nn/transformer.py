@@ -49,7 +49,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         if heads < 1 or width % heads:
             raise ConfigError(
-                f"transformer: {heads} heads of {width} numbers; allowed is what divides {width}"
+                f"transformer: {heads} heads of {width} numbers; allowed are divisors of {width}"
             )
         self.heads = heads
         hidden = hidden or 4 * width

@@ -218,7 +218,9 @@ def test_few_bytes_that_would_become_very_many_are_refused(tmp_path, kind, block
 
 def test_unknown_packing_is_named(tmp_path):
     (tmp_path / "a.avro").write_bytes(container(record("A", x="int"), longs(1), codec=b"snappy"))
-    with pytest.raises(DataError, match="is packed by 'snappy'; null, deflate and bzip2 are read"):
+    with pytest.raises(
+        DataError, match="is compressed by 'snappy'; null, deflate and bzip2 are read"
+    ):
         open_file(tmp_path / "a.avro")
 
 

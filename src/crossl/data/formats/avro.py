@@ -112,7 +112,9 @@ def _streams(path: Path, sensor: str, told: Any) -> Iterator[Stream]:
     values = [_values(path, sensor, told.get(key)) for key in keys]
     if len({len(one) for one in values}) > 1:
         lengths = ", ".join(str(len(one)) for one in values)
-        raise DataError(f"{path}: '{sensor}' has {lengths} samples; all axes must have as many")
+        raise DataError(
+            f"{path}: '{sensor}' has {lengths} samples; all axes must have the same number"
+        )
     factor = _factor(path, sensor, told.get("imuParams")) if columns == XYZ else 1.0
     yield Stream(
         name=sensor,

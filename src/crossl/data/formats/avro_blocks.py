@@ -110,8 +110,8 @@ def _unpack(path: Path, codec: bytes, data: bytes) -> bytes:
         return data
     if codec not in (b"deflate", b"bzip2"):
         raise DataError(
-            f"{path}: is packed by {codec[:20].decode('latin1')!a}; null, deflate and bzip2 are "
-            "read"
+            f"{path}: is compressed by {codec[:20].decode('latin1')!a}; null, deflate and bzip2 "
+            "are read"
         )
     unpacker: Any = bz2.BZ2Decompressor() if codec == b"bzip2" else zlib.decompressobj(-15)
     block = unpacker.decompress(data, most)

@@ -1,6 +1,6 @@
 """Numbers of a table of text: which marks they are written with, and what they are.
 
-A point or a comma may mark decimals or part thousands. What is ambiguous is refused, with the
+A point or a comma may mark decimals or separate thousands. What is ambiguous is refused, with the
 keys that decide it: a number is never read a thousand times too small.
 """
 
@@ -106,8 +106,9 @@ def find_marks(path: Path, body: bytes, separator: str, told: TableFormat) -> tu
         if not re.fullmatch(GROUPED.format(mark=",").encode(), found[1]):
             return ",", ""
     raise DataError(
-        f"{path}: numbers such as '{seen[1].decode()}' may have three decimals or part thousands "
-        'by the comma; say in the mapping `table: {decimal: ","}` or `table: {thousands: ","}`'
+        f"{path}: numbers such as '{seen[1].decode()}' may have three decimals or separate "
+        'thousands by the comma; say in the mapping `table: {decimal: ","}` or '
+        '`table: {thousands: ","}`'
     )
 
 
@@ -199,7 +200,7 @@ def _check_column(cells: Written, name: str, text: Any, numbers: Any) -> None:
     row = int(grouped.arg_true()[0])
     raise DataError(
         f"{cells.path}: line {cells.numbers[row]}, column '{name}' holds '{one}' beside '{two}': "
-        "the point may mark decimals or part thousands; say in the mapping "
+        "the point may mark decimals or separate thousands; say in the mapping "
         '`table: {decimal: "."}` or `table: {thousands: "."}`'
     )
 
@@ -211,8 +212,9 @@ def _refuse_cells(cells: Written, name: str, text: Any, bad: list[int], other: s
     if re.fullmatch(GROUPED.format(mark=re.escape(other)), cell) or re.fullmatch(points, cell):
         sign = "." if "." in cell else ","
         raise CellError(
-            f"{where}, in which the {'point' if sign == '.' else 'comma'} may part thousands; say "
-            f'in the mapping `table: {{thousands: "{sign}"}}`, or `table: {{decimal: "{sign}"}}`',
+            f"{where}, in which the {'point' if sign == '.' else 'comma'} may separate thousands; "
+            f'say in the mapping `table: {{thousands: "{sign}"}}`, or '
+            f'`table: {{decimal: "{sign}"}}`',
             len(bad),
             given,
         )

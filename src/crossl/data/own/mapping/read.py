@@ -233,7 +233,7 @@ def _one_each(where: str, labels: Sequence[LabelInterval]) -> tuple[LabelInterva
             out.append(replace(one, start_s=last.end_s))
         else:
             raise DataError(
-                f"{where}: its files tell two labels for one time, '{last.label}' until "
+                f"{where}: its files give two labels for one time, '{last.label}' until "
                 f"{last.end_s:g} s and '{one.label}' from {one.start_s:g} s; where several devices "
                 "have labels, name those of one (leave out `label:` of the others)"
             )
