@@ -16,7 +16,7 @@ from crossl.data.recording import LabelInterval, Recording, Signal
 from crossl.data.store import write_store
 from crossl.decode import Decoder
 from crossl.errors import ConfigError, FormatError
-from crossl.predict.manner import Asked, manner_of
+from crossl.predict.manner import UNCALIBRATED, Asked, manner_of, notes_of
 from crossl.predict.records import record_of
 from crossl.predict.sight import Sight
 from crossl.predict.tables import csv_pieces
@@ -177,3 +177,19 @@ def test_nonsense_is_refused(fitted: Run, recorded: Recorded, sight: Sight) -> N
     with pytest.raises(FormatError, match="transitions between classes cannot be used"):
         timeline_columns(fitted.model, fitted.classifier.probe, other, sight.see(one),
                          Asked(context="whole"))  # fmt: skip
+
+
+def test_notes_say_what_was_chosen_and_what_is_not_promised(fitted: Run) -> None:
+    assert fitted.classifier is not None
+    probe, about = fitted.classifier.probe, about_of(fitted)
+    asked = Asked(context="causal", sets=0.9)
+    manner = manner_of(about, probe, fitted.modalities, asked)
+    (sets,) = notes_of(manner, probe, asked)
+    assert sets.startswith("sets: thresholds are of 3 validation subjects, which promises 0.9 of")
+    chosen = replace(manner, sets=None, temperatures=None)
+    notes = notes_of(chosen, probe, Asked())
+    assert notes == [
+        "context: causal, as it helped validation subjects; --context off leaves each window to "
+        "itself",
+        UNCALIBRATED,
+    ]
