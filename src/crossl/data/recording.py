@@ -28,14 +28,14 @@ __all__ = [
 ]  # fmt: skip
 
 WARNING = "warning: "
-"""What a note begins with that is told wherever a recording is used, as its values may be wrong."""
+"""What a note begins with that is shown wherever a recording is used, as values may be wrong."""
 
 PARTS = ("train", "validation", "test")
 """What a published split may call its parts."""
 
 
 def warnings_in(notes: Iterable[str]) -> list[str]:
-    """Return the notes that are told wherever a recording is used.
+    """Return the notes that are shown wherever a recording is used.
 
     Examples:
         >>> warnings_in(["times count from 1970", "warning: a.csv: line 3 is cut off"])
