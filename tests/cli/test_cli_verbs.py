@@ -264,9 +264,15 @@ def test_a_subject_who_lacks_a_sensor_does_not_stop_an_evaluation(
             break
     else:
         pytest.fail("nobody tested S4")
-    assert crossl("probe", run, "--store", store, "--label-fraction", 0.5).code == 0
+    probed = crossl("probe", run, "--store", store, "--label-fraction", 0.5)
+    assert "; labels of validation subjects chose its regularisation; `crossl eval" in probed.out
+    (kept,) = re.findall(r"macro-F1 (\d\.\d+)", probed.out)
     done = crossl("evaluate", run, "--store", store)
     assert (done.code, done.err) == (0, "")
+    people = len(json.loads((run / "model.json").read_text())["subjects"]["test"])
+    whom = f"on the {people} test subject{'s' * (people > 1)} of fold {fold}"
+    assert f"{whom}; no label of a validation subject was used\n" in done.out
+    assert f"as in the classifier that `crossl probe` kept: {kept}\n" in done.out
     records = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
     assert not [record for record in records if record["present"] == ["ecg"]]
     assert crossl("report", run).code == 0

@@ -33,7 +33,8 @@ def serve(
     token: Annotated[
         str | None,
         typer.Option(
-            help="What every request must show; better in CROSSL_TOKEN, unseen by others."
+            help="What every request must show, but for GET / and /health; better in CROSSL_TOKEN, "
+            "unseen by others."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="With --demo: folder in which its run is kept.")] = Path(

@@ -111,7 +111,8 @@ def probe(
         )  # fmt: skip
     told = f" {score.told()} (95% interval)" if score.told() else ""
     typer.echo(f"{run}: probe kept; {task.told()} {score.value:.3f}{told} on "
-               f"{counted(score.n, 'test subject')}")  # fmt: skip
+               f"{counted(score.n, 'test subject')}; labels of validation subjects chose its "
+               "regularisation; `crossl evaluate` first scores one without them")  # fmt: skip
     found = load_reliability(run)
     if found is not None:
         whole = found["sets"][0]
@@ -140,7 +141,7 @@ def evaluate(
     "evaluation.damages=[{kind: gap, severity: [0.1, 0.3, 0.5]}]"
     """
     from crossl.commands.evaluate import evaluate_run
-    from crossl.report import summary_table, summary_title
+    from crossl.report import summary_table, summary_title, whose_scores
 
     with show.progress("evaluate") as tell:
         scored = evaluate_run(
@@ -149,6 +150,7 @@ def evaluate(
     if scored is None:
         typer.echo(f"{summary_title(run)}\n")
         show.table(summary_table(run))
+        typer.echo("\n" + "\n".join(whose_scores(run)))
         typer.echo(f"\n{run}: scored; next: crossl report {run}")
         return
     for sentence in scored.notes:

@@ -5,7 +5,7 @@ from crossl.report.load import load_results
 from crossl.report.page import build_report
 from crossl.report.study_page import build_study, study_notes
 from crossl.report.table_files import write_tables
-from crossl.report.tables import summary_notes, summary_table, summary_title
+from crossl.report.tables import summary_notes, summary_table, summary_title, whose_scores
 
 __all__ = [
     "build_report",
@@ -16,5 +16,6 @@ __all__ = [
     "summary_notes",
     "summary_table",
     "summary_title",
+    "whose_scores",
     "write_tables",
 ]

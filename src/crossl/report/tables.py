@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from crossl.errors import counted
 from crossl.report.blocks import Cell, Table
 from crossl.report.load import Inputs, Row, budget_of, load_inputs, load_summary
 from crossl.report.rows import (
@@ -240,6 +241,29 @@ def summary_title(folder: Path) -> str:
     """Say what the numbers of `summary_table` are."""
     told = task_facts(load_summary(folder / "summary.json")).capital
     return f"{told} on people never seen, with 95% intervals, by share of labels"
+
+
+def whose_scores(folder: Path) -> list[str]:
+    """Say on whom a run was scored, and which labels its classifier had, in a line each."""
+    inputs = load_inputs(folder)
+    main, series = inputs.summary["main"], main_series(inputs)
+    here, other = (
+        [row for row in curve(one, series) if row["label_fraction"] == main["label_fraction"]]
+        for one in (inputs, replace(inputs, rows=inputs.other_rows))
+    )
+    folds = ", ".join(map(str, inputs.summary["folds_run"]))
+    whom = (
+        f"on the {counted(here[0]['n'], 'test subject')} of fold {folds}"
+        if here
+        else "on test subjects"
+    )
+    chose = "labels of validation subjects chose the regularisation"
+    if main.get("budget") != "strict":
+        return [f"{whom}; {chose}"]
+    lines = [f"{whom}; no label of a validation subject was used"]
+    kept = "as in the classifier that `crossl probe` kept"
+    lines += [f"where {chose}, {kept}: {row['value']:.3f}" for row in other]
+    return lines
 
 
 def label_counts_table(inputs: Inputs) -> list[Table]:
