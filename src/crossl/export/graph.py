@@ -15,6 +15,7 @@ from crossl.evaluate.confidence import Temperatures, sets_of
 from crossl.evaluate.probe import Probe
 from crossl.export.fewer import fewer_sensors
 from crossl.export.groups import GroupEncoder, groups_of
+from crossl.export.stacked import StackedPredictive
 from crossl.nn.model import CrossModalModel
 
 PRESENT = "present"
@@ -149,7 +150,9 @@ class ExportedGraph(nn.Module):
         self.latent_dim = model.latent_dim
         self.columns, self.every = tuple(columns), len(model.modalities)
         together = groups_of(model, self.modalities, stacked=stacked)
-        self.groups = nn.ModuleList(GroupEncoder(model, names) for names in together)
+        self.groups = nn.ModuleList(
+            GroupEncoder(model, names, stacked=stacked) for names in together
+        )
         grouped: list[str] = [name for group in self.groups for name in _names(group)]
         self.order = [grouped.index(m.name) for m in self.modalities]
         self.aggregator = fewer_sensors(model.aggregator, self.columns, self.every)
@@ -208,7 +211,10 @@ class ExportedGraph(nn.Module):
     def _aggregate(self, latent: Tensor, present: Tensor) -> Tensor:
         """Compute `CrossModalModel.aggregate`."""
         own, beside = latent[:, :, : self.latent_dim], latent[:, :, self.latent_dim :]
-        found: Tensor = self.aggregator(own, present[:, :, None].expand_as(own))
+        keep = present[:, :, None]
+        if not isinstance(self.aggregator, StackedPredictive):
+            keep = keep.expand_as(own)
+        found: Tensor = self.aggregator(own, keep)
         if not beside.shape[2]:
             return found
         return torch.cat([found, torch.where(present[:, :, None], beside, 0.0).flatten(1)], 1)

@@ -50,17 +50,20 @@ class GroupEncoder(nn.Module):
     Args:
         model: whose encoders; nothing of it is changed.
         names: modalities.
+        stacked: whether untrained features are computed by fewer operators.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: CrossModalModel, names: Sequence[str]) -> None:
+    def __init__(
+        self, model: CrossModalModel, names: Sequence[str], *, stacked: bool = True
+    ) -> None:
         super().__init__()
         self.names = tuple(names)
         for part in ("mean", "std"):
             told = [model.standardiser.get_buffer(f"{part}_{name}") for name in names]
-            self.register_buffer(part, torch.stack(told)[:, None].clone())  # (M, 1, C)
+            self.register_buffer(part, torch.stack(told)[..., None].clone())  # (M, C, 1)
         encoders = [model.encoders.of(name) for name in names]
         self.encoder: nn.Module = encoders[0]
         self.features: nn.Module | None = None
@@ -69,8 +72,12 @@ class GroupEncoder(nn.Module):
         if model.features is not None:
             beside = [model.features.of(name) for name in names]
             self.features = beside[0]
-            if len(names) > 1:
-                self.features = StackedFeatures(cast("list[WindowFeatures]", beside))
+            if stacked:
+                m = next(m for m in model.modalities if m.name == names[0])
+                self.features = StackedFeatures(
+                    cast("list[WindowFeatures]", beside), len(m.channels),
+                    round(model.window_s * m.rate_hz),
+                )  # fmt: skip
 
     def forward(self, signals: Sequence[Tensor], present: Tensor) -> Tensor:
         """Compute the columns of `CrossModalModel.latent`.
@@ -82,14 +89,22 @@ class GroupEncoder(nn.Module):
         Returns:
             (B, M, K), with P more columns of untrained features; zeros where absent.
         """
-        if len(self.names) == 1:  # without axes that no encoder has, which some runtimes refuse
-            x = (torch.where(present[:, :, None], signals[0], 0.0) - self.mean[0]) / self.std[0]
-        else:
-            x = torch.stack(list(signals), dim=1)
-            x = (torch.where(present[:, :, None, None], x, 0.0) - self.mean) / self.std
+        if len(self.names) == 1:
+            return self._alone(signals[0], present)
+        x = torch.cat(list(signals), dim=2).transpose(1, 2).unflatten(1, (len(self.names), -1))
+        x = (torch.where(present[:, :, None, None], x, 0.0) - self.mean) / self.std
         latent = self.encoder(x)
         if self.features is not None:
             latent = torch.cat([latent, self.features(x)], dim=-1)
-        if len(self.names) == 1:
-            latent = latent[:, None]
+        return torch.where(present[:, :, None], latent, 0.0)
+
+    def _alone(self, x: Tensor, present: Tensor) -> Tensor:
+        """Compute the same of a single one, whose encoder takes (B, T, C)."""
+        x = (torch.where(present[:, :, None], x, 0.0) - self.mean[0, :, 0]) / self.std[0, :, 0]
+        latent = self.encoder(x)[:, None]
+        if isinstance(self.features, StackedFeatures):
+            beside = self.features(x.transpose(1, 2)[:, None])
+            latent = torch.cat([latent, beside], dim=-1)
+        elif self.features is not None:  # without axes that some runtimes refuse
+            latent = torch.cat([latent, self.features(x)[:, None]], dim=-1)
         return torch.where(present[:, :, None], latent, 0.0)

@@ -40,7 +40,9 @@ class StackedStrided(nn.Module):
         read, shift = [], []
         for e in every:
             norm, linear = e.from_pooled
-            read.append(torch.cat([linear.weight * norm.weight, e.from_raw.weight], dim=1).T)
+            pooled = (linear.weight * norm.weight).unflatten(1, (len(e.STRIDES), 3, self.width))
+            pooled = pooled.transpose(1, 2).flatten(1)  # moments of all levels side by side
+            read.append(torch.cat([pooled, e.from_raw.weight], dim=1).T)
             shift.append(linear.weight @ norm.bias + linear.bias + e.from_raw.bias)
         self._keep("read", read)
         self._keep("shift", shift)
@@ -51,10 +53,9 @@ class StackedStrided(nn.Module):
         self.register_buffer(name, torch.stack(list(parts)).detach().contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode standardised windows (B, M, T, C) to (B, M, K)."""
-        x = x.transpose(2, 3)
+        """Encode standardised windows (B, M, C, T) to (B, M, K)."""
         y = signed_logarithm(x).flatten(1, 2)  # (B, M * C, T)
-        pooled = []
+        means, variances, largest = [], [], []
         for level, convolution in enumerate(self.convolutions):
             z = convolution(y).unflatten(1, (self.count, self.width))  # (B, M, W, T')
             if level:
@@ -63,9 +64,13 @@ class StackedStrided(nn.Module):
                 scale, shift = (self.get_buffer(f"{n}_{level}") for n in ("scale", "shift"))
                 z = (z * scale[:, None] + shift[:, None]).transpose(2, 3)
             z = gelu(z)
-            pooled.append(_pool(z))
+            mean = z.mean(dim=3, keepdim=True)
+            centred = z - mean
+            means.append(mean[..., 0])
+            variances.append((centred * centred).mean(dim=3))
+            largest.append(z.amax(dim=3))
             y = z.flatten(1, 2)
-        joined = torch.cat(pooled, dim=2)
+        joined = scale_moments(*(torch.cat(part, 2) for part in (means, variances, largest)))
         joined = torch.cat([layer_norm(joined, joined.shape[2:]), _raw(x)], dim=2)
         latent = torch.matmul(joined.transpose(0, 1), self.get_buffer("read")).transpose(0, 1)
         latent = layer_norm(latent + self.get_buffer("shift"), (latent.shape[2],))
@@ -83,13 +88,6 @@ def _side_by_side(convolutions: Sequence[nn.Conv1d]) -> nn.Conv1d:
         assert joined.bias is not None  # noqa: S101 - as it was made
         joined.bias.copy_(torch.cat([cast("Tensor", c.bias) for c in convolutions]))
     return joined
-
-
-def _pool(z: Tensor) -> Tensor:
-    """Statistics over time of (B, M, W, T): (B, M, 3 * W)."""
-    mean = z.mean(dim=3)
-    centred = z - mean[..., None]
-    return scale_moments(mean, (centred * centred).mean(dim=3), z.amax(dim=3))
 
 
 def _raw(x: Tensor) -> Tensor:
@@ -111,9 +109,12 @@ class StackedPredictive(nn.Module):
         columns: modalities that may come.
     """
 
+    some: Tensor | None
+
     def __init__(self, whole: PredictiveAggregator, columns: Sequence[int]) -> None:
         super().__init__()
-        self.columns = list(columns)
+        every_one = list(columns) == list(range(len(whole.project)))
+        self.register_buffer("some", None if every_one else torch.tensor(list(columns)))
         self.mix = whole.mix
         every: Any = whole
         first, _, last = zip(*(every.project[i] for i in columns), strict=True)
@@ -138,7 +139,9 @@ class StackedPredictive(nn.Module):
     def forward(self, latent: Tensor, keep: Tensor) -> Tensor:
         """Join what is kept of (B, M, K), whole modalities, and complete what is not."""
         of = self.get_buffer
-        own, there = latent[:, self.columns], keep[:, self.columns, :1].to(latent.dtype)
+        own, there = latent, keep[:, :, :1].to(latent.dtype)
+        if self.some is not None:
+            own, there = own.index_select(1, self.some), there.index_select(1, self.some)
         x = torch.matmul(own.transpose(0, 1), of("into")) + of("at")[:, None]
         x = (torch.matmul(gelu(x), of("on")) + of("beside")[:, None]).transpose(0, 1)
         mean = (x * there).sum(dim=1) / there.sum(dim=1).clamp(min=1e-6)

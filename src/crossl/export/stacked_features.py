@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv1d
 
+from crossl.export.stacked_statistics import StackedStatistics
 from crossl.nn.features import FARTHEST, WindowFeatures
 from crossl.nn.random_kernels import LENGTH
-from crossl.nn.window_statistics import window_statistics
 
 
 class StackedFeatures(nn.Module):
@@ -18,42 +18,44 @@ class StackedFeatures(nn.Module):
 
     Args:
         features: of equal kernels and width; they are copied.
+        channels: C.
+        samples: T.
     """
 
-    def __init__(self, features: Sequence[WindowFeatures]) -> None:
+    def __init__(self, features: Sequence[WindowFeatures], channels: int, samples: int) -> None:
         super().__init__()
         one = features[0]
+        self.count = len(features)
         self.dilations, self.counts, self.every = one.dilations, one.counts, one.every
+        self.statistics = StackedStatistics(channels, samples)
         for level in range(len(self.counts)):
             weights = [f.get_buffer(f"weight_{level}") for f in features]  # M times (84, C, 9)
-            self._keep(f"weight_{level}", [w.permute(2, 1, 0).flatten(0, 1) for w in weights])
-            self._keep(f"bias_{level}", [f.get_buffer(f"bias_{level}").T for f in features])
+            biases = [f.get_buffer(f"bias_{level}") for f in features]  # (84, count)
+            self.register_buffer(f"weight_{level}", torch.cat(weights).clone())
+            self.register_buffer(f"bias_{level}", -torch.cat(biases).T.contiguous())
+        kept = one.get_buffer("mean").shape[0] - len(self.statistics.order)
+        order = torch.cat([self.statistics.order, len(self.statistics.order) + torch.arange(kept)])
         for name in ("mean", "scale", "directions"):
-            self._keep(name, [f.get_buffer(name) for f in features])
-
-    def _keep(self, name: str, parts: Sequence[Tensor]) -> None:
-        self.register_buffer(name, torch.stack(list(parts)).detach().contiguous())
+            told = [f.get_buffer(name)[order] for f in features]
+            self.register_buffer(name, torch.stack(told).detach().contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Describe standardised windows (B, M, T, C): (B, M, P)."""
+        """Describe standardised windows (B, M, C, T): (B, M, P)."""
         of = self.get_buffer
-        modalities = x.shape[1]
-        found = window_statistics(x.flatten(0, 1)).unflatten(0, (-1, modalities))
-        found = torch.cat([found, *self._shares(x)], dim=2)
+        found = torch.cat([self.statistics(x), *self._shares(x)], dim=2)
         standard = ((found - of("mean")) / of("scale")).clamp(-FARTHEST, FARTHEST)
         return torch.matmul(standard.transpose(0, 1), of("directions")).transpose(0, 1)
 
     def _shares(self, x: Tensor) -> list[Tensor]:
         """Compute `WindowFeatures._shares`: (B, M, 84) each."""
-        parts = []
+        parts, side_by_side = [], x.flatten(1, 2)
         for level, count in enumerate(self.counts):
-            dilation = self.dilations[level]
-            reach = (LENGTH // 2) * dilation
-            wide = pad(x, (0, 0, reach, reach))
-            places = torch.arange(0, x.shape[2], self.every)[:, None]
-            seen = wide[:, :, places + torch.arange(LENGTH) * dilation]  # (B, M, places, 9, C)
-            values = torch.matmul(seen.flatten(3), self.get_buffer(f"weight_{level}"))
-            bias = self.get_buffer(f"bias_{level}")  # (M, count, 84)
+            dilation, bias = self.dilations[level], self.get_buffer(f"bias_{level}")
+            values = conv1d(
+                side_by_side, self.get_buffer(f"weight_{level}"), bias[0], stride=self.every,
+                padding=(LENGTH // 2) * dilation, dilation=dilation, groups=self.count,
+            )  # fmt: skip
             for number in range(count):
-                parts.append((values - bias[:, None, number]).clamp(0, 1).mean(dim=2))
+                off = values if not number else values + (bias[number] - bias[0])[:, None]
+                parts.append(off.clamp(0, 1).mean(dim=2).unflatten(1, (self.count, -1)))
         return parts

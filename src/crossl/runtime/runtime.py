@@ -75,6 +75,7 @@ class Runtime:
         self.modalities = tuple(Modality.from_dict(m) for m in self.contract["modalities"])
         self.window_s = float(self.contract["window_s"])
         self.names = tuple(self.contract["names"])
+        self._texts: NDArray[np.str_] = np.array(self.names, dtype=np.str_)
         self._shapes = {
             m.name: (round(self.window_s * m.rate_hz), len(m.channels)) for m in self.modalities
         }
@@ -200,8 +201,7 @@ class Runtime:
         """Name the largest of (n, R); nothing where they are NaN."""
         some = ~np.isnan(found[:, 0])
         best = np.where(some[:, None], found, 0).argmax(axis=1)
-        named: NDArray[np.str_] = np.array(self.names)[best]
-        return np.where(some, named, "")
+        return np.where(some, self._texts[best], "")
 
     def _check_calibrated(self, windows: Mapping[str, Any]) -> None:
         wanted = self.contract.get("standardisation") is not None
