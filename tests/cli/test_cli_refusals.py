@@ -335,3 +335,27 @@ def test_a_subset_of_no_sensor_is_not_all_of_them(
     done = crossl("export", run, "--out", tmp_path / "m.onnx", "--subset", "")
     refused(done, "--subset: names no sensor; name some, or leave the option out for all")
     assert list(tmp_path.glob("m.*")) == []
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    ("nope", "crossl: no such command 'nope'; see `crossl --help`\n"),
+    ("--nope", "crossl: no such option: --nope; see `crossl --help`\n"),
+    ("predict", "crossl: predict: missing argument 'run'; see `crossl predict --help`\n"),
+    ("data init --nope x", "crossl: data init: no such option: --nope"),
+    ("serve r --port x", "crossl: serve: invalid value for '--port': "),
+    ("inspect a b", "crossl: inspect: got unexpected extra argument"),
+])  # fmt: skip
+def test_words_that_a_command_does_not_know_are_told_in_a_sentence(
+    crossl: Crossl, words: str, told: str
+) -> None:
+    done = crossl(*words.split())
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err
+    assert done.err.startswith(told)
+    assert done.err.endswith("--help`\n")
+
+
+def test_who_says_nothing_gets_the_help(crossl: Crossl) -> None:
+    for words in ((), ("data",)):
+        done = crossl(*words)
+        assert "Commands:" in done.out + done.err
+        assert not done.err.startswith("crossl:")

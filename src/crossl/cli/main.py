@@ -26,6 +26,7 @@ from crossl.cli import (
 from crossl.cli.allocator import keep_freed_memory
 from crossl.cli.interrupt import stopped_by_signals
 from crossl.cli.launch import Ended
+from crossl.cli.usage import OneSentence
 from crossl.errors import CrosslError
 from crossl.files import FULL, KEPT
 
@@ -34,6 +35,7 @@ NOTHING_KEPT = "nothing is half-written"
 
 app = typer.Typer(
     name="crossl",
+    cls=OneSentence,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
