@@ -32,6 +32,13 @@ def test_the_worse_of_both_scores_counts():
     assert Scores("MAE", True, (2.0, 2.1), (3.0, 3.0), 9, 2).drop == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("pair", [(float("nan"), 0.9), (0.9, float("nan"))])
+def test_a_score_that_is_no_number_opens_no_gate(pair):
+    for scores in ((pair, (0.9, 0.9)), ((0.9, 0.9), pair)):
+        with pytest.raises(CrosslError, match=r"--int8: macro-F1 of 3 .* cannot be computed"):
+            check_drop(Scores("macro-F1", False, *scores, 100, 3), 0.01)
+
+
 def test_only_windows_of_training_subjects_tell_how_large_numbers_are(published, store):
     run = load_run(published)
     graph = ExportedGraph(run.model, None, (0, 1))

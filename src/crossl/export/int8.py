@@ -241,6 +241,13 @@ def check_drop(scores: Scores, most: float) -> None:
     Raises:
         CrosslError: it falls further.
     """
+    pairs = (*scores.all_sensors, *scores.subsets)
+    if not np.isfinite(pairs).all():
+        raise CrosslError(
+            f"--int8: {scores.metric} of {counted(scores.people, 'validation subject')} cannot be "
+            f"computed ({', '.join(f'{one:.3f}' for one in pairs)}), so nothing tells what it "
+            "costs; export without --int8"
+        )
     if scores.drop > most:
         pair = max(scores.all_sensors, scores.subsets, key=lambda two: scores._drop(*two))
         raise CrosslError(

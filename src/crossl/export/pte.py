@@ -15,6 +15,7 @@ from crossl.errors import ConfigError
 from crossl.export.graph import ExportedGraph
 from crossl.export.onnx_model import BATCH, check_packages, example_inputs, quietly
 from crossl.export.parity import Runner, Signals
+from crossl.sharing.markdown import code, plain
 
 NEEDS = ("executorch",)
 MOST_WINDOWS = 64
@@ -23,17 +24,17 @@ REFUSED = ("PreluConfig",)
 """Kinds of operators that XNNPACK takes for four dimensions only; others compute them."""
 
 README = """\
-# {file}
+# {title}
 
 Made by crossl {crossl} (`crossl export --format pte`) for ExecuTorch, with XNNPACK. Terms of the
-data that it learned from: {licence}. Up to {most} windows at once; `{json}`
+data that it learned from: {licence}. Up to {most} windows at once; {json}
 says what goes in and comes out.
 
 ```python
 import torch
 from executorch.runtime import Runtime
 
-method = Runtime.get().load_program("{file}").load_method("forward")
+method = Runtime.get().load_program({quoted}).load_method("forward")
 windows = [{arrays}]  # {names}
 present = torch.ones(1, {count}, dtype=torch.bool)  # whether each sensor was recorded
 {outputs} = method.execute([*windows, present])
@@ -101,12 +102,19 @@ def pte_readme(file: str, contract: Mapping[str, Any]) -> str:
     """
     names = [m["name"] for m in contract["modalities"]]
     shapes = [(1, *contract["inputs"][name]["shape"][1:]) for name in names]
-    return README.format(
-        file=file, crossl=contract["crossl"], licence=contract["data_licence"],
-        most=MOST_WINDOWS, json=f"{file}.json", names=", ".join(names), count=len(names),
-        arrays=", ".join(f"torch.zeros{shape}" for shape in shapes),
-        outputs=", ".join([*contract["outputs"], ""]).rstrip(),
-    )  # fmt: skip
+    told = {
+        "title": plain(file),
+        "quoted": json.dumps(file, ensure_ascii=False),
+        "json": code(f"{file}.json"),
+        "crossl": contract["crossl"],
+        "licence": plain(contract["data_licence"]),
+        "most": MOST_WINDOWS,
+        "names": ", ".join(names),
+        "count": len(names),
+        "arrays": ", ".join(f"torch.zeros{shape}" for shape in shapes),
+        "outputs": ", ".join([*contract["outputs"], ""]).rstrip(),
+    }
+    return README.format(**told)
 
 
 def contract_json(contract: Mapping[str, Any]) -> str:

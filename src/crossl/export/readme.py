@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from crossl.sharing.markdown import code, plain
 
 PYTHON = """\
 import numpy as np
-from crossl.runtime import Runtime  # numpy and onnxruntime alone, no torch
+{calibrates}from crossl.runtime import Runtime  # numpy and onnxruntime alone, no torch
 
-runtime = Runtime("{file}")
+runtime = Runtime({file})
 windows = {{  # in the units above; a sensor that was not recorded is left out
 {arrays}
 }}
-answer = runtime(windows)
+answer = runtime({given})
 print(answer.{shown})
 """
 
 JAVASCRIPT = """\
 import * as ort from "onnxruntime-node"; // in a browser: "onnxruntime-web"
 
-const session = await ort.InferenceSession.create("{file}");
+const session = await ort.InferenceSession.create({file});
 const shapes = {shapes};
 const feeds = {{ present: new ort.Tensor("bool", Uint8Array.from({present}), [1, {count}]) }};
 for (const [name, shape] of Object.entries(shapes)) {{
@@ -38,7 +40,7 @@ CPP = """\
 
 int main() {{
   Ort::Env env;
-  Ort::Session session(env, ORT_TSTR("{file}"), Ort::SessionOptions{{}});
+  Ort::Session session(env, ORT_TSTR({file}), Ort::SessionOptions{{}});
   auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   const char* names[] = {{{quoted}, "present"}};
   std::vector<std::vector<int64_t>> shapes = {{{braces}}};
@@ -97,9 +99,11 @@ def blocks_of(file: str, contract: Mapping[str, Any]) -> dict[str, str]:
     arrays = [f"    {json.dumps(name)}: np.zeros({tuple(shape)}, np.float32),"
               for name, shape in shapes.items()]  # fmt: skip
     shown = "label, answer.probabilities" if output == "probabilities" else output
-    count = len(shapes)
+    count, calibrated = len(shapes), contract["standardisation"] is not None
     told = {
-        "file": file,
+        "file": json.dumps(file, ensure_ascii=False),
+        "calibrates": "from crossl.data.arrays import Windows\n" if calibrated else "",
+        "given": "Windows(windows, calibrated=True)" if calibrated else "windows",
         "output": output,
         "shown": shown,
         "count": count,
@@ -119,11 +123,11 @@ def _head(file: str, contract: Mapping[str, Any]) -> str:
     run, parity = contract["run"], contract["parity"]
     worst = max(parity["largest_difference"].values())
     said = [
-        f"# {file}",
+        f"# {plain(file)}",
         "",
         f"Made by crossl {contract['crossl']} (`crossl export`) from a run of the recipe "
-        f"`{run['recipe']}` on {run['dataset'] or 'arrays in memory'}. Terms of the data that it "
-        f"learned from: {contract['data_licence']}.",
+        f"`{run['recipe']}` on {plain(run['dataset'] or 'arrays in memory')}. Terms of the data "
+        f"that it learned from: {plain(contract['data_licence'])}.",
         "",
         f"Compared with the run under {parity['subsets']} sets of sensors, in batches of 1, 7 and "
         f"64, on {parity['windows']}: it differs by at most {worst:.1g} of the largest number.",
@@ -148,16 +152,16 @@ def _sensors(contract: Mapping[str, Any]) -> str:
             "| input | shape | unit | rate | channels |", "|---|---|---|---|---|"]  # fmt: skip
     for m in contract["modalities"]:
         shape = ", ".join(map(str, contract["inputs"][m["name"]]["shape"]))
-        rows.append(f"| `{m['name']}` | ({shape}) | {m['unit'] or '-'} | {m['rate_hz']:g} Hz | "
-                    f"{', '.join(m['channels'])} |")  # fmt: skip
-    names = ", ".join(m["name"] for m in contract["modalities"])
+        rows.append(f"| {code(m['name'])} | ({shape}) | {plain(m['unit'] or '-')} | "
+                    f"{m['rate_hz']:g} Hz | {_joined(m['channels'])} |")  # fmt: skip
+    names = _joined(m["name"] for m in contract["modalities"])
     rows.append(f"| `present` | (batch, {len(contract['modalities'])}) | bool | | {names} |\n")
     if contract["standardisation"] is not None:
         told = contract["standardisation"]["mean_and_deviation_of"]
         rows.append(f"Windows are calibrated first: each channel minus a mean and divided by a "
                     f"deviation, of {told}. `Runtime.windower` does so.\n")  # fmt: skip
     if contract["left_out"]:
-        rows.append(f"Made for devices without {', '.join(contract['left_out'])}.\n")
+        rows.append(f"Made for devices without {_joined(contract['left_out'])}.\n")
     return "\n".join(rows)
 
 
@@ -166,5 +170,9 @@ def _outputs(contract: Mapping[str, Any]) -> str:
     for name, one in contract["outputs"].items():
         rows.append(f"| `{name}` | ({', '.join(map(str, one['shape']))}) | {one['values']} |")
     if contract["names"]:
-        rows.append(f"\nIn this order: {', '.join(contract['names'])}.")
+        rows.append(f"\nIn this order: {_joined(contract['names'])}.")
     return "\n".join(rows) + "\n"
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(plain(name) for name in names)

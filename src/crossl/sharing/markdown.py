@@ -26,7 +26,8 @@ def code(name: object) -> str:
         ('`watch_acc`', '``a`b\\|c``')
     """
     text = " ".join(str(name).split())
-    ticks = "``" if "`" in text else "`"
+    # one more than any row of them within, which would end it
+    ticks = "`" * (1 + max((len(row) for row in re.findall("`+", text)), default=0))
     inner = text.replace("|", "\\|")
     if inner.startswith("`") or inner.endswith("`"):
         inner = f" {inner} "
