@@ -72,9 +72,12 @@ def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
 def keep(out: Path, kept: Path) -> None:
     """Copy the tables, and the scores behind them."""
     kept.mkdir(parents=True, exist_ok=True)
-    for name in ("tables.md", "tables.csv", "study.json"):
+    for name in ("tables.md", "tables.csv"):
         shutil.copy(out / name, kept / name)
-    for name, folder in json.loads((out / "study.json").read_text())["data"].items():
+    facts = json.loads((out / "study.json").read_text())
+    facts.pop("command")  # it has paths of a machine; the study's file says how to remake it
+    (kept / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
+    for name, folder in facts["data"].items():
         text = "".join(f"{json.dumps(row)}\n" for row in rows(out / folder / "results.jsonl"))
         # no time in it: the same scores are the same bytes
         (kept / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -201,9 +201,31 @@ def test_numbers_of_the_evidence_are_those_of_the_results():
         assert f"{found:.3f}" in firsts
 
 
-def study(name):
-    """Read the summaries of the study, strict budget, with every sensor and one missing."""
-    path = ROOT / "benchmarks" / "results" / "study" / f"{name}.jsonl.gz"
+PRETRAININGS = ("crossl", "cocoa", "simclr", "cmc", "barlow_twins", "focal", "ts2vec",
+                "masked_autoencoder", "autoencoder", "vicreg", "untrained")  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "of", "methods", "fractions"), [
+    (["", "1%", "10%", "50%", "100%"], "twin", ("crossl", "twin"), (0.01, 0.1, 0.5, 1.0)),
+    (["sp-sw-har, 10 people", "1%", "5%", "10%", "100%"], "pretraining", PRETRAININGS,
+     (0.01, 0.05, 0.1, 1.0)),
+], ids=["twin", "pretraining"])  # fmt: skip
+def test_other_tables_of_the_evidence_are_those_of_the_results(header, of, methods, fractions):
+    shown = tables((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8"))
+    (table,) = [table for table in shown if table[0] == header]
+    names = ("sp_sw_har", "uci_har", "noneeg_rec", "wesad3_rec")[: len(table[1:]) // len(methods)]
+    wanted = []
+    for name in names:
+        records = study(name, of)
+        wanted += [[f"{_score(records, m, 'macro_f1', f):.3f} "
+                    f"({_score(records, m, 'macro_f1_one_missing', f):.3f})".replace("0.", ".")
+                    for f in fractions] for m in methods]  # fmt: skip
+    assert [row[1:] for row in table[1:]] == wanted
+
+
+def study(name, of="study"):
+    """Read the summaries of a study, strict budget, with every sensor and one missing."""
+    path = ROOT / "benchmarks" / "results" / of / f"{name}.jsonl.gz"
     rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     full = max(len(row["present"]) for row in rows)
     asked = {metric for metric, _ in COLUMNS}

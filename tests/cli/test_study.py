@@ -106,6 +106,13 @@ def test_tables_say_what_the_records_say(done: Path) -> None:
         np.testing.assert_allclose(float(cell["value"]), value, atol=1e-6)
         shown = f"{value:.3f}"
         assert shown in (done / "tables.md").read_text()
+    summary = json.loads((done / "one" / "summary.json").read_text())
+    tested = {r["subject"] for r in rows if r["subject"] is not None}
+    assert (
+        f"{len(tested)} of {len(summary['subjects'])} people tested, folds [0, 1] of"
+        in (done / "tables.md").read_text()
+    )
+    assert len(tested) < len(summary["subjects"])
     told = "Each window is calibrated by the whole of its recording (transductive: it must be"
     assert (done / "tables.md").read_text().count(told) == 1  # of the set `two` alone
     tex = (done / "tables.tex").read_text()

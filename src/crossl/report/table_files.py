@@ -67,9 +67,11 @@ def _markdown(data: Sequence[Compared], found: Sequence[Score]) -> str:
     out = ["# Scores", ""]
     for one in data:
         task, summary = one.inputs.task, one.inputs.summary
+        tested = max((s.row["n"] for s in found if s.data == one.name), default=0)
         out += [f"## {one.name}", "",
                 f"{task.capital} [95% interval over people, label draws and seeds]; "
-                f"{len(summary['subjects'])} people, folds {summary['folds_run']} of "
+                f"{tested} of {len(summary['subjects'])} people tested, folds "
+                f"{summary['folds_run']} of "
                 f"{summary['n_folds']}, {len(summary['label_seeds'])} label draws, pretraining "
                 f"seeds {summary.get('pretraining_seeds', [summary['seed']])}, store "
                 f"{summary['hashes'].get('store', '')[:12]}.", ""]  # fmt: skip
