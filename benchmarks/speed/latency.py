@@ -32,7 +32,8 @@ from crossl.nn.model import CrossModalModel
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "latency.json", HERE / "latency.md"
 CLASSES = 12
-PARTS = ("standardise", "encode", "aggregate", "classify")
+PARTS = ("standardise", "encode", "describe", "aggregate", "classify")
+"""`describe` is by untrained features."""
 
 
 class OneWindow:
@@ -80,6 +81,10 @@ class OneWindow:
             signals = self.model.standardise(batch)
             marks.append(time.process_time())
             latent = self.model.encode(signals, batch.present)
+            marks.append(time.process_time())
+            if self.model.features is not None:
+                beside = self.model.features(signals, batch.present)
+                latent = torch.cat([latent, beside], dim=2)
             marks.append(time.process_time())
             embedding = self.model.aggregate(latent, batch.present).numpy()
             marks.append(time.process_time())
