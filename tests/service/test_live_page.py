@@ -90,6 +90,26 @@ def test_what_is_drawn_is_not_empty_in_light_and_dark_and_fits_a_phone(
     assert tab.said == []
 
 
+def test_bars_begin_below_each_other_and_no_window_of_the_map_is_cut(
+    browse: Callable[[str], Tab], shown: str
+) -> None:
+    tab = browse(f"http://{shown}/")
+    tab.size(1280, 900)
+    tab.until("document.querySelectorAll('#bars .most').length === 1")
+    tab.run("document.getElementById('bars').style.gridTemplateColumns = '1fr'")
+    lefts = tab.run(
+        "[...document.querySelectorAll('#bars .track')].map((n) => n.getBoundingClientRect().left)"
+    )
+    assert len(set(lefts)) == 1, lefts
+    outside = """(() => {
+      hello.map.points = [[-3, 0]]; hello.map.label = [hello.classes[0]]; rows = []; map();
+      const c = document.getElementById('map'), pen = c.getContext('2d');
+      const seen = [...Array(40).keys()].map((x) => [...pen.getImageData(x, Math.round(c.height / 2), 1, 1).data].join());
+      return seen.some((one) => one !== seen[0]) && seen[0] === seen[1];
+    })()"""  # noqa: E501
+    assert tab.run(outside)
+
+
 def test_text_stands_out_from_what_is_behind_it(browse: Callable[[str], Tab], shown: str) -> None:
     tab = browse(f"http://{shown}/")
     contrast = """(() => {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from crossl.service.demo import kept_run, recordings_to_show, store_of
 from crossl.service.hub import MOST_QUEUED, Hub
 from crossl.service.limits import Limits
 from crossl.service.live_page import live_page
-from crossl.service.sources import Came, replay
+from crossl.service.sources import Came, channel_source, replay
 from crossl.service.traces import Trace
 from crossl.service.training_map import plane_of, training_map
 from crossl.service.watch import Watcher
@@ -61,6 +63,43 @@ def test_a_trace_of_a_page_that_takes_nothing_stays_small() -> None:
         trace.take(crossl.Signal(np.zeros((250, 10), np.float32), 250.0, float(second)))
     assert len(trace.taken()) == 500
     assert trace.channels == 6
+
+
+def test_nothing_is_lost_that_comes_while_a_trace_is_taken() -> None:
+    trace = Trace(crossl.Modality("acc", ("x",), "V", 25.0))
+
+    class Late(deque[tuple[int, Any]]):
+        """As if the other thread came while what was there is read."""
+
+        late: ClassVar = [(1, [[1.0, 1.0]])]
+
+        def _comes(self) -> None:
+            if self.late:
+                self.append(self.late.pop())
+
+        def __iter__(self) -> Iterator[tuple[int, Any]]:
+            found = list(super().__iter__())
+            self._comes()
+            return iter(found)
+
+        def popleft(self) -> tuple[int, Any]:
+            self._comes()
+            return super().popleft()
+
+    trace._found = Late([(0, [[0.0, 0.0]])])
+    assert [number for number, _ in trace.taken() + trace.taken()] == [0, 1]
+
+
+def test_who_watches_a_stream_that_ended_just_now_is_told() -> None:
+    async def found() -> list[Came]:
+        hub = Hub()
+        channel = hub.open("a")
+        source = channel_source(channel)  # watches from its first step on
+        hub.close(channel)
+        async with asyncio.timeout(5):
+            return [came async for came in source]
+
+    assert asyncio.run(found()) == []
 
 
 def test_a_plane_holds_most_of_the_variance() -> None:

@@ -23,11 +23,13 @@ class Channel:
         number: unlike that of any other.
         name: as its sender calls it.
         watchers: queues that get each chunk, and None at the end.
+        ended: nothing comes any more.
     """
 
     number: int
     name: str
     watchers: set[asyncio.Queue[Chunks | None]] = field(default_factory=set)
+    ended: bool = False
 
     def put(self, chunks: Chunks | None) -> None:
         """Hand chunks on, or the end; who is too far behind is let go."""
@@ -41,8 +43,10 @@ class Channel:
             self.watchers.discard(queue)
 
     def watch(self) -> asyncio.Queue[Chunks | None]:
-        """Return a queue that gets all that comes from now on."""
+        """Return a queue that gets all that comes from now on; the end at once if it was there."""
         queue: asyncio.Queue[Chunks | None] = asyncio.Queue()
+        if self.ended:
+            queue.put_nowait(None)
         self.watchers.add(queue)
         return queue
 
@@ -66,6 +70,7 @@ class Hub:
     def close(self, channel: Channel) -> None:
         """Close a stream, and tell who watches."""
         self.channels.pop(channel.number, None)
+        channel.ended = True
         channel.put(None)
 
     def told(self) -> list[dict[str, Any]]:

@@ -73,9 +73,7 @@ class Trace:
 
     def taken(self) -> list[tuple[int, Any]]:
         """Return what is new: number of a stretch, and low and high of each channel."""
-        out = list(self._found)
-        self._found.clear()
-        return out
+        return [self._found.popleft() for _ in range(len(self._found))]  # more may come meanwhile
 
 
 def _short(value: float) -> float | None:

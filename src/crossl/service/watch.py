@@ -97,8 +97,7 @@ class Watcher:
         if not self._news:
             return None
         self._news = False
-        rows = list(self._rows)
-        self._rows.clear()
+        rows = [self._rows.popleft() for _ in range(len(self._rows))]  # more may come meanwhile
         traces = {name: new for name, one in self._traces.items() if (new := one.taken())}
         return {"now_s": round(self._now_s, 3), "off": self.off, "traces": traces, "rows": rows}
 
