@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell does so to what it runs in the background, and commands under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
