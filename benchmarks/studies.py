@@ -41,13 +41,14 @@ Row = dict[str, Any]
 
 
 def mask_cells() -> Iterator[tuple[str, Row]]:
-    """Yield a masking ratio and strategy each, those in the middle first."""
-    for ratio in RATIOS:
-        for strategy in STRATEGIES:
-            method = {"kind": "crossl", "strategy": strategy, "keep_rate": round(1 - ratio, 2)}
-            if ratio == 0:  # else spatial views would be made to differ
-                method["differ"] = False
-            yield f"masks.{strategy}.{ratio:g}", {"method": method}
+    """Yield a masking ratio and strategy each: one of each strategy, then those of one strategy."""
+    first = [(RATIOS[0], strategy) for strategy in STRATEGIES]
+    rest = [(ratio, strategy) for strategy in STRATEGIES for ratio in RATIOS[1:]]
+    for ratio, strategy in (*first, *rest):
+        method = {"kind": "crossl", "strategy": strategy, "keep_rate": round(1 - ratio, 2)}
+        if ratio == 0:  # else spatial views would be made to differ
+            method["differ"] = False
+        yield f"masks.{strategy}.{ratio:g}", {"method": method}
 
 
 def aggregator_cells() -> Iterator[tuple[str, Row]]:
