@@ -264,3 +264,12 @@ def test_more_connections_than_allowed_are_sent_away(run: crossl.Run) -> None:
         time.sleep(0.3)
         answer = httpx.post(f"http://{address}/predict", json=as_json(recording(4)), timeout=30)
         assert answer.status_code == 200
+
+
+def test_an_answer_is_sent_at_once_though_its_head_is_not_acknowledged() -> None:
+    with (
+        listen("127.0.0.1", 0) as port,
+        socket.create_connection(port.getsockname()),
+        port.accept()[0] as taken,
+    ):
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

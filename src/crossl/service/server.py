@@ -46,7 +46,11 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(kind[4][:2], family=kind[0], backlog=256)
+        taken = socket.create_server(kind[4][:2], family=kind[0], backlog=256)
+        # connections inherit it: else the body of an answer, which is sent after its head, waits
+        # 40 ms for a delayed acknowledgement
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return taken
     except (OSError, OverflowError) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"--host {host} --port {port}: cannot be used ({told})") from None
