@@ -100,6 +100,11 @@ REFUSED = [
     ("start,end,label\n0,9,\n", "has no row with a label"),
     ("", "is empty; a CSV file"),
     ("start,end,label\n500,600,rest\n", "no window has a label .*labels.csv has none"),
+    pytest.param(
+        f"start,end,label\n0,5,{'r' * 140_000}\n",
+        "labels.csv: line .: is not CSV",
+        id="a cell of 140,000 letters",
+    ),
 ]
 
 

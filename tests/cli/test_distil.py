@@ -44,6 +44,8 @@ def test_a_student_is_a_run_like_any_other(
     done = crossl(*asked, "--loss", "queue", "--loss", "cosine", "--paired", "0.5")
     assert done.code == 0, done.err
     first = done.out
+    begun = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
+    assert begun["command"].endswith("--loss queue --loss cosine --paired 0.5")
     assert "for each of 30 windows (of 60)" in first
     facts = json.loads((out / "model.json").read_text(encoding="utf-8"))
     assert [m["name"] for m in facts["modalities"]] == ["acc"]

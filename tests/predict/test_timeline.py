@@ -18,7 +18,7 @@ from crossl.data.recording_windows import StoredWindows
 from crossl.data.store import Store
 from crossl.errors import ConfigError, ContractError
 from crossl.predict.sight import Seen, Sight, sight_of
-from crossl.predict.timeline import NOTHING, Stretch, Timeline, timeline_of
+from crossl.predict.timeline import NOTHING, Stretch, Timeline, timeline_of, without_unsure
 from crossl.predict.traces import traces_of
 
 from .conftest import ACC, ECG, SPEC
@@ -226,3 +226,16 @@ def test_rows_of_a_store_are_the_windows_of_one_recording(store: Store, run: Run
     assert run.classifier is not None
     line = timeline_of(run.model, run.classifier.probe, seen)
     assert line.label.tolist() == run.predict(store)[rows].tolist()
+
+
+def test_a_label_of_the_path_must_be_probable_enough_itself() -> None:
+    label = np.array(["rest", "run", "run", ""])
+    found = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [np.nan, np.nan]], dtype=np.float32)
+    kept, reason = without_unsure(label, np.array(["", "", "", "gap"]), found, ("rest", "run"), 0.8)
+    assert kept.tolist() == ["rest", "", "", ""]
+    assert reason.tolist() == [
+        "",
+        "the label of the most likely path does not reach a probability of 0.8",
+        "no label reaches a probability of 0.8",
+        "gap",
+    ]

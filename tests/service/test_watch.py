@@ -233,6 +233,23 @@ def test_a_page_waits_for_a_stream_watches_it_and_disturbs_nobody(address: str) 
         assert message == {"end": "ann: has ended"}
 
 
+def test_a_page_reads_a_stream_as_its_sender_asked(address: str) -> None:
+    with (
+        connect(f"ws://{address}/watch") as page,
+        connect(f"ws://{address}/ws?name=ann&resample=acc") as sender,
+    ):
+        part = recording(4).signals["acc"]
+        values = np.repeat(part.values[:200], 2, axis=0).tolist()
+        sender.send(json.dumps({"chunks": {
+            "acc": {"start_s": 0, "values": values, "rate_hz": 2 * part.rate_hz}
+        }}))  # fmt: skip
+        assert told(sender)["rows"]
+        seen: list[dict[str, Any]] = []
+        while not seen:
+            seen += told(page).get("frame", {}).get("rows", [])
+        assert seen[0]["present"]["acc"]
+
+
 def test_only_so_many_pages_watch_and_none_floods(run: crossl.Run) -> None:
     demo = lambda: replay([recording(4)])  # noqa: E731
     with (

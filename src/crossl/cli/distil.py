@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,8 +56,9 @@ def distil(
     asked = [f"method.paired={paired}"]
     asked += [f"method.losses=[{','.join(loss)}]"] if loss else []
     asked += [] if seed is None else [f"seed={seed}"]
+    command = shlex.join(["crossl", *sys.argv[1:]])
     with show.progress("distil") as tell:
-        done = distil_run(run, store, out, keep=names, teacher=teacher,
+        done = distil_run(run, store, out, keep=names, teacher=teacher, command=command,
                           overrides=[*asked, *(overrides or [])], progress=tell)  # fmt: skip
     typer.echo(
         f"{out}: taught by {done.dim} numbers for each of {counted(done.paired, 'window')} (of "

@@ -99,6 +99,7 @@ def distil_run(
     keep: Sequence[str],
     teacher: Path | None = None,
     overrides: Sequence[str] = (),
+    command: str = "",
     progress: Progress = quiet,
 ) -> Distilled:
     """Train a student of some of a run's sensors into a run folder of its own.
@@ -113,6 +114,7 @@ def distil_run(
         keep: names of the student's sensors.
         teacher: a file of embeddings, which teaches instead; see `read_teacher`.
         overrides: settings of the student, `key=value`; those of the method are `method.key`.
+        command: how to remake it, for the run folder.
         progress: called with what is being done, and the share of all.
 
     Returns:
@@ -129,7 +131,6 @@ def distil_run(
         raise ConfigError(f"--out: is {out}, the teacher; name a new folder for the student")
     config = _student(run, tuple(m.name for m in lesson_room.seen.modalities),
                       lesson_room.sha256, overrides, file=teacher is not None)  # fmt: skip
-    command = f"crossl distil {run_path} --store {store_path} --out {out} --keep {','.join(keep)}"
     with working_in(out, "is training in this folder"):
         if (out / "model.json").is_file():
             return _done(load_run(out), config, out)

@@ -7,7 +7,7 @@ recordings. Times are seconds on the recording's clock, or dates.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +59,10 @@ def read_label_rows(path: Path) -> list[LabelRow]:
     first = text.splitlines()[0]
     mark = max(",;\t", key=first.count)
     reader = csv.DictReader(text.splitlines(), delimiter=mark)
+    try:
+        found = list(_numbered(reader))
+    except csv.Error as error:  # such as a cell of 131,072 letters
+        raise DataError(f"{path}: line {reader.line_num}: is not CSV ({error})") from None
     names = {str(name).strip().lower(): name for name in reader.fieldnames or ()}
     start, end = (next((names[one] for one in some if one in names), None)
                   for some in (STARTS, ENDS))  # fmt: skip
@@ -66,14 +70,20 @@ def read_label_rows(path: Path) -> list[LabelRow]:
         got = ", ".join(names) or "none"
         raise DataError(f"{path}: has columns {got:.200}; start, end and label are needed")
     rows = []
-    for row in reader:
+    for number, row in found:
         values = [str(row.get(name) or "").strip() if name else "" for name in
                   (start, end, names["label"], names.get("session"))]  # fmt: skip
         if values[2]:
-            rows.append(LabelRow(reader.line_num, *values))
+            rows.append(LabelRow(number, *values))
     if not rows:
         raise DataError(f"{path}: has no row with a label; at least one is needed")
     return rows
+
+
+def _numbered(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row with the number of its line."""
+    for row in reader:
+        yield reader.line_num, row
 
 
 def labels_of(

@@ -316,7 +316,7 @@ class LiveClassifier:
             label = labels_of(self.names, found)
         reason, sets = np.array([one.reason]), manner.set_of(self.names, found, present)
         if manner.abstain is not None:
-            label, reason = without_unsure(label, reason, found, manner.abstain)
+            label, reason = without_unsure(label, reason, found, self.names, manner.abstain)
         return LiveRow(
             one.start_s, one.start_s + self.windower.spec.window_s, True, str(label[0]),
             self._by_name(found[0].tolist()), self._by_sensor(one.present.tolist()),

@@ -166,7 +166,7 @@ def timeline_of(
     reason = why_nothing(windows.present, unusable, seen.windows.modalities)
     sets = manner.set_of(names, found, windows.present)
     if manner.abstain is not None and target.kind == "classes":
-        label, reason = without_unsure(label, reason, found, manner.abstain)
+        label, reason = without_unsure(label, reason, found, names, manner.abstain)
     whole = Timeline(
         seen.subject, seen.session, seen.origin_unix_s, seen.zone, windows.spec, names, target.kind,
         tuple(m.name for m in windows.modalities),
@@ -240,18 +240,31 @@ def labels_of(
 
 
 def without_unsure(
-    label: NDArray[np.str_], reason: NDArray[np.str_], found: Float32, abstain: float
+    label: NDArray[np.str_],
+    reason: NDArray[np.str_],
+    found: Float32,
+    names: Sequence[str],
+    abstain: float,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    """Take the label from windows of which no class is probable enough, and say why.
+    """Take the label from windows where it is not probable enough, and say why.
+
+    On the most likely path the label need not be the most probable one of its window.
 
     Args:
         label: (n,) what is said.
         reason: (n,) why nothing is.
         found: (n, R) probabilities.
+        names: (R,) labels.
         abstain: the least probability of a label.
     """
-    unsure = (label != "") & (np.nan_to_num(found, nan=0.0).max(axis=1) < abstain)
-    told = f"no label reaches a probability of {abstain:g}"
+    enough = np.nan_to_num(found, nan=0.0) >= abstain
+    sure = (enough & (label[:, None] == np.array(names)[None])).any(axis=1)
+    unsure = (label != "") & ~sure
+    told = np.where(
+        enough.any(axis=1),
+        f"the label of the most likely path does not reach a probability of {abstain:g}",
+        f"no label reaches a probability of {abstain:g}",
+    )
     return np.where(unsure, "", label), np.where(unsure, told, reason)
 
 

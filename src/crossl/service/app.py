@@ -198,7 +198,8 @@ def _add_sockets(app: FastAPI, state: State) -> None:
         except CrosslError as error:
             await _deny(socket, 422, str(error))
             return
-        channel = hub.open(option(socket.query_params, "name") or f"stream {len(hub.channels) + 1}")
+        channel = hub.open(option(socket.query_params, "name") or f"stream {len(hub.channels) + 1}",
+                           told)  # fmt: skip
         try:
             with suppress(WebSocketDisconnect):
                 await _accept(socket)
@@ -231,7 +232,8 @@ async def _watch(socket: WebSocket, state: State, facts: Mapping[str, Any]) -> N
         channel = await _newest(socket, state)
         if channel is None:
             return
-    live = state.engine.run.live(in_order=channel is None)
+    # of a stream the page shows what its sender is answered
+    live = state.engine.run.live(**({"in_order": True} if channel is None else channel.options))
     if channel is not None:
         source, shown = channel_source(channel), channel.name
     else:

@@ -22,12 +22,14 @@ class Channel:
     Attributes:
         number: unlike that of any other.
         name: as its sender calls it.
+        options: of `Run.live` that its sender named.
         watchers: queues that get each chunk, and None at the end.
         ended: nothing comes any more.
     """
 
     number: int
     name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
     watchers: set[asyncio.Queue[Chunks | None]] = field(default_factory=set)
     ended: bool = False
 
@@ -59,9 +61,9 @@ class Hub:
         self._numbers = count(1)
         self._opened = asyncio.Event()
 
-    def open(self, name: str) -> Channel:
-        """Open a stream."""
-        channel = Channel(next(self._numbers), name)
+    def open(self, name: str, options: Mapping[str, Any] | None = None) -> Channel:
+        """Open a stream, of these options of `Run.live`."""
+        channel = Channel(next(self._numbers), name, options or {})
         self.channels[channel.number] = channel
         self._opened.set()
         self._opened = asyncio.Event()
