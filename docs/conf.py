@@ -41,7 +41,7 @@ include_patterns = [
     "docs/**",
     "benchmarks/*.md",
     "benchmarks/speed/*.md",
-    "benchmarks/results/study/tables.md",
+    "benchmarks/results/*/tables.md",
     "examples/own_parts/README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
