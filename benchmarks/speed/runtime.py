@@ -98,7 +98,7 @@ def write_page(found: dict[str, Any]) -> None:
         "Remade by `python benchmarks/speed/runtime.py`. From the arrays of one window to its "
         f"label by `crossl.runtime`, one thread, {found['calls']} calls of each variant, taken in "
         f"turns; and ONNX Runtime alone within it. Random weights, {CLASSES} classes. "
-        f"{found['machine']}, shared with much other work; before and after, numpy multiplied "
+        f"{found['machine']}, a shared machine; before and after, numpy multiplied "
         f"float32 matrices of 1024 x 1024 at {found['matrix_gflops'][0]:.0f} and "
         f"{found['matrix_gflops'][1]:.0f} GFLOP/s. Other work delays calls; the median of the "
         "processor's own time and the fastest call do not count that.", "",
