@@ -22,6 +22,7 @@ from crossl.evaluate.around import read_around, side_by_side
 from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.latents import Array, Head, LatentTable, Subset
 from crossl.evaluate.probe_rows import ProbeRows, probe_subsets, rows_of_subsets
+from crossl.evaluate.rotated import rotated
 from crossl.tasks import UNNAMED_CLASSES, Linear, Task
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -114,7 +115,8 @@ class Probe:
 
 
 Fit = Callable[[Task], Callable[[Array, Array, Array, Sequence[float]], list[Linear]]]
-"""Returns a task's way to fit linear maps: `Task.fit`, or another."""
+"""Returns a task's way to fit linear maps, other than `Task.fit`: one that depends on features by
+the products of rows alone, as ridge regression does."""
 
 
 def decide_subsets(
@@ -271,18 +273,15 @@ def fit_strengths(
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # weakly regularised fits on few labels may stop early; validation judges them as they are
         warnings.simplefilter("ignore", ConvergenceWarning)
-        scaler, own = StandardScaler(), rows.embedding
-        if own.ndim > 2:
-            own = own[:, task.offsets.index(0)]
-        x = scaler.fit_transform(own)
-        if rows.untrained is not None:
-            scaler.scale_ = alike(scaler.scale_, rows.untrained)
-            x = scaler.transform(own)
-        if rows.embedding.ndim > 2:
-            x = side_by_side(rows.embedding, scaler.mean_, scaler.scale_)
-        way = task.fit if fit is None else fit(task)
-        found = way(x, rows.label, rows.weight, strengths)
-    mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+        if fit is not None and rows.parts is not None and rows.untrained is None:
+            turned = rotated(rows.parts)
+            found = fit(task)(turned.x, rows.label, rows.weight, strengths)
+            found = [replace(one, weight=turned.turned_back(one.weight)) for one in found]
+            mean, scale = turned.mean.astype(np.float32), turned.scale.astype(np.float32)
+        else:
+            x, mean, scale = _standardised(rows, task)
+            way = task.fit if fit is None else fit(task)
+            found = way(x, rows.label, rows.weight, strengths)
     return [
         Probe(
             head,
@@ -295,6 +294,20 @@ def fit_strengths(
         )
         for linear, strength in zip(found, strengths, strict=True)
     ]
+
+
+def _standardised(rows: ProbeRows, task: Task) -> tuple[Array, Array, Array]:
+    """Return standardised embeddings, windows and neighbours side by side; mean and scale (D,)."""
+    scaler, own = StandardScaler(), rows.embedding
+    if own.ndim > 2:
+        own = own[:, task.offsets.index(0)]
+    x = scaler.fit_transform(own)
+    if rows.untrained is not None:
+        scaler.scale_ = alike(scaler.scale_, rows.untrained)
+        x = scaler.transform(own)
+    if rows.embedding.ndim > 2:
+        x = side_by_side(rows.embedding, scaler.mean_, scaler.scale_)
+    return x, scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
 
 
 def alike(scale: Array, untrained: NDArray[np.bool_]) -> Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossl.evaluate.around import embed_around
 from crossl.evaluate.latents import Array, Head, LatentTable, Subset, subsets
+from crossl.evaluate.rotated import Parts
 
 MAX_SUBSETS = 64
 """Up to this many subsets of modalities train a probe; of more, a seeded draw does."""
@@ -26,12 +27,14 @@ class ProbeRows:
         label: (n, ...) targets.
         weight: (n,) of each row.
         untrained: (D,) which columns are untrained features; None for none.
+        parts: what embeddings are made of, where they are latents of windows side by side.
     """
 
     embedding: Array
     label: NDArray[Any]
     weight: NDArray[np.float64]
     untrained: NDArray[np.bool_] | None = None
+    parts: Parts | None = None
 
 
 def probe_subsets(
@@ -89,7 +92,14 @@ def rows_of_subsets(
     if len(train.task.offsets) > 1:
         embedding = embed_around(table, head, _allowed(choices, group, train.present.shape[1]))
         return ProbeRows(embedding, table.label, weight, train.untrained(head))
-    return ProbeRows(table.embed(head), table.label, weight, train.untrained(head))
+    parts = None if head == "aggregator" else _parts(train, every, table)
+    return ProbeRows(table.embed(head), table.label, weight, train.untrained(head), parts)
+
+
+def _parts(train: LatentTable, rows: NDArray[np.int64], shown: LatentTable) -> Parts:
+    """Return what latents side by side of some rows of a table are made of."""
+    used, window = np.unique(rows, return_inverse=True)
+    return Parts(train.latent[torch.from_numpy(used)], window, np.asarray(shown.present))
 
 
 def _allowed(

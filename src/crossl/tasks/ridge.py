@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
 
 Array = NDArray[np.floating[Any]]
 
@@ -36,7 +37,9 @@ def solve_ridge(
     root = share.sqrt()
     a, b = (rows - centre) * root, (wanted - level) * root
     dual = a.shape[0] < a.shape[1]
-    product, right = (a @ a.T, b) if dual else (a.T @ a, a.T @ b)
+    # half of the product: the lower triangle is all that a Cholesky factor reads
+    product = torch.from_numpy(dsyrk(1.0, a.numpy().T, trans=int(dual), lower=1))
+    right = b if dual else a.T @ b
     diagonal, found = product.diagonal().clone(), []
     for strength in strengths:
         product.diagonal().copy_(diagonal + 1 / strength)
