@@ -13,6 +13,7 @@ from crossl.contenders.hydra import HydraConfig
 from crossl.contenders.impute import ImputeConfig
 from crossl.contenders.networks import PretrainedConfig, UntrainedConfig
 from crossl.contenders.supervised import FinetunedConfig, MlpContenderConfig, SupervisedConfig
+from crossl.contenders.transferred import TransferredConfig
 from crossl.contenders.trees import ExtraTreesConfig, ForestConfig
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Outcome",
     "PretrainedConfig",
     "SupervisedConfig",
+    "TransferredConfig",
     "UntrainedConfig",
     "contender_hashes",
 ]

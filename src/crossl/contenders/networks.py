@@ -34,7 +34,7 @@ class Probed:
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the probes of each head say."""
         for head in self.heads:
-            probes = _probes(context, context.main, head, f"probing {context.config.recipe}")
+            probes = probes_of(context, context.main, head, f"probing {context.config.recipe}")
             if head == self.heads[0]:
                 self._keep_main(context, probes[VALIDATION])
             test = context.tables(context.main)["test"]
@@ -100,7 +100,7 @@ class Untrained:
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the probes say."""
         model = untrained(context, self.settings)
-        probes = _probes(context, model, self.settings.head, f"probing {self.name}")
+        probes = probes_of(context, model, self.settings.head, f"probing {self.name}")
         yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
 
 
@@ -137,7 +137,7 @@ class Pretrained:
         """Yield what the probes say."""
         model = self._model(context)
         for head in self.settings.heads or (self.settings.head,):
-            probes = _probes(context, model, head, f"probing {self.name}")
+            probes = probes_of(context, model, head, f"probing {self.name}")
             yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
 
     def _model(self, context: Context) -> CrossModalModel:
@@ -183,8 +183,14 @@ def features_of(context: Context, config: RunConfig) -> ModalityFeatures | None:
 
 def pretrained(context: Context, config: RunConfig) -> CrossModalModel:
     """Pretrain a model on a fold's training subjects into the context's folder."""
-    store, fold = context.store, context.fold
+    store = context.store
     model = build_model(config, store.modalities, window_s=store.window_s, seed=config.seed)
+    return trained_on(context, config, model)
+
+
+def trained_on(context: Context, config: RunConfig, model: CrossModalModel) -> CrossModalModel:
+    """Pretrain a model, with the weights that it has, into the context's folder."""
+    store, fold = context.store, context.fold
     trained = pretrain(
         build_method(config, model, seed=config.seed),
         store,
@@ -218,9 +224,10 @@ def untrained(context: Context, settings: NetworkConfig, *, another: int = 0) ->
     return model.eval()
 
 
-def _probes(
+def probes_of(
     context: Context, model: CrossModalModel, head: Head, what: str
 ) -> dict[str, list[Probe]]:
+    """Fit a probe on a network's latents for each label draw, by label budget."""
     tables = context.tables(model)
     shown = context.labelled(tables["train"], what)
     return fit_by_budget(shown, tables["validation"], head=head)

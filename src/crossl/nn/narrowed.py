@@ -1,6 +1,8 @@
-"""A model of some of another's modalities, begun with its weights where networks are the same."""
+"""A model begun with another's weights, modality by modality, where networks are the same."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +10,10 @@ from torch import Tensor, nn
 from crossl.nn.model import CrossModalModel
 
 
-def begin_as(model: CrossModalModel, other: CrossModalModel) -> tuple[str, ...]:
-    """Copy weights of another model into one of fewer modalities.
+def begin_as(
+    model: CrossModalModel, other: CrossModalModel, origins: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Copy weights of another model into one of fewer modalities, or of others.
 
     An encoder is copied as a whole or not at all, and so is each network of the aggregator, if all
     its weights have the same shapes. Networks of single modalities in a list are matched by name of
@@ -17,25 +21,28 @@ def begin_as(model: CrossModalModel, other: CrossModalModel) -> tuple[str, ...]:
 
     Args:
         model: gets weights.
-        other: of at least its modalities.
+        other: gives weights.
+        origins: which of its modalities each of the model's begins as; one that is not named keeps
+            its weights. None where the other has at least the model's modalities.
 
     Returns:
         Names of modalities whose encoder was copied.
     """
     names = [m.name for m in model.modalities]
-    places = [[m.name for m in other.modalities].index(name) for name in names]
-    copied = []
-    for name in names:
-        if _copy(model.encoders.of(name), other.encoders.of(name)):
-            copied.append(name)
+    given = [m.name for m in other.modalities]
+    origins = {name: name for name in names} if origins is None else origins
+    places = [given.index(origins[name]) if name in origins else None for name in names]
+    copied = [name for name in names if name in origins
+              and _copy(model.encoders.of(name), other.encoders.of(origins[name]))]  # fmt: skip
     for key, part in _parts(model.aggregator):
         source = dict(_parts(other.aggregator)).get(key)
         if source is None:
             continue
         if isinstance(part, nn.ModuleList) and len(part) == len(names):
-            if isinstance(source, nn.ModuleList) and len(source) == len(other.modalities):
+            if isinstance(source, nn.ModuleList) and len(source) == len(given):
                 for own, place in zip(part, places, strict=True):
-                    _copy(own, source[place])
+                    if place is not None:
+                        _copy(own, source[place])
         else:
             _copy(part, source)
     return tuple(copied)
