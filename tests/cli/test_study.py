@@ -157,7 +157,8 @@ def test_what_is_left_is_estimated_from_what_is_done(
     fresh = crossl("benchmark", study, *options(done.parent / "none"), "--estimate")
     crossl_line = next(li for li in fresh.out.splitlines() if li.startswith("crossl"))
     assert crossl_line.split()[1] == "4"
-    assert "6 steps timed" in crossl_line
+    assert "a few steps timed" in crossl_line
+    assert float(crossl_line.split()[2]) > 0
     assert not (done.parent / "none").exists()
 
 

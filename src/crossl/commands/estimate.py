@@ -8,15 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
 from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders.network_settings import PretrainingConfig
 from crossl.data.store import Store
 from crossl.experiment.cost import PRETRAINING, read_costs
 from crossl.experiment.fold import FoldTask, calibrated_fold, fold_folder, fold_numbers, folds_of
+from crossl.train.loading import Passes
 from crossl.train.pretrain import pretrain
 
-SHORT, LONG = 2, 8
-"""Steps that are timed: the difference has no start in it."""
+STEPS = 9
+"""At most so many steps are run; the time from one to the next is a step's."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ def _of(
     trained = _pretraining_of(name, config)
     if trained is None:
         return Estimate(name, len(left), None, "known after its first fold")
-    seconds = trained.schedule.steps * step_seconds(trained, store, left[0].fold)
-    return Estimate(name, len(left), seconds, f"{LONG - SHORT} steps timed; without its probes")
+    schedule, train = trained.schedule, folds_of(store, config)[left[0].fold].train
+    plan = Passes(train, schedule.batch_size, steps=schedule.steps, epochs=schedule.epochs, seed=0)
+    seconds = plan.epochs * plan.per_epoch * step_seconds(trained, store, left[0].fold)
+    return Estimate(name, len(left), seconds, "a few steps timed; without its probes")
 
 
 def _pretraining_of(name: str, config: RunConfig) -> RunConfig | None:
@@ -86,17 +92,23 @@ def _pretraining_of(name: str, config: RunConfig) -> RunConfig | None:
 def step_seconds(config: RunConfig, store: Store, fold_number: int) -> float:
     """Time a step of pretraining on a fold's training people: processor seconds."""
     store, fold = calibrated_fold(store, config, fold_number)
-    took = []
-    for steps in (SHORT, SHORT, LONG):  # the first warms up
-        model = build_model(config, store.modalities, window_s=store.window_s, seed=config.seed)
-        schedule = config.schedule.model_copy(update={"steps": steps, "epochs": 1})
+    model = build_model(config, store.modalities, window_s=store.window_s, seed=config.seed)
+    size = config.schedule.batch_size
+    train = fold.train[: max(2, STEPS * size)]  # one pass: a few steps, of however large a store
+    validation = fold.validation[: max(2, size)]
+    epochs = max(1, STEPS // max(1, len(train) // size))
+    schedule = config.schedule.model_copy(update={"epochs": epochs})
+    ends: list[float] = []
+    hook = register_optimizer_step_post_hook(lambda *_: ends.append(time.process_time()))
+    try:
         with tempfile.TemporaryDirectory() as folder:
-            method = build_method(config, model, seed=config.seed)
-            begun = time.process_time()
-            pretrain(method, store, train=fold.train, validation=fold.validation,
-                     schedule=schedule, seed=config.seed, out=Path(folder))  # fmt: skip
-            took.append(time.process_time() - begun)
-    return max(0.0, took[2] - took[1]) / (LONG - SHORT)
+            pretrain(build_method(config, model, seed=config.seed), store, train=train,
+                     validation=validation, schedule=schedule, seed=config.seed,
+                     out=Path(folder))  # fmt: skip
+    finally:
+        hook.remove()
+    # the middle one: the first warm up, and others may hold a validation
+    return float(np.median(np.diff(ends)))
 
 
 def told(found: Sequence[Estimate], *, cores: int) -> list[list[str]]:
