@@ -12,6 +12,7 @@ from crossl.errors import DataError
 from crossl.evaluate.metrics import (
     Interval,
     bootstrap_score,
+    bootstrap_scores,
     paired_difference,
     score_kept,
 )
@@ -222,3 +223,37 @@ def test_of_many_people_signs_are_drawn() -> None:
     rng = np.random.default_rng(0)
     p = [sign_flip_p(rng.normal(size=20), seed=i) for i in range(40)]
     assert 0.3 < np.mean(p) < 0.7
+
+
+def counted(seed: int, units: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 9, size=(units, 5, 3, 3))
+
+
+def test_samples_are_drawn_once_for_a_design_and_scored_once_for_the_same_counts() -> None:
+    design = Design(np.array([0, 0, 1, 1, 2]), seeds=2, draws=3)
+    samples = Resampling.of(design, seed=7)
+    assert Resampling.of(Design(design.fold.copy(), 2, 3), seed=7) is samples
+    assert Resampling.of(design, seed=8) is not samples
+    asked: list[int] = []
+
+    def metric(counts: np.ndarray) -> np.ndarray:
+        asked.append(len(counts))
+        return macro_f1(counts)
+
+    first = samples.scores(counted(0), metric)
+    times = len(asked)
+    assert samples.scores(counted(0).copy(), metric) is first
+    assert len(asked) == times
+    assert not np.array_equal(samples.scores(counted(1), metric), first)
+    np.testing.assert_array_equal(Resampling(design, seed=7).scores(counted(0), macro_f1), first)
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 0  # it is everybody's
+
+
+def test_several_metrics_of_the_same_samples_are_what_each_is_alone() -> None:
+    design = Design(np.array([0, 0, 1, 1, 2]), seeds=2, draws=3)
+    found = bootstrap_scores(counted(0), METRICS, main="macro_f1", design=design)
+    for name, metric in METRICS.items():
+        assert found[name] == bootstrap_score(counted(0), metric, design=design)
+    with pytest.raises(DataError, match="no labelled test window"):
+        bootstrap_scores(counted(0)[:, :0], METRICS, main="macro_f1", design=design)

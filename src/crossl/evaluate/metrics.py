@@ -6,6 +6,7 @@ resampling subjects and pairing methods never touch predictions again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -62,8 +63,28 @@ def bootstrap_score(
     subjects = counts.shape[1]
     if not subjects:
         raise DataError("score: no labelled test window; test subjects need at least one")
-    samples = Resampling(design or Design.of_people(counts), seed=seed).scores(counts, metric)
+    samples = Resampling.of(design or Design.of_people(counts), seed=seed).scores(counts, metric)
     return interval_of(float(metric(counts.sum(axis=1)).mean()), samples[1:], subjects)
+
+
+def bootstrap_scores(
+    counts: Statistics, metrics: Mapping[str, Metric], *, main: str, design: Design, seed: int = 0
+) -> dict[str, Interval]:
+    """Score pooled windows by several metrics of the same samples; see `bootstrap_score`.
+
+    Args:
+        counts: (unit, subject, ...) by label draw and pretraining, and by subject.
+        metrics: by name.
+        main: the metric by which the same counts will be asked for again.
+        design: what varies.
+        seed: of the bootstrap.
+    """
+    if not counts.shape[1]:
+        raise DataError("score: no labelled test window; test subjects need at least one")
+    samples = Resampling.of(design, seed=seed).several(counts, metrics, remember=(main,))
+    whole = counts.sum(axis=1)
+    return {name: interval_of(float(metric(whole).mean()), samples[name][1:], counts.shape[1])
+            for name, metric in metrics.items()}  # fmt: skip
 
 
 def paired_difference(
@@ -108,7 +129,7 @@ def difference_interval(
     """
     differences = one.mean(axis=0) - two.mean(axis=0)
     a, b = designs or (Design.of_people(one), Design.of_people(two))
-    samples = Resampling(a, seed=seed).means(one) - Resampling(b, seed=seed).means(two)
+    samples = Resampling.of(a, seed=seed).means(one) - Resampling.of(b, seed=seed).means(two)
     found = interval_of(float(differences.mean()), samples[1:], len(differences))
     return replace(found, p=sign_flip_p(differences))
 
@@ -139,7 +160,7 @@ def score_kept(
         design: what varies beside people; None for nothing.
         seed: of the bootstrap; both scores are of the same samples.
     """
-    samples = Resampling(design or Design.of_people(left), seed=seed)
+    samples = Resampling.of(design or Design.of_people(left), seed=seed)
     kept, full = (samples.scores(one, metric) for one in (left, whole))
     if lower_is_better:
         kept, full = full, kept

@@ -66,7 +66,12 @@ class Pair:
     @property
     def scores(self) -> tuple[Interval, Interval]:
         """The score with only some modalities, and with everything."""
-        return self.score, bootstrap_score(self.whole, self.task.metric, design=self.design)
+        return self.score, self.with_all
+
+    @property
+    def with_all(self) -> Interval:
+        """The score with everything."""
+        return bootstrap_score(self.whole, self.task.metric, design=self.design)
 
     @property
     def score(self) -> Interval:
@@ -153,7 +158,7 @@ def kept_records(book: ResultBook) -> Iterator[Record]:
     for key in pairing.keys:
         found = None if key.present == book.modalities else pairing.pair(key)
         if found is not None:
-            yield record_of(book, key, f"{book.task.main}_with_all", found.scores[1])
+            yield record_of(book, key, f"{book.task.main}_with_all", found.with_all)
             yield record_of(book, key, f"{book.task.main}_kept", found.kept)
 
 
@@ -186,7 +191,7 @@ def _shapley_intervals(
 ) -> list[Interval]:
     m = len(modalities)
     subjects = next(iter(counts.values())).shape[1]
-    samples = Resampling(design)
+    samples = Resampling.of(design)
     worth = {
         chosen: task.gain(samples.scores(counts[tuple(modalities[i] for i in chosen)], task.metric))
         for size in range(1, m + 1)
@@ -242,7 +247,7 @@ def one_missing_records(book: ResultBook, main: str | None = None) -> Iterator[R
     found = {key: one for key in keys if (one := one_missing(book, key)) is not None}
     name = f"{book.task.main}_one_missing"
     for key, one in found.items():
-        value = Resampling(one.design).means(one.values)
+        value = Resampling.of(one.design).means(one.values)
         interval = interval_of(float(value[0]), value[1:], len(one.subjects))
         yield record_of(book, key, name, interval)
         for other in compared_with(key, found) if key.method == main else ():

@@ -7,8 +7,12 @@ design by itself is slightly conservative (Owen 2007, "The pigeonhole bootstrap"
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import hashlib
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +23,9 @@ from crossl.tasks import Metric, Statistics
 DRAWS = 2000
 AT_ONCE = 250
 """Bootstrap samples that are scored together."""
+REMEMBERED = 4096
+"""Scores that are not computed again for the same counts: a summary, what is left of it without a
+sensor and what each sensor is worth ask for the same ones. Each takes 16 KB."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,13 @@ class Resampling:
         self.weight = np.concatenate([once, subject_draws(people, seed=seed, draws=draws)])
         self.folds = np.unique(design.fold)
         self.units = self._units(seed, draws)
+        self._known: OrderedDict[tuple[Any, ...], NDArray[np.float64]] = OrderedDict()
+
+    @classmethod
+    def of(cls, design: Design, *, seed: int = 0, draws: int = DRAWS) -> Resampling:
+        """Return the samples of a design, drawn once for whoever asks."""
+        fold = np.asarray(design.fold, dtype=np.int64)
+        return _drawn(fold.tobytes(), design.seeds, design.draws, seed, draws)
 
     def _units(self, seed: int, draws: int) -> NDArray[np.int64]:
         """Draw units for each sample and fold, (1 + draws, fold, unit); the first are all once."""
@@ -92,27 +106,50 @@ class Resampling:
         Returns:
             The score itself, then that of every sample.
         """
+        known = self._known.get((metric, *_content(counts)))
+        if known is not None:
+            return known
+        return self.several(counts, {"": metric}, remember=("",))[""]
+
+    def several(
+        self, counts: Statistics, metrics: Mapping[str, Metric], *, remember: Collection[str] = ()
+    ) -> dict[str, Float[np.ndarray, " sample"]]:
+        """Score the pooled counts of every sample by several metrics; see `scores`.
+
+        Args:
+            counts: (unit, subject, ...).
+            metrics: by name.
+            remember: metrics by which the same counts will be scored again.
+        """
         flat = counts.reshape(*counts.shape[:2], -1).astype(np.float64)
-        out = []
+        out: dict[str, list[NDArray[Any]]] = {name: [] for name in metrics}
         for begin in range(0, len(self.weight), AT_ONCE):
-            part = slice(begin, begin + AT_ONCE)
-            pooled = self._pooled(flat, part)
-            found = metric(pooled.reshape(*pooled.shape[:2], *counts.shape[2:]))
-            out.append(np.asarray(found).mean(axis=1))
-        return np.concatenate(out)
+            pooled = self._pooled(flat, slice(begin, begin + AT_ONCE))
+            pooled = pooled.reshape(*pooled.shape[:2], *counts.shape[2:])
+            for name, metric in metrics.items():
+                out[name].append(np.asarray(metric(pooled)).mean(axis=1))
+        found = {name: np.concatenate(parts) for name, parts in out.items()}
+        for name in remember:
+            found[name].flags.writeable = False
+            self._known[metrics[name], *_content(counts)] = found[name]
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
 
     def _pooled(self, flat: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
         """Sum counts over the people of each sample: (sample, unit, ...)."""
         weight = self.weight[part].astype(np.float64)
         if len(flat) != self.units.shape[2]:
             return np.asarray(np.einsum("rn,unk->ruk", weight, flat, optimize=True))
-        total = np.zeros((len(weight), len(flat), flat.shape[2]))
-        rows = np.arange(len(weight))[:, None]
+        units, width = len(flat), flat.shape[2]
+        total = np.zeros((len(weight) * units, width))
+        rows = units * np.arange(len(weight))[:, None]
         for number, fold in enumerate(self.folds):
             of_fold = np.flatnonzero(self.design.fold == fold)
-            summed = np.tensordot(weight[:, of_fold], flat[:, of_fold], axes=(1, 1))
-            total += summed[rows, self.units[part, number]]
-        return total
+            by_person = flat[:, of_fold].swapaxes(0, 1).reshape(len(of_fold), -1)
+            summed = (weight[:, of_fold] @ by_person).reshape(-1, width)
+            total += summed.take((rows + self.units[part, number]).ravel(), axis=0)
+        return total.reshape(len(weight), units, width)
 
     def means(self, values: Float[np.ndarray, "unit subject"]) -> Float[np.ndarray, " sample"]:
         """Average a value of each unit and subject over every sample; the first is the mean."""
@@ -124,6 +161,18 @@ class Resampling:
             by_unit = self.weight[:, of_fold] @ values[:, of_fold].T  # (sample, unit)
             total += np.take_along_axis(by_unit, self.units[:, number], axis=1).mean(axis=1)
         return np.asarray(total / values.shape[1])
+
+
+@lru_cache(maxsize=4)
+def _drawn(fold: bytes, seeds: int, units: int, seed: int, draws: int) -> Resampling:
+    design = Design(np.frombuffer(fold, dtype=np.int64), seeds, units)
+    return Resampling(design, seed=seed, draws=draws)
+
+
+def _content(counts: Statistics) -> tuple[Any, ...]:
+    """Name counts by what they hold."""
+    whole = np.ascontiguousarray(counts)
+    return whole.shape, whole.dtype.str, hashlib.sha256(whole.tobytes()).digest()
 
 
 def subject_draws(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crossl.data.boundary import reading
 from crossl.errors import DataError, FormatError
 from crossl.evaluate.budgets import VALIDATION
-from crossl.evaluate.metrics import Interval, bootstrap_score, paired_difference
+from crossl.evaluate.metrics import Interval, bootstrap_scores, paired_difference
 from crossl.evaluate.resampling import Design, in_order
 from crossl.files import writing
 from crossl.tasks import Statistics, Task, classes_task, stored_task
@@ -355,8 +355,9 @@ def summary_records(book: ResultBook) -> Iterator[Record]:
     for key in book.by_key():
         _, counts = book.pooled(key)
         design = book.design(key)
-        for name, metric in book.task.metrics.items():
-            yield record_of(book, key, name, bootstrap_score(counts, metric, design=design))
+        metrics, main = book.task.metrics, book.task.main
+        for name, found in bootstrap_scores(counts, metrics, main=main, design=design).items():
+            yield record_of(book, key, name, found)
 
 
 def difference_records(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Int, Num
 from numpy.typing import NDArray
@@ -18,10 +20,26 @@ def macro_f1(confusion: Num[np.ndarray, "*lead true predicted"]) -> NDArray[np.f
         >>> float(macro_f1(np.array([[2, 0], [1, 1]])).round(4))
         0.7333
     """
-    hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)  # 2 TP + FP + FN
+    classes = confusion.shape[-1]
+    found = confusion.reshape(*confusion.shape[:-2], classes**2) @ _hits_and_totals(classes)
+    hit, total = found[..., :classes], found[..., classes:]  # total: 2 TP + FP + FN
     f1 = 2 * hit / np.maximum(total, 1e-12)
     return np.asarray(f1.sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1))
+
+
+@cache
+def _hits_and_totals(classes: int) -> NDArray[np.float64]:
+    """Return what makes hits of each class, and row and column sums, of a flat confusion matrix.
+
+    One product of whole numbers, exact, is several times as fast as sums over short axes.
+
+    Returns:
+        (classes * classes, 2 * classes).
+    """
+    one = np.eye(classes)
+    hit = np.einsum("tc,pc->tpc", one, one).reshape(-1, classes)
+    rows, columns = np.repeat(one, classes, axis=0), np.tile(one, (classes, 1))
+    return np.concatenate([hit, rows + columns], axis=1)
 
 
 def balanced_accuracy(confusion: Confusion) -> NDArray[np.float64]:
