@@ -89,10 +89,10 @@ def test_what_a_page_cannot_be_made_of_is_refused(published, store, tmp_path, mo
     assert not out.exists()
 
 
-def test_the_runtime_is_fetched_once_and_whole(tmp_path, monkeypatch):
-    """By a stand-in for npm, which packs what it is told to."""
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """A stand-in for npm, which packs a small package and notes what it was asked."""
     made = tmp_path / "npm"
-    made.mkdir()
     (made / "package" / "dist").mkdir(parents=True)
     (made / "package" / "package.json").write_text('{"version": "1.22.0"}')
     for name in FILES:
@@ -107,18 +107,59 @@ def test_the_runtime_is_fetched_once_and_whole(tmp_path, monkeypatch):
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{made}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return npm
+
+
+@pytest.fixture
+def cached(tmp_path):
+    return tmp_path / "cache" / "crossl" / "onnxruntime-web-1.22.0"
+
+
+def test_the_runtime_is_fetched_once_and_whole(tmp_path, npm):
     for _ in range(2):
         found = open_web(None)
         assert (found.script, found.version) == ("ort.wasm.min.js", "1.22.0")
         assert found.wasm == b"ort-wasm-simd-threaded.wasm"
-    asked = (made / "asked").read_text().splitlines()
+    asked = (npm.parent / "asked").read_text().splitlines()
     assert len(asked) == 1
     assert asked[0].startswith("pack onnxruntime-web@1.22.0")
     npm.write_text("#!/bin/sh\necho 'no network' >&2\nexit 1\n")
     shutil.rmtree(tmp_path / "cache")
     with pytest.raises(PackageError, match=r"npm cannot fetch 'onnxruntime-web' \(no network\)"):
         open_web(None)
+    npm.write_text("#!/bin/sh\n")
+    with pytest.raises(PackageError, match=r"npm cannot fetch 'onnxruntime-web' \(it is not whole\)"):
+        open_web(None)
     assert list((tmp_path / "cache" / "crossl").iterdir()) == []
+
+
+def test_another_process_that_fetched_the_runtime_meanwhile_is_no_fault(npm, cached):
+    npm.write_text(f"{npm.read_text()}mkdir -p {cached}\ncp -r {npm.parent}/package/* {cached}\n")
+    assert open_web(None).script == "ort.wasm.min.js"
+    assert [one.name for one in cached.parent.iterdir()] == [cached.name]
+
+
+@pytest.mark.parametrize("told", [None, "{", "[]", "{}"])
+def test_a_kept_runtime_that_is_not_whole_is_fetched_anew(npm, cached, told):
+    open_web(None)
+    if told is None:
+        (cached / "package.json").unlink()
+    else:
+        (cached / "package.json").write_text(told)
+    assert open_web(None).version == "1.22.0"
+    (cached / "dist" / FILES[0]).unlink()
+    assert open_web(None).script == "ort.wasm.min.js"
+    assert len((npm.parent / "asked").read_text().splitlines()) == 3
+    assert [one.name for one in cached.parent.iterdir()] == [cached.name]
+
+
+def test_a_runtime_that_cannot_be_read_or_kept_is_refused_in_a_sentence(npm, tmp_path):
+    (npm.parent / "package" / "package.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"--web: .* is damaged, its files cannot be read"):
+        open_web(npm.parent / "package")
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(PackageError, match=r"cannot be kept in .* \(Not a directory\); npm inst"):
+        open_web(None)
 
 
 @pytest.mark.slow
