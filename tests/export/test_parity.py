@@ -28,7 +28,8 @@ def test_what_agrees_is_told():
 
     told = check_parity(run, mean_of_present, SAMPLE)
     assert told == {"windows": "windows of a test", "batches": [1, 7, 64], "subsets": 3,
-                    "every_subset": True, "largest_difference": {"embedding": 0.0}}  # fmt: skip
+                    "every_subset": True, "largest_difference": {"embedding": 0.0},
+                    "by_rounding": None}  # fmt: skip
     assert {size for size, *_ in seen} == {1, 7, 64}
 
 
@@ -78,6 +79,7 @@ def test_windows_may_differ_of_which_rounding_decides():
         check_parity(run, wanted, sample)
     told = check_parity(run, wanted, sample, flips=True)
     assert told["largest_difference"]["embedding"] > 0.1
+    assert 0 < told["by_rounding"] < 0.25
 
     def wrong(signals, present):  # of a window that is no tie
         found = run(signals, present)

@@ -18,7 +18,7 @@ from crossl.data.store import Store
 from crossl.errors import ConfigError
 from crossl.export.graph import PRESENT, ExportedGraph, Reading
 from crossl.export.int8 import feed_of
-from crossl.export.parity import WITHIN, Runner, patterns_of
+from crossl.export.parity import FLIPPED, WITHIN, Runner, moved_by_rounding, patterns_of
 from crossl.export.web import Web
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -70,7 +70,7 @@ def page_of(
         model: as bytes.
         graph: that it is of.
         reading: its classifier, of classes.
-        contract: that it carries.
+        contract: that it carries; it says whether windows may differ of which rounding decides.
         store: as the run's model sees it.
         rows: windows to replay, in order.
         run: the model, by ONNX Runtime in Python, which the page is held to.
@@ -81,6 +81,7 @@ def page_of(
     signals = b"".join(np.ascontiguousarray(feed[m.name], "<f4").tobytes()
                        for m in graph.modalities)  # fmt: skip
     names = list(reading.names)
+    expected = _expected(run, feed, present, flips=contract["parity"]["by_rounding"] is not None)
     classes = {number: place for place, number in enumerate(reading.probe.classes.tolist())}
     facts = {
         "sensors": [_sensor(m.name, m.channels, feed[m.name], present[:, i])
@@ -91,8 +92,9 @@ def page_of(
         "present": present.tolist(),
         "truth": [classes.get(one, -1) for one in _truth(reading, store, rows)],
         "output": "probabilities",
-        "within": WITHIN if contract["int8"] is None else 0.2,
-        "expected": _expected(run, feed, present),
+        "within": WITHIN * _largest(expected) if contract["int8"] is None else 0.2,
+        "flipped": FLIPPED,
+        "expected": expected,
     }  # fmt: skip
     who = contract["run"]["dataset"] or "recordings"
     about = (
@@ -134,21 +136,40 @@ def _sensor(
 
 
 def _expected(
-    run: Runner, feed: dict[str, NDArray[Any]], present: NDArray[np.bool_]
+    run: Runner, feed: dict[str, NDArray[Any]], present: NDArray[np.bool_], *, flips: bool
 ) -> list[dict[str, Any]]:
-    """Say what Python says of some windows, with sensors unplugged in turn."""
+    """Say what Python says of some windows, with sensors unplugged in turn.
+
+    Where windows may differ of which rounding decides, as in `crossl.export.parity`, these are
+    marked: there a browser may say something else.
+    """
     patterns = patterns_of(present.shape[1])
     places = np.linspace(0, len(present) - 1, COMPARED).astype(int)
-    found = []
+    found: list[dict[str, Any]] = []
     for number, window in enumerate(places.tolist()):
         kept = patterns[number % len(patterns)]
         shown = present[window] & kept
         if not shown.any():
             continue
         said = run({name: x[window][None] for name, x in feed.items()}, shown[None])
-        found.append({"window": window, "plugged": kept.tolist(),
+        found.append({"window": window, "plugged": kept.tolist(), "by_rounding": False,
                       "numbers": said["probabilities"][0].astype(float).tolist()})  # fmt: skip
+    if flips and found:
+        rows = np.array([one["window"] for one in found])
+        shown = present[rows] & np.array([one["plugged"] for one in found])
+        scale = {"probabilities": _largest(found)}
+        moved = moved_by_rounding(
+            lambda signals, there: {"probabilities": run(signals, there)["probabilities"]},
+            feed, rows, shown, scale, np.random.default_rng(0),
+        )  # fmt: skip
+        for one, moves in zip(found, moved.tolist(), strict=True):
+            one["by_rounding"] = moves
     return found
+
+
+def _largest(expected: list[dict[str, Any]]) -> float:
+    """Return the largest number that is said of windows."""
+    return max((abs(x) for one in expected for x in one["numbers"]), default=1.0)
 
 
 def _packed(content: bytes) -> str:

@@ -158,8 +158,9 @@ def check_parity(
         exact: whether outputs must agree; else how far they differ is only reported.
 
     Returns:
-        JSON values: `windows` (which), `batches`, `subsets`, and `largest_difference` of each
-        output, as a share of its largest number.
+        JSON values: `windows` (which), `batches`, `subsets`, `largest_difference` of each output,
+        as a share of its largest number, and `by_rounding`, the share of windows that differ as
+        rounding decides of them; None where none may.
 
     Raises:
         CrosslError: it gives something else; names the output and how far it is off.
@@ -178,9 +179,11 @@ def check_parity(
             most = float(np.nanmax(np.abs(right)))
             scale[name] = max(scale.get(name, 1e-6), most)
     off = {name: [one / scale[name] for one in parts] for name, parts in differences.items()}
+    by_rounding = None
     if exact:
         excused = _decided_by_rounding(wanted, sample, batches, off, scale) if flips else None
-        _check_within(off, excused, sample.told)
+        differ = _check_within(off, excused, sample.told)
+        by_rounding = differ if flips else None
     largest = {name: float(np.concatenate(parts).max()) for name, parts in off.items()}
     return {
         "windows": sample.told,
@@ -188,6 +191,7 @@ def check_parity(
         "subsets": len(patterns),
         "every_subset": len(patterns) == 2 ** len(names) - 1,
         "largest_difference": largest,
+        "by_rounding": by_rounding,
     }
 
 
@@ -195,15 +199,20 @@ def _check_within(
     off: Mapping[str, Sequence[NDArray[Any]]],
     excused: NDArray[np.bool_] | None,
     told: str,
-) -> None:
+) -> float:
     """Refuse windows that differ, but for those of which rounding decides.
+
+    Returns:
+        The share of windows that differ, of the output with most of them.
 
     Raises:
         CrosslError: there are others, or too many of these.
     """
+    most = 0.0
     for name, parts in off.items():
         every = np.concatenate(parts)
         wrong = every > WITHIN
+        most = max(most, float(wrong.mean()))
         of_rounding = np.zeros_like(wrong) if excused is None else excused
         if (wrong & ~of_rounding).any() or wrong.mean() > FLIPPED:
             raise CrosslError(
@@ -211,6 +220,7 @@ def _check_within(
                 f"{every.max():.2g} of its largest number in {wrong.mean():.1%} of windows "
                 f"({told}); allowed is {WITHIN:g}, so no file was written"
             )
+    return most
 
 
 def _decided_by_rounding(
@@ -227,15 +237,40 @@ def _decided_by_rounding(
     rng = np.random.default_rng(0)
     found = [np.zeros(len(rows), dtype=np.bool_) for rows, _ in batches]
     for place, (rows, present) in enumerate(batches):
-        if not any((parts[place] > WITHIN).any() for parts in off.values()):
-            continue
-        right = wanted({name: x[rows] for name, x in sample.signals.items()}, present)
-        for _ in range(ROUNDINGS):
-            signals = {name: _rounded(x, rng)[rows] for name, x in sample.signals.items()}
-            for name, other in wanted(signals, present).items():
-                moved = _off(name, other, right[name], len(rows)) / scale[name]
-                found[place] |= moved > WITHIN
+        if any((parts[place] > WITHIN).any() for parts in off.values()):
+            found[place] = moved_by_rounding(wanted, sample.signals, rows, present, scale, rng)
     return np.concatenate(found)
+
+
+def moved_by_rounding(
+    wanted: Callable[[Signals, NDArray[np.bool_]], Mapping[str, NDArray[Any]]],
+    signals: Signals,
+    rows: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    scale: Mapping[str, float],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Tell of which windows some output moves when the input is rounded otherwise.
+
+    Args:
+        wanted: computes outputs.
+        signals: {modality: (n, T, C)}.
+        rows: (k,) which of these.
+        present: (k, M).
+        scale: largest number of each output.
+        rng: draws how input is rounded.
+
+    Returns:
+        (k,) whether one moves by more than `WITHIN` of its largest number.
+    """
+    found = np.zeros(len(rows), dtype=np.bool_)
+    right = wanted({name: x[rows] for name, x in signals.items()}, present)
+    for _ in range(ROUNDINGS):
+        otherwise = {name: _rounded(x, rng)[rows] for name, x in signals.items()}
+        for name, other in wanted(otherwise, present).items():
+            moved = _off(name, other, right[name], len(rows)) / scale[name]
+            found |= moved > WITHIN
+    return found
 
 
 def _rounded(x: Float32, rng: np.random.Generator) -> Float32:
