@@ -30,6 +30,13 @@ COMMIT, OTHER = "a" * 40, "b" * 40
 X = {"acc": np.random.default_rng(0).normal(size=(6, 50, 3))}
 
 
+def git_hash(content: bytes) -> str:
+    """Return what `git hash-object` says."""
+    found = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    found.update(content)
+    return found.hexdigest()
+
+
 class Server(ThreadingHTTPServer):
     """Serves repositories {name: {commit: {file: bytes}}} as Hugging Face does.
 
@@ -39,6 +46,7 @@ class Server(ThreadingHTTPServer):
         asked: paths of the requests.
         announced: sizes that are told instead of the true ones.
         lfs: hashes that are told.
+        blobs: hashes of git that are told instead of the true ones.
     """
 
     daemon_threads = True
@@ -50,6 +58,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.announced: dict[str, Any] = {}
         self.lfs: dict[str, str] = {}
+        self.blobs: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -95,7 +104,8 @@ class Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(told).encode(), "application/json")
 
     def _sibling(self, name: str, content: bytes) -> dict[str, Any]:
-        told: dict[str, Any] = {"rfilename": name, "blobId": "c" * 40,
+        blob = self.server.blobs.get(name, git_hash(content))
+        told: dict[str, Any] = {"rfilename": name, "blobId": blob,
                                 "size": self.server.announced.get(name, len(content))}  # fmt: skip
         if name in self.server.lfs:
             told["lfs"] = {"sha256": self.server.lfs[name], "size": told["size"],
@@ -268,6 +278,19 @@ def test_a_hash_that_was_announced_is_held_against_the_file(
     server.lfs[name] = "0" * 64
     with pytest.raises(FormatError, match="is not what was announced, its hash differs"):
         fetch_run("hf://ann/watch", home=home / "wrong")
+
+
+def test_small_files_are_held_against_their_hash_in_git(
+    server: Server, home: Path, files: dict[str, bytes]
+) -> None:
+    assert git_hash(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    server.blobs["config.yaml"] = git_hash(files["config.yaml"].swapcase())
+    with pytest.raises(FormatError, match=r"config\.yaml is not what was announced, its hash diff"):
+        fetch_run("hf://ann/watch", home=home / "other")
+    name = "weights.safetensors"
+    server.blobs = {name: "0" * 40}  # of a large one git knows a note in its place
+    server.lfs[name] = hashlib.sha256(files[name]).hexdigest()
+    fetch_run("hf://ann/watch", home=home / "right")
 
 
 def test_names_of_files_that_lead_elsewhere_are_never_asked_for(

@@ -30,6 +30,8 @@ NEEDED = {"model.json": 64 << 20, "config.yaml": 4 << 20, "weights.safetensors":
 BESIDE = {"probe.json": 4 << 20, "probe.safetensors": 1 << 30, "reliability.json": 64 << 20}
 """Files that a run may have."""
 CHUNK = 1 << 18
+SHA1 = 40
+"""Letters of git's usual hash; git knows another one, SHA-256."""
 TIMEOUT_S = 30.0
 
 
@@ -52,11 +54,23 @@ class Listed:
 
     Attributes:
         size: bytes.
-        sha256: where it is stated.
+        sha256: where it is stated, as of large files.
+        blob: its name in git, by which smaller files are known: the hash of it as git keeps it.
     """
 
     size: int
     sha256: str | None = None
+    blob: str | None = None
+
+    def hashes(self) -> dict[str, Any]:
+        """Return what hashes such a file, by the hash that it must have."""
+        found: dict[str, Any] = {}
+        if self.sha256 is not None:
+            found[self.sha256] = hashlib.sha256()
+        if self.blob is not None:
+            begin = hashlib.sha1 if len(self.blob) == SHA1 else hashlib.sha256
+            found[self.blob] = begin(b"blob %d\0" % self.size, usedforsecurity=False)
+        return found
 
 
 def is_address(path: object) -> bool:
@@ -179,8 +193,13 @@ def _announced(
 def _listed(sibling: Any) -> Listed:
     lfs = sibling.lfs
     sha256 = lfs.get("sha256") if isinstance(lfs, Mapping) else getattr(lfs, "sha256", None)
-    size = sibling.size
-    return Listed(size if isinstance(size, int) else 0, sha256 if isinstance(sha256, str) else None)
+    size, blob = sibling.size, getattr(sibling, "blob_id", None)
+    return Listed(
+        size if isinstance(size, int) else 0,
+        sha256 if isinstance(sha256, str) else None,
+        # that of a large file is of a note in its place
+        blob if lfs is None and isinstance(blob, str) and COMMIT.fullmatch(blob) else None,
+    )
 
 
 def _fetch(
@@ -203,7 +222,7 @@ def _fetch(
 
 def _download(hub: Any, url: str, listed: Listed, path: Path, where: str) -> None:
     """Fetch a file, and stop where there is more of it than was announced."""
-    headers, digest, count = hub.utils.build_hf_headers(), hashlib.sha256(), 0
+    headers, hashes, count = hub.utils.build_hf_headers(), listed.hashes(), 0
     session = hub.utils.get_session()
     with (
         session.stream("GET", url, headers=headers, follow_redirects=True,
@@ -215,12 +234,13 @@ def _download(hub: Any, url: str, listed: Listed, path: Path, where: str) -> Non
             count += len(piece)
             if count > listed.size:
                 break
-            digest.update(piece)
+            for one in hashes.values():
+                one.update(piece)
             file.write(piece)
     if count != listed.size:
         more = "more than" if count > listed.size else f"{count} of"
         raise FormatError(f"{where} has {more} the {listed.size} bytes that were announced")
-    if listed.sha256 is not None and digest.hexdigest() != listed.sha256:
+    if any(one.hexdigest() != announced for announced, one in hashes.items()):
         raise FormatError(f"{where} is not what was announced, its hash differs")
 
 
