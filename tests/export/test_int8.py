@@ -13,7 +13,7 @@ from crossl.data.splits import fold_from_subjects
 from crossl.errors import ConfigError, CrosslError
 from crossl.export.graph import ExportedGraph
 from crossl.export.int8 import Scores, calibration_feeds, check_drop, spread
-from crossl.files import read_json
+from crossl.files import read_json, write_signed_json
 from crossl.run_folder import load_run
 from crossl.runtime import Runtime
 
@@ -62,6 +62,24 @@ def test_it_needs_a_classifier_and_the_own_store(published, tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
 
 
+def test_one_validation_subject_decides_with_a_warning():
+    alone = Scores("macro-F1", False, (0.9, 0.9), (0.8, 0.8), 34, 1)
+    check_drop(alone, 0.01)
+    assert alone.warning.startswith("34 windows of one validation subject decided")
+    assert Scores("macro-F1", False, (0.9, 0.9), (0.8, 0.8), 34, 2).warning == ""
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_without_people_it_is_refused_before_anything_is_computed(published, store, tmp_path, part):
+    run = shutil.copytree(published, tmp_path / "run")
+    contract = read_json(run / "model.json", cure="")
+    contract["subjects"][part] = []
+    write_signed_json(run / "model.json", contract)
+    with pytest.raises(ConfigError, match=r"the run has no \w+ subject in this store.* needed are"):
+        export_run(run, tmp_path / "m.onnx", wanted=Wanted(int8=True, store=store.path))
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+
+
 @pytest.mark.slow
 def test_a_small_model_of_the_default_recipe_says_nearly_the_same(
     exported_default, default_run, store
@@ -73,6 +91,11 @@ def test_a_small_model_of_the_default_recipe_says_nearly_the_same(
     told = read_json(default_run / "probe.json", cure="")
     facts = found.contract["int8"]
     assert facts["validation"]["people"] == 1
+    many = f"{facts['validation']['windows']} windows of"
+    assert facts["warning"].startswith(f"{many} one validation subject decided")
+    beside = found.files[1].read_text()
+    assert f"{many} 1 validation subject went from" in beside
+    assert "It may cost other people more." in beside
     assert facts["operators"] == ["Conv", "MatMul", "Gemm"]
     assert found.contract["names"] == told["classes"]
     import onnx

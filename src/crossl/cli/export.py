@@ -77,6 +77,8 @@ def export(
 
 def _show(variants: Sequence[Variant], contract: Mapping[str, Any]) -> None:
     """Show size and latency of what was written, and how far it differs from the run."""
+    from crossl.errors import counted
+
     rows = [["model", "size", "one window, p50", "p99"]]
     for one in variants:
         times = ["-", "-"] if one.latency is None else [f"{one.latency.p50_ms:.3f} ms",
@@ -92,6 +94,7 @@ def _show(variants: Sequence[Variant], contract: Mapping[str, Any]) -> None:
         told = contract["int8"]["validation"]
         (a, b), (c, d) = told["all_sensors"], told["mean_over_sets"]
         typer.echo(
-            f"{told['metric']} of {told['people']} validation subjects, float32 to int8: "
+            f"{told['metric']} of {counted(told['windows'], 'window')} of "
+            f"{counted(told['people'], 'validation subject')}, float32 to int8: "
             f"{a:.3f} to {b:.3f} with all sensors, {c:.3f} to {d:.3f} over sets of them"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.contract import fit_store
-from crossl.data.splits import Fold, fold_from_subjects
+from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.decode import Decoder
 from crossl.errors import ConfigError, nearest
@@ -120,7 +120,7 @@ def export_run(
         note: called with what a user should know, a sentence each.
 
     Raises:
-        ConfigError: no such sensor.
+        ConfigError: no such sensor, or nobody whom 8 bits could be judged by.
         ContractError: the run cannot be exported, or the store does not fit it.
         CrosslError: the model gives something else than the run; nothing is written then.
         PackageError: what exporting needs is not installed.
@@ -143,7 +143,7 @@ def export_run(
     variants = [Variant("float32", len(model), made.latency(run))]
     if fold is not None:
         progress("model: quantising", 0.6)
-        model, contract["int8"] = _quantised(made, model, fold, wanted.max_drop)
+        model, contract["int8"] = _quantised(made, model, fold, wanted.max_drop, note)
         contract["int8"]["difference"] = made.compare(_runner(model), exact=False)
         variants.append(Variant("int8", len(model), made.latency(_runner(model))))
     model = with_metadata(model, contract)
@@ -188,7 +188,7 @@ def _runner(model: bytes) -> Runner:
 
 
 def _quantised(
-    made: _Making, model: bytes, fold: Fold, max_drop: float
+    made: _Making, model: bytes, fold: Fold, max_drop: float, note: Note
 ) -> tuple[bytes, dict[str, Any]]:
     """Quantise a model, and refuse it where that costs too much."""
     graph, store, reading = made.graph, made.store, made.reading
@@ -198,12 +198,15 @@ def _quantised(
     runners = _runner(model), _runner(smaller)
     scores = compare_scores(runners, graph, reading, store, fold)
     check_drop(scores, max_drop)
+    if scores.warning:
+        note(f"--int8: {scores.warning}")
     facts = {
         "how": "static, weights by channel and activations of 8 bits, QDQ",
         "operators": list(OPERATORS),
         "calibrated_on": f"{min(len(fold.train), MOST_WINDOWS)} windows of training subjects",
         "max_drop": max_drop,
         "validation": scores.as_dict(),
+        "warning": scores.warning,
     }
     return smaller, facts
 
@@ -240,7 +243,8 @@ class _Making:
         """Return who was trained on and who chose, where that is known.
 
         Raises:
-            ConfigError: there is no classifier, or the run's own store is not at hand.
+            ConfigError: there is no classifier, the run's own store is not at hand, or nobody
+                chose.
         """
         if self.reading is None:
             raise ConfigError("--int8: the run has no classifier, so its cost cannot be measured")
@@ -250,7 +254,19 @@ class _Making:
                 "how large numbers are and whose validation windows what it costs; give it by "
                 "--store"
             )
-        return fold_from_subjects(self.store.subject, **self.run.contract["subjects"])
+        told = self.run.contract.get("subjects") or {}
+        train, validation, test = (
+            np.flatnonzero(np.isin(self.store.subject, list(told.get(part, ()))))
+            for part in ("train", "validation", "test")
+        )
+        for part, rows in (("training", train), ("validation", validation)):
+            if not len(rows):
+                raise ConfigError(
+                    f"--int8: the run has no {part} subject in this store, so its cost cannot be "
+                    f"measured; needed are {part} subjects, labelled windows of one validation "
+                    "subject at least, else export without --int8"
+                )
+        return Fold(train, validation, test)
 
     def web(self, wanted: Wanted) -> Web:
         """Return what runs models in browsers, if a page can be made.

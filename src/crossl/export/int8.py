@@ -64,6 +64,16 @@ class Scores:
         """How much worse int8 is, by the worse of both; of errors as a share of them."""
         return max(self._drop(*self.all_sensors), self._drop(*self.subsets))
 
+    @property
+    def warning(self) -> str:
+        """Say where one person decided; empty where there were more."""
+        if self.people > 1:
+            return ""
+        return (
+            f"{counted(self.windows, 'window')} of one validation subject decided whether it costs "
+            "too much, and it may cost others more; a fold with more of them tells more"
+        )
+
     def _drop(self, float32: float, int8: float) -> float:
         if self.lower_is_better:
             return (int8 - float32) / max(abs(float32), 1e-12)
@@ -184,7 +194,7 @@ def compare_scores(
     if not len(rows):
         raise CrosslError(
             "--int8: validation subjects have no labelled window, so its cost cannot be measured; "
-            "export without --int8"
+            "labelled windows of one of them at least are needed, else export without --int8"
         )
     patterns = _patterns(present.shape[1])
     scores = np.array([[_score(run, graph, reading, store, rows, kept) for kept in patterns]

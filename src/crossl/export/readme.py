@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from crossl.errors import counted
 from crossl.sharing.markdown import code, plain
 
 PYTHON = """\
@@ -138,8 +139,10 @@ def _head(file: str, contract: Mapping[str, Any]) -> str:
         (a, b), (c, d) = told["all_sensors"], told["mean_over_sets"]
         said += [
             f"Weights and activations are integers of 8 bits; the model before that was compared. "
-            f"{told['metric']} of {told['people']} validation subjects went from {a:.3f} to "
-            f"{b:.3f} with all sensors, and from {c:.3f} to {d:.3f} over sets of them.",
+            f"{told['metric']} of {counted(told['windows'], 'window')} of "
+            f"{counted(told['people'], 'validation subject')} went from {a:.3f} to {b:.3f} with "
+            f"all sensors, and from {c:.3f} to {d:.3f} over sets of them."
+            + ("" if told["people"] > 1 else " It may cost other people more."),
             "",
         ]
     return "\n".join(said)
