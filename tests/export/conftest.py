@@ -56,7 +56,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("study")
     people = [recording(name, seed) for seed, name in enumerate(PEOPLE)]
     return write_store(people, folder / "store", modalities=(ACC, ECG), classes=("rest", "run"),
-                       spec=SPEC, about={"dataset": "uci_har"})  # fmt: skip
+                       spec=SPEC, about={"dataset": "uci_har", "reader": "uci_har"})  # fmt: skip
 
 
 def make_run(store: Store, name: str, settings: dict[str, object], base: str = "crossl") -> Path:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from crossl.commands.export import Wanted, export_run
+from crossl.data.readers import get_reader
 from crossl.errors import ConfigError, ContractError, CrosslError, PackageError
+from crossl.export.contract import licence_of
 from crossl.files import file_sha256, read_json, write_signed_json
+from crossl.run_folder import load_run
 
 pytest.importorskip("onnx")
 
@@ -39,6 +43,22 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(published, tmp_path, m
     with pytest.raises(PackageError, match=r'pip install "crossl\[export\]"'):
         export_run(published, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_terms_of_a_published_set_are_those_of_its_reader_and_not_of_its_name(published, store):
+    run = load_run(published)
+    published_terms = get_reader("uci_har").CARD.licence
+    assert licence_of(run, None) == published_terms
+    assert licence_of(run, "mine") == "mine"
+    assert run.contract["dataset"] == "uci_har"
+    kept = {key: value for key, value in run.contract.items() if key != "reading"}
+    unread = replace(run, contract=kept)  # of before, or of recordings in memory
+    assert licence_of(unread, None) == "not stated"
+    assert licence_of(unread, None, store) == published_terms
+    other = replace(run, contract={**kept, "store_sha256": "0" * 64})
+    assert licence_of(other, None, store) == "not stated"
+    own = replace(run, contract={**kept, "reading": {"reader": "folder", "options": {}}})
+    assert licence_of(own, None) == "not stated"
 
 
 def test_a_run_that_needs_its_whole_recording_is_refused(published, tmp_path):

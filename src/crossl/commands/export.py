@@ -235,7 +235,7 @@ class _Making:
         if store is None:
             note("no store is at hand, so the model is compared on generated windows; real ones "
                  "are used with --store STORE")  # fmt: skip
-        contract = contract_of(run, graph, reading, licence=wanted.licence)
+        contract = contract_of(run, graph, reading, licence=wanted.licence, store=store)
         sample = sample_of(run.model, columns, store)
         return cls(run, reading, columns, graph, contract, store, sample)
 

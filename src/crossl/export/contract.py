@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from crossl.data.readers import DATASETS, get_reader
+from crossl.data.store import Store
 from crossl.errors import ConfigError, ContractError, nearest
 from crossl.export.graph import PRESENT, ExportedGraph, Reading
 from crossl.files import file_sha256
@@ -44,21 +45,32 @@ def check_exportable(run: Run) -> None:
         )
 
 
-def licence_of(run: Run, told: str | None) -> str:
+def licence_of(run: Run, told: str | None, store: Store | None = None) -> str:
     """Return on which terms the data may be used that a run learned from.
 
+    What a data set is called says nothing: anybody's recordings may have the name of a published
+    one. Only the reader that read them does.
+
     Args:
-        run: its contract names the data set.
+        run: its contract says by which reader; not so runs of before.
         told: as the user stated it; None where nothing was stated.
+        store: says it, too, if it is the run's own.
     """
     if told:
         return told
-    name = (run.contract.get("reading") or {}).get("reader") or run.contract.get("dataset")
-    return get_reader(name).CARD.licence if name in DATASETS else NOT_STATED
+    reader = (run.contract.get("reading") or {}).get("reader")
+    if reader is None and store is not None and store.hash == run.contract.get("store_sha256"):
+        reader = store.manifest.get("reader")
+    return get_reader(reader).CARD.licence if reader in DATASETS else NOT_STATED
 
 
 def contract_of(
-    run: Run, graph: ExportedGraph, reading: Reading | None, *, licence: str | None
+    run: Run,
+    graph: ExportedGraph,
+    reading: Reading | None,
+    *,
+    licence: str | None,
+    store: Store | None = None,
 ) -> dict[str, Any]:
     """Return what an exported model says of itself, apart from how it was checked.
 
@@ -67,6 +79,7 @@ def contract_of(
         graph: what is exported of it.
         reading: its classifier.
         licence: of the data, as the user says; None for what is known.
+        store: of windows that it is checked on; None where none is at hand.
 
     Returns:
         JSON values; `Windower.from_contract` cuts windows by them.
@@ -85,7 +98,7 @@ def contract_of(
             "probe": None if reading is None else file_sha256(run.path / "probe.json"),
             "store": told.get("store_sha256"),
         },
-        "data_licence": licence_of(run, licence),
+        "data_licence": licence_of(run, licence, store),
         "modalities": [m.as_dict() for m in graph.modalities],
         "left_out": [m.name for m in run.model.modalities if m.name not in names],
         "window_s": graph.window_s,
