@@ -41,9 +41,10 @@ def recorded(name: str = "ann", *, seconds: int = 20, without: tuple[str, ...] =
     signals = {}
     for m in (ACC, ECG):
         loud = np.repeat([1.0, 4.0], round(seconds / 2 * m.rate_hz))[:, None]
-        values = (loud * rng.normal(size=(len(loud), len(m.channels)))).astype(np.float32)
+        usual = 1e-3 if m is ECG else 1.0
+        values = usual * loud * rng.normal(size=(len(loud), len(m.channels)))
         if m.name not in without:
-            signals[m.name] = Signal(values, m.rate_hz)
+            signals[m.name] = Signal(values.astype(np.float32), m.rate_hz)
     labels = [LabelInterval(0, seconds / 2, "rest"), LabelInterval(seconds / 2, seconds, "run")]
     return Recording(name, "1", SENSORS, signals, labels)
 

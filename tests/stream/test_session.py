@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossl.data.recording import Modality
+from crossl.data.recording import Modality, Signal
 from crossl.errors import ContractError, DataError
 from crossl.stream import session as session_module
 from crossl.stream.pace import Pace
@@ -31,6 +31,28 @@ def test_dates_follow_from_what_the_source_or_the_person_says(session):
     assert first["start_time"] == "2024-06-01T12:00:00.000+02:00"
     first = labelled(source_of(items), session(zone="Asia/Tokyo", origin_unix_s=0.0))[0]
     assert first["start_time"] == "1970-01-01T09:00:00.000+09:00"
+
+
+def test_values_that_speak_against_the_unit_are_noted_once_by_all_who_read_them(
+    run, session, notes, caplog
+):
+    whole = recorded()
+    rest = np.random.default_rng(0).normal([0, 0, 1], 0.01, size=(400, 3)).astype(np.float32)
+    in_g = replace(whole, signals={**whole.signals, "acc": Signal(rest, ACC.rate_hz)})
+    items = chunks_of(in_g)
+    later = [replace(item, times=item.times + 1000.0) for item in items]
+    labelled(source_of([*later, *items]), session())
+    back, said = notes
+    assert said.startswith("warning: acc: its values look like g, which its declared unit does not")
+    assert "new recording begins" in back
+    run.timeline(in_g)
+    assert [one.getMessage() for one in caplog.records] == [said.removeprefix("warning: ")]
+    live = run.live()
+    live.push("acc", 0.0, rest)
+    assert live.notes == []  # too few to tell
+    live.push("acc", 20.0, rest)
+    live.finish()
+    assert live.notes == [said]
 
 
 def test_nobody_waits_for_sensors_that_will_not_come(run, session):

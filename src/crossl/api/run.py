@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crossl import run_folder
 from crossl.api.inputs import Given, Recorded, known_of, take_given
 from crossl.api.outputs import blank, said_by
-from crossl.api.timelines import see, timeline_columns
+from crossl.api.timelines import log_warnings, see, timeline_columns
 from crossl.commands.probe import OF_A_PROBE
 from crossl.config import RunConfig
 from crossl.config.encoders import Modules
@@ -227,6 +227,8 @@ class Run:
     ) -> dict[str, NDArray[Any]]:  # fmt: skip
         """Say what a recording is over time, as `crossl predict` does of files.
 
+        What speaks against a sensor's unit is logged as a warning.
+
         Args:
             recording: sensors may be missing; those that the run never saw are left out.
             resample: names of sensors that may have another rate, which is changed.
@@ -252,6 +254,7 @@ class Run:
         """
         fitted = self._fitted()
         seen = see(self, recording, resample)
+        log_warnings(seen)
         asked = Asked(abstain, context, sets, keep_unusable)
         return timeline_columns(self.model, fitted.probe, fitted.about, seen, asked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.commands.embed import dates
-from crossl.data.recording import Recording
+from crossl.data.recording import WARNING, Recording, warnings_in
+from crossl.doctor.units import with_warnings
 from crossl.evaluate.probe import Probe
 from crossl.nn.model import CrossModalModel
 from crossl.predict.manner import Asked, manner_of
@@ -19,6 +21,8 @@ from crossl.predict.timeline import timeline_of
 
 if TYPE_CHECKING:
     from crossl.api.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 def see(run: Run, recording: Recording, resample: Sequence[str] = ()) -> Seen:
@@ -37,7 +41,13 @@ def see(run: Run, recording: Recording, resample: Sequence[str] = ()) -> Seen:
     contract = {**run.contract, "window_s": run.window_s}
     sight = sight_of(contract, run.modalities, where=str(run.path or "run"), resample=resample,
                      calibration=run.calibration)  # fmt: skip
-    return sight.see(recording)
+    return sight.see(with_warnings(recording))
+
+
+def log_warnings(seen: Seen) -> None:
+    """Log what speaks against a recording, such as values in another unit than is declared."""
+    for sentence in warnings_in(seen.notes):
+        logger.warning(sentence.removeprefix(WARNING))
 
 
 def timeline_columns(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from crossl.data.own.mapping.zones import known_zone
-from crossl.data.recording import Modality, Recording, warnings_in
+from crossl.data.recording import WARNING, Modality, Recording, warnings_in
 from crossl.errors import ConfigError, DataError
 from crossl.files import adding_lines, read_json, telling_what_is_kept
 from crossl.predict.inputs import How, open_inputs
@@ -86,6 +86,7 @@ def stream_run(
     """
     if wishes.zone:
         known_zone(wishes.zone)
+    note = _once(note)
     run = load_run(run_path)
     probe, _ = load_probe(run_path)
     about = read_json(run_path / "probe.json", cure="run `crossl probe` again")
@@ -130,6 +131,19 @@ def _with_facts(options: LiveOptions, run: Run, facts: Facts) -> LiveOptions:
         options.max_delay_s, facts.in_order, facts.start_s, options.resample, options.asked,
         facts.origin_unix_s, facts.zone, at_rate,
     )  # fmt: skip
+
+
+def _once(note: Note) -> Note:
+    """Leave out warnings that were noted: of a replay, what its file and its samples say."""
+    said: set[str] = set()
+
+    def noted(sentence: str) -> None:
+        if sentence not in said:
+            note(sentence)
+        if sentence.startswith(WARNING):
+            said.add(sentence)
+
+    return noted
 
 
 def open_source(source: From, run: Run, live: LiveClassifier, note: Note) -> Source:

@@ -23,6 +23,7 @@ from crossl.data.recording_windows import places_of
 from crossl.data.timing import RATE_TOLERANCE
 from crossl.data.windower import Windower
 from crossl.data.windows import last_number, starts_of
+from crossl.doctor.units import UnitWatch
 from crossl.embedding.in_memory import with_neighbours
 from crossl.errors import ContractError, DataError, nearest
 from crossl.evaluate.probe import Probe
@@ -92,6 +93,9 @@ class LiveClassifier:
         manner: how what the probe says is read, in a causal context or in none.
         origin_unix_s: where the clock's 0 lies on the calendar; None where nothing tells.
         zone: IANA name; empty where it is not known.
+
+    Attributes:
+        notes: what a person should know of the samples, a sentence each; see `crossl.doctor.units`.
     """
 
     def __init__(
@@ -109,6 +113,8 @@ class LiveClassifier:
         self.kind = probe.task.target.kind
         self.origin_unix_s, self.zone = origin_unix_s, zone
         self.manner = Manner() if manner is None else manner
+        self.notes: list[str] = []
+        self._units = UnitWatch(model.modalities)
         self._probe = probe
         self._reader = WindowReader(model, probe, windower.spec, self.manner.usable)
         decoder = self.manner.decoder
@@ -211,6 +217,7 @@ class LiveClassifier:
             DataError: see `Windower.feed`.
         """
         windows = self.windower.feed(chunks)
+        self.notes += self._units.take(chunks)
         for chunk in chunks.values():
             if len(chunk.values):
                 self._end_s = max(self._end_s, chunk.end_s)
@@ -239,6 +246,7 @@ class LiveClassifier:
             end_s: when the recording ended, where that was after the last sample.
         """
         self._end_s = max(self._end_s, -inf if end_s is None else end_s)
+        self.notes += self._units.rest()
         windows = self.windower.flush(end_s=self._end_s)
         return [*self._decided(windows, over=True), *self._last_gap()]
 

@@ -1,6 +1,7 @@
 """Streams: chunks of samples in over a WebSocket, labelled windows out.
 
-Each message is JSON and gets one answer, in order: `rows`, often none, or `error`. So a sender
+Each message is JSON and gets one answer, in order: `rows`, often none, or `error`; beside rows
+`notes`, where there is something that a person should know. So a sender
 knows what arrived, and one that sends faster than windows are classified waits for answers.
 """
 
@@ -171,7 +172,7 @@ async def serve_stream(socket: WebSocket, engine: Engine, live: LiveClassifier,
         live: of this stream alone.
         channel: gets the chunks, for who watches.
     """
-    stream, errors = Stream(live, engine.limits.samples), 0
+    stream, errors, noted = Stream(live, engine.limits.samples), 0, 0
     while True:
         try:
             async with asyncio.timeout(engine.limits.silent_s):
@@ -196,7 +197,10 @@ async def serve_stream(socket: WebSocket, engine: Engine, live: LiveClassifier,
             continue
         for one in chunks:
             channel.put(one)
-        await socket.send_text(json.dumps({"rows": rows_json(live, rows)}, allow_nan=False))
+        answer: dict[str, Any] = {"rows": rows_json(live, rows)}
+        if notes := live.notes[noted:]:
+            answer["notes"], noted = notes, noted + len(notes)
+        await socket.send_text(json.dumps(answer, allow_nan=False))
         if stream.over:
             await socket.close(ENDED)
             return

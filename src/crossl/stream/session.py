@@ -78,6 +78,7 @@ class Session:
         self._unseen: set[str] = set()
         self._dropped = 0
         self._told_at = -inf
+        self._noted: set[str] = set()
         for name in self._wishes.without:
             if name not in self._known:
                 raise DataError(f"--without: sensor '{name}'; {nearest(name, self._known)}")
@@ -217,6 +218,10 @@ class Session:
         return said + self._end_absent()
 
     def _said(self, rows: Sequence[LiveRow]) -> list[Said]:
+        for sentence in self._classifier.notes:
+            if sentence not in self._noted:  # of an earlier recording of this source
+                self._noted.add(sentence)
+                self._note(sentence)
         return [self._classifier.as_dict(row) for row in rows]
 
     def _tell_dropped(self, *, at_once: bool = False) -> None:
