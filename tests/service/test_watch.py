@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 import crossl
 from crossl.service.demo import kept_run, recordings_to_show, store_of
-from crossl.service.hub import MOST_QUEUED, Hub
+from crossl.service.hub import MOST_BYTES, MOST_QUEUED, Hub
 from crossl.service.limits import Limits
 from crossl.service.live_page import live_page
 from crossl.service.sources import Came, channel_source, replay
@@ -197,6 +197,53 @@ def test_who_is_too_far_behind_is_let_go() -> None:
         return [slow.get_nowait(), slow.empty()]
 
     assert asyncio.run(told()) == [None, True]
+
+
+def test_who_is_behind_by_many_bytes_is_let_go_though_the_chunks_are_few() -> None:
+    signal = crossl.Signal(np.zeros((MOST_BYTES // 16, 3), np.float32), 100.0)  # 12 of 16 parts
+
+    async def told() -> list[Any]:
+        channel = Hub().open("ann")
+        slow, quick = channel.watch(), channel.watch()
+        for _ in range(2):
+            channel.put({"acc": signal})
+            assert quick.bytes == signal.values.nbytes
+            await quick.get()
+        assert quick.bytes == slow.bytes == 0
+        assert quick in channel.watchers
+        return [slow.get_nowait(), slow.empty(), slow in channel.watchers]
+
+    assert asyncio.run(told()) == [None, True, False]
+
+
+def test_a_page_is_told_what_of_its_source_cannot_be_used(run: crossl.Run) -> None:
+    async def demo() -> AsyncIterator[Came]:
+        for step in range(3):  # two channels of three
+            yield Came({"acc": crossl.Signal(np.zeros((20, 2), np.float32), 20.0, float(step))})
+        yield Came({"acc": crossl.Signal(np.zeros((20, 3), np.float32), 20.0, 3.0)})
+        await asyncio.sleep(30)
+
+    with served(run, demo=demo) as address, connect(f"ws://{address}/watch") as page:
+        assert told(page)["hello"]
+        assert "acc" in told(page)["error"]
+        assert told(page)["frame"]["now_s"] == 4.0  # the error is told once, and the page goes on
+
+
+def test_a_page_and_a_sender_are_told_once_of_values_in_another_unit(run: crossl.Run) -> None:
+    rest = np.random.default_rng(0).normal([0, 0, 1], 0.01, size=(20, 3)).tolist()  # in g
+    with served(run) as address, connect(f"ws://{address}/watch") as page:
+        assert told(page)["waiting"]
+        with connect(f"ws://{address}/ws") as sender:
+            assert told(page)["hello"]
+            notes: list[str] = []
+            for step in range(40):
+                sender.send(json.dumps({"chunks": {"acc": {"start_s": step, "values": rest}}}))
+                notes += told(sender).get("notes", [])
+            assert len(notes) == 1
+            assert notes[0].startswith("warning: acc: its values look like g, which its declared")
+            while "error" not in (message := told(page)):
+                pass
+            assert message == {"error": notes[0]}
 
 
 def told(link: ClientConnection) -> dict[str, Any]:

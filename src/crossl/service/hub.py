@@ -13,6 +13,37 @@ from crossl.data.recording import Signal
 Chunks: TypeAlias = Mapping[str, Signal]
 MOST_QUEUED = 512
 """Chunks that a watcher may be behind; then it is let go, and may come again."""
+MOST_BYTES = 16 * 2**20
+"""Likewise, bytes of samples."""
+
+
+class Waiting(asyncio.Queue[Chunks | None]):
+    """Chunks that wait for a watcher, and None at the end.
+
+    Attributes:
+        bytes: of their samples.
+    """
+
+    bytes = 0
+
+    def takes(self, chunks: Chunks | None) -> bool:
+        """Tell whether there is room for more; for one there always is."""
+        if self.empty():
+            return True
+        return self.qsize() < MOST_QUEUED and self.bytes + _bytes_of(chunks) <= MOST_BYTES
+
+    def _put(self, item: Chunks | None) -> None:
+        self.bytes += _bytes_of(item)
+        super()._put(item)
+
+    def _get(self) -> Chunks | None:
+        item = super()._get()
+        self.bytes -= _bytes_of(item)
+        return item
+
+
+def _bytes_of(chunks: Chunks | None) -> int:
+    return sum(signal.values.nbytes for signal in (chunks or {}).values())
 
 
 @dataclass(eq=False)
@@ -30,13 +61,13 @@ class Channel:
     number: int
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    watchers: set[asyncio.Queue[Chunks | None]] = field(default_factory=set)
+    watchers: set[Waiting] = field(default_factory=set)
     ended: bool = False
 
     def put(self, chunks: Chunks | None) -> None:
         """Hand chunks on, or the end; who is too far behind is let go."""
         for queue in list(self.watchers):
-            if queue.qsize() < MOST_QUEUED:
+            if queue.takes(chunks):
                 queue.put_nowait(chunks)
                 continue
             while not queue.empty():
@@ -44,9 +75,9 @@ class Channel:
             queue.put_nowait(None)
             self.watchers.discard(queue)
 
-    def watch(self) -> asyncio.Queue[Chunks | None]:
+    def watch(self) -> Waiting:
         """Return a queue that gets all that comes from now on; the end at once if it was there."""
-        queue: asyncio.Queue[Chunks | None] = asyncio.Queue()
+        queue = Waiting()
         if self.ended:
             queue.put_nowait(None)
         self.watchers.add(queue)

@@ -48,6 +48,9 @@ class Watcher:
         self._truth: deque[LabelInterval] = deque(maxlen=4096)
         self._now_s = 0.0
         self._news = False
+        self._said = ""
+        self._unsaid: deque[str] = deque(maxlen=MOST_ROWS)
+        self._notes = 0
         self.off: list[str] = []
 
     def take(self, came: Came) -> None:
@@ -57,6 +60,8 @@ class Watcher:
         if came.truth is not None:
             self._truth.append(came.truth)
         rows = self.live.feed(chunks)
+        self._unsaid.extend(self.live.notes[self._notes :])
+        self._notes = len(self.live.notes)
         for name, signal in chunks.items():
             self._traces[name].take(signal)
             self._now_s = max(self._now_s, signal.end_s)
@@ -91,6 +96,17 @@ class Watcher:
         self.live.ignore(names)
         self.off = names
         self._news = True
+
+    def refused(self, error: CrosslError) -> None:
+        """Remember that chunks could not be shown; the page is told once in a row."""
+        told = str(error)
+        if told != self._said:
+            self._said = told
+            self._unsaid.append(told)
+
+    def told(self) -> list[str]:
+        """Return what a person should know that came since the last call, a sentence each."""
+        return [self._unsaid.popleft() for _ in range(len(self._unsaid))]
 
     def frame(self) -> dict[str, Any] | None:
         """Return what is new since the last frame; None where nothing is."""
@@ -162,8 +178,8 @@ async def _take_all(engine: Engine, watcher: Watcher, source: AsyncIterator[Came
     async for came in source:
         try:
             await engine.stream(lambda came=came: watcher.take(came))  # type: ignore[misc]
-        except CrosslError:
-            continue  # the sender is answered; the page goes on
+        except CrosslError as error:
+            watcher.refused(error)  # and the page goes on
 
 
 async def _send_frames(
@@ -173,6 +189,8 @@ async def _send_frames(
         if (now := streams()) != known:
             known = now
             await socket.send_text(json.dumps({"streams": now}))
+        for sentence in watcher.told():
+            await socket.send_text(json.dumps({"error": sentence}))
         frame = watcher.frame()
         if frame is not None:
             await socket.send_text(json.dumps({"frame": frame}, allow_nan=False))
