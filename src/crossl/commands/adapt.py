@@ -203,7 +203,7 @@ def _person(
                 sessions += 1
                 for sentence in warnings_in(seen.notes):
                     note(sentence)
-                label = _labels(seen, probe, rows, asked.labels)
+                label = _labels(seen, probe, rows, asked.labels, note)
                 windows, _ = usable_windows(seen, manner)
                 some = np.flatnonzero((label >= 0) & windows.present.any(axis=1))
                 seconds += _covered_s(windows.start_s[some], run.model.window_s)
@@ -251,14 +251,14 @@ def _nothing_labelled(run: Run, asked: Adapting) -> str:
 
 
 def _labels(
-    seen: Seen, probe: Probe, rows: Sequence[LabelRow] | None, path: Path | None
+    seen: Seen, probe: Probe, rows: Sequence[LabelRow] | None, path: Path | None, note: Note
 ) -> NDArray[np.int64]:
     """Number the labels of windows as the task does, (n,); -1 for none, or an unknown one."""
     names = [probe.task.names[i] for i in probe.classes]
     if rows is None or path is None:
         place = [names.index(one) if one in names else -1 for one in seen.truth.tolist()]
     else:
-        found = labels_of(rows, seen, names, where=path)
+        found = labels_of(rows, seen, names, where=path, note=note)
         place = label_windows(found, seen.windows.start_s, seen.windows.spec, names).tolist()
     number = np.array([*probe.classes.tolist(), -1])
     return np.asarray(number[np.array(place, dtype=np.int64)])

@@ -7,14 +7,14 @@ recordings. Times are seconds on the recording's clock, or dates.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from crossl.data.recording import LabelInterval
-from crossl.errors import DataError
+from crossl.errors import DataError, counted
 from crossl.predict.sight import Seen
 
 STARTS, ENDS = ("start", "start_s"), ("end", "end_s")
@@ -87,7 +87,12 @@ def _numbered(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]
 
 
 def labels_of(
-    rows: Sequence[LabelRow], seen: Seen, names: Sequence[str], *, where: Path
+    rows: Sequence[LabelRow],
+    seen: Seen,
+    names: Sequence[str],
+    *,
+    where: Path,
+    note: Callable[[str], None] = lambda _sentence: None,
 ) -> list[LabelInterval]:
     """Return the stretches of one recording, in order; neighbours of one label are joined.
 
@@ -96,11 +101,13 @@ def labels_of(
         seen: the recording.
         names: of classes that are known.
         where: the file.
+        note: called with how times were read that came twice, as clocks were put back.
 
     Raises:
         DataError: an unknown label, a time that is none, or stretches of two labels overlap.
     """
-    found = []
+    found: list[tuple[float, float, str, str]] = []
+    twice: list[str] = []
     for row in rows:
         if row.session and row.session != seen.session:
             continue
@@ -109,10 +116,18 @@ def labels_of(
             raise DataError(f"{place}: label '{row.label:.60}' is unknown to the classifier; it "
                             f"knows {', '.join(names)}")  # fmt: skip
         start_s, end_s = (_seconds(text, seen, place) for text in (row.start, row.end))
+        twice += [f"{text} (line {row.line})" for text in (row.start, row.end)
+                  if came_twice(text, seen.zone)]  # fmt: skip
         if not end_s > start_s:
             raise DataError(f"{place}: ends at {row.end} and starts at {row.start}; the end must "
                             "come later")  # fmt: skip
         found.append((start_s, end_s, row.label, place))
+    if twice:
+        note(
+            f"{where}: {counted(len(twice), 'time')}, first {twice[0]}, came twice in {seen.zone}, "
+            "where clocks were put back, and count as of the first time; write the zone behind a "
+            "time, such as +01:00, where that is wrong"
+        )
     out: list[LabelInterval] = []
     for start_s, end_s, label, place in sorted(found):
         if out and start_s < out[-1].end_s - 1e-6:
@@ -126,6 +141,27 @@ def labels_of(
         else:
             out.append(LabelInterval(start_s, end_s, label))
     return out
+
+
+def came_twice(text: str, zone: str) -> bool:
+    """Tell whether a date without a zone is in an hour that came twice there.
+
+    Examples:
+        >>> came_twice("2024-10-27 02:30:00", "Europe/Madrid")
+        True
+        >>> came_twice("2024-10-27 02:30:00+01:00", "Europe/Madrid"), came_twice("9.5", "")
+        (False, False)
+    """
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    if date.tzinfo is not None or not zone:
+        return False
+    first, second = (
+        date.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() or timedelta() for fold in (0, 1)
+    )
+    return first > second
 
 
 def _seconds(text: str, seen: Seen, place: str) -> float:
