@@ -1,8 +1,7 @@
 """Files: written whole or not at all, signed, hashed, and by one process at a time.
 
-Whatever crossl writes goes through here. A file is written beside its place under a hidden name,
-handed to the disk, and then renamed: who reads it finds the old one or the new one, whenever the
-writer was killed.
+Whatever crossl writes goes through here. How a file or a folder becomes whole or stays absent is in
+`crossl.whole`, whose names are here, too.
 """
 
 from __future__ import annotations
@@ -14,14 +13,30 @@ import json
 import logging
 import os
 import platform
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from crossl.errors import DataError, FormatError
+from crossl.whole import (
+    named,
+    naming,
+    partial_of,
+    remove_partial,
+    sync,
+    whole_folder,
+    write_whole,
+    writing,
+)
+
+__all__ = [
+    "FULL", "KEPT", "LOCK", "LONGEST_LINE", "adding_lines", "file_sha256", "json_sha256",
+    "lock_beside", "locked", "naming", "partial_of", "read_json", "read_signed_json",
+    "remove_partial", "sync", "telling_what_is_kept", "whole_folder", "working_in",
+    "write_signed_json", "write_whole", "writing",
+]  # fmt: skip
 
 LOG = logging.getLogger(__name__)
 
@@ -41,58 +56,9 @@ KEPT = "work so far is kept in "
 """How a note begins that says what an interrupted command left for its next call."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-# --- whole or absent
-
-
-class _Raw(io.FileIO):
-    """Remembers why a write failed: torch and others put an error of their own in its place."""
-
-    failed: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write, and remember."""
-        try:
-            return super().write(data)
-        except OSError as error:
-            self.failed = error
-            raise
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[io.BufferedWriter]:
-    """Open a file for writing that is whole or absent; one that is there is replaced at the end.
-
-    Args:
-        path: the file.
-
-    Raises:
-        OSError: it cannot be written; names the file, whoever noticed.
-    """
-    partial = partial_of(path)
-    raw: _Raw | None = None
-    try:
-        raw = _Raw(partial, "wb")
-        with cast("io.BufferedWriter", io.BufferedWriter(raw)) as file:
-            yield file
-            sync(file)
-        partial.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, Exception) and raw is not None and raw.failed is not None:
-            raise _named(raw.failed, path) from error
-        if isinstance(error, OSError) and error.filename in (None, str(partial)):
-            raise _named(error, path) from error
-        raise
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is either whole or absent."""
-    with writing(path) as file:
-        file.write(content)
+# --- line by line
 
 
 @contextmanager
@@ -148,63 +114,6 @@ def _whole_lines(file: io.FileIO) -> int:
     file.seek(max(0, size - LONGEST_LINE))
     tail = file.read()
     return size - len(tail) + tail.rfind(b"\n") + 1
-
-
-def partial_of(path: Path) -> Path:
-    """Name the file that becomes `path`: another one in every process that may write it."""
-    return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.partial")
-
-
-def remove_partial(folder: Path) -> None:
-    """Remove files of killed processes that never became whole; none may be writing there."""
-    for leftover in folder.glob(".*.partial"):
-        if leftover.is_file():
-            leftover.unlink(missing_ok=True)
-
-
-def sync(file: io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper) -> None:
-    """Hand what was written to the disk."""
-    file.flush()
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system name the file that is written, which Python does not know."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise _named(error, path) from error
-        raise
-
-
-def _named(error: OSError, path: Path) -> OSError:
-    if error.errno is None:
-        return error
-    return OSError(error.errno, os.strerror(error.errno), str(path))
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """Fill a temporary sibling folder, which becomes `out` only if nothing failed.
-
-    Leftovers of an earlier attempt that was killed are removed first.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        partial.rename(out)
-    except BaseException:  # Ctrl-C too: a folder is whole or absent
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 # --- by one process at a time
@@ -286,7 +195,7 @@ def _open(lock: Path, place: Path) -> int:
             return os.open(lock, os.O_RDONLY)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise _named(error, place) from error
+            raise named(error, place) from error
         raise DataError(
             f"{place}: cannot be written to, {os.strerror(error.errno).lower()}; change its "
             "permissions or name another place"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossl import files
+from crossl import files, whole
 from crossl.cli.interrupt import Terminated, stopped_by_signals
 from crossl.files import lock_beside, locked, working_in
 
@@ -99,10 +99,10 @@ def test_what_another_command_is_making_is_left_to_it(
 
 def full_after(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     """Let the disk be full when a file of some name is written for the nth time."""
-    written = files._Raw.write
-    seen: list[files._Raw] = []
+    written = whole._Raw.write
+    seen: list[whole._Raw] = []
 
-    def write(self: files._Raw, data: Any) -> int:
+    def write(self: whole._Raw, data: Any) -> int:
         if f".{name}." in str(self.name):
             if self not in seen:
                 seen.append(self)
@@ -111,7 +111,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
                 raise self.failed
         return written(self, data)
 
-    monkeypatch.setattr(files._Raw, "write", write)
+    monkeypatch.setattr(whole._Raw, "write", write)
 
 
 @pytest.mark.slow
