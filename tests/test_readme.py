@@ -217,10 +217,32 @@ def test_other_tables_of_the_evidence_are_those_of_the_results(header, of, metho
     wanted = []
     for name in names:
         records = study(name, of)
-        wanted += [[f"{_score(records, m, 'macro_f1', f):.3f} "
-                    f"({_score(records, m, 'macro_f1_one_missing', f):.3f})".replace("0.", ".")
-                    for f in fractions] for m in methods]  # fmt: skip
+        wanted += [[_with_one_missing(records, m, f) for f in fractions] for m in methods]
     assert [row[1:] for row in table[1:]] == wanted
+
+
+STARTS = ("untrained_network", "as_it_is_from_{}", "100_steps_from_{}", "100_steps",
+          "both_sets_together", "network")  # fmt: skip
+
+
+def test_the_table_of_transfer_is_that_of_the_results():
+    shown = tables((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8"))
+    (table,) = [table for table in shown if table[0][1] == "UCI HAR, 1%"]
+    wanted = [[] for _ in STARTS]
+    for name, other in (("uci_har", "sp_sw_har"), ("sp_sw_har", "uci_har")):
+        records = study(name, "transfer")
+        for row, start in zip(wanted, STARTS, strict=True):
+            method = start.format(other)
+            known = any(r["method"] == method for r in records)
+            row += [_with_one_missing(records, method, f) if known else ""
+                    for f in (0.01, 0.1, 1.0)]  # fmt: skip
+    assert [row[1:] for row in table[1:]] == wanted
+
+
+def _with_one_missing(records, method, fraction):
+    whole, less = (_score(records, method, metric, fraction)
+                   for metric in ("macro_f1", "macro_f1_one_missing"))  # fmt: skip
+    return f"{whole:.3f} ({less:.3f})".replace("0.", ".")
 
 
 def study(name, of="study"):

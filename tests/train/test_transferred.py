@@ -153,7 +153,10 @@ def test_what_does_not_fit_is_refused(
 def test_a_run_that_learned_from_people_who_are_tested_is_refused(
     store: Store, small: Callable[..., RunConfig], run: Path, runs: Path
 ) -> None:
-    config = small("crossl", *SETTINGS, f"contenders.again={{kind: transferred, run: {run}}}")
+    there = run.parent / "tiny-{fold}"
+    for fold in (0, 1):
+        (run.parent / f"tiny-{fold}").symlink_to(run)
+    config = small("crossl", *SETTINGS, f"contenders.again={{kind: transferred, run: '{there}'}}")
     FoldRunner(FoldTask(store.path, config, runs / "same", 0)).run()  # they are tested nowhere else
     with pytest.raises(SplitError, match=r"learned from 'S\d', whom fold 1 tests"):
         FoldRunner(FoldTask(store.path, config, runs / "other", 1)).run()

@@ -35,7 +35,8 @@ class TransferredConfig(ContenderConfig):
     """A network that begins as another run's.
 
     Attributes:
-        run: the run folder; a path from where the command is given.
+        run: the run folder; a path from where the command is given. `{fold}` in it is the number
+            of the fold.
         modalities: which modality of that run each of the store's begins as; one that is not named
             begins as that of its own name, if there is one, else with random weights.
         schedule: how long it is pretrained further on the fold's training subjects; None for not at
@@ -112,7 +113,8 @@ class Transferred:
         yield from context.outcomes(context.draws, probes, context.tables(model)["test"])
 
     def _model(self, context: Context) -> CrossModalModel:
-        run, own = load_run(self.settings.run), context.store.modalities
+        path = Path(str(self.settings.run).replace("{fold}", str(context.fold.index)))
+        run, own = load_run(path), context.store.modalities
         where = f"contenders.{self.name}"
         self._refuse_tested_people(run, context, where)
         origins = self._origins(run, own, where)
@@ -121,7 +123,7 @@ class Transferred:
         model = build_model(config, own, window_s=context.store.window_s, seed=config.seed)
         if not begin_as(model, run.model, origins):
             raise ContractError(
-                f"{where}: no encoder of {self.settings.run} fits: modalities need as many "
+                f"{where}: no encoder of {run.path} fits: modalities need as many "
                 "channels; say which begin as which by modalities: {OWN: THEIRS}"
             )
         if self.settings.schedule is not None:
@@ -138,7 +140,7 @@ class Transferred:
         names, theirs = [m.name for m in own], [m.name for m in run.model.modalities]
         for asked, known, whose in (
             (self.settings.modalities.keys(), names, "the store"),
-            (self.settings.modalities.values(), theirs, str(self.settings.run)),
+            (self.settings.modalities.values(), theirs, str(run.path)),
         ):
             for name in sorted(set(asked) - set(known)):
                 raise ConfigError(
@@ -158,7 +160,7 @@ class Transferred:
         tested = sorted(known & set(store.subject[context.fold.test].tolist()))
         if tested:
             raise SplitError(
-                f"{where}: {self.settings.run} learned from '{tested[0]}', whom fold "
+                f"{where}: {run.path} learned from '{tested[0]}', whom fold "
                 f"{context.fold.index} tests; take a run of another data set"
             )
 
