@@ -1,10 +1,11 @@
-"""Draw docs/results.png, the picture on top of the README, from benchmarks/results/*.jsonl.
+"""Draw docs/results.png, the picture on top of the README, from benchmarks/results/study/.
 
 python benchmarks/figure.py
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,36 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 LINES = {
-    "crossl": ("crossl, frozen, linear probe", "#0072B2", "o", "-"),
-    "supervised": ("same network, labels only", "#D55E00", "s", "--"),
-    "untrained": ("same network, random weights", "#7f7f7f", "^", ":"),
+    "crossl": ("crossl", "#0072B2", "o", "-"),
+    "minirocket": ("MiniRocket with a ridge", "#009E73", "D", "-."),
+    "logistic": ("statistics, logistic regression", "#D55E00", "s", "--"),
+    "untrained": ("crossl's network and features, not trained", "#7f7f7f", "^", ":"),
 }
+SETS = {"sp_sw_har": "Phone and watch (sp-sw-har)", "uci_har": "Phone (UCI HAR)"}
+FRACTIONS = (0.01, 0.05, 0.1, 1.0)
 Row = dict[str, Any]
 
 
 def main() -> None:
     """Read, draw, write."""
-    rows = read("sp_sw_har")
-    figure = Figure(figsize=(10.5, 4.1), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
-    draw_labels(left, rows)
-    draw_missing(right, rows)
+    rows = {name: read(name) for name in SETS}
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
+    for one, name in zip(axes, SETS, strict=False):
+        draw_labels(one, rows[name], SETS[name])
+    axes[1].sharey(axes[0])
+    draw_missing(axes[2], rows["sp_sw_har"])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                  frameon=False, fontsize=9.5)  # fmt: skip
     figure.savefig(HERE.parent / "docs" / "results.png", dpi=150, metadata={"Software": None})
 
 
 def read(name: str) -> list[Row]:
-    """Read the macro-F1 summary records of a data set."""
-    lines = (HERE / "results" / f"{name}.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if row["metric"] == "macro_f1"]
+    """Read the macro-F1 summaries of a data set: no validation label used."""
+    text = gzip.decompress((HERE / "results" / "study" / f"{name}.jsonl.gz").read_bytes()).decode()
+    return [row for row in map(json.loads, text.splitlines())
+            if row["metric"] == "macro_f1" and row["budget"] == "strict"
+            and not row.keys() & {"fold", "seed", "subject"}]  # fmt: skip
 
 
 def style(axes: Axes, title: str) -> None:
@@ -46,43 +56,41 @@ def style(axes: Axes, title: str) -> None:
     axes.set_ylabel("macro-F1 on unseen people")
 
 
-def draw_labels(axes: Axes, rows: list[Row]) -> None:
+def draw_labels(axes: Axes, rows: list[Row], title: str) -> None:
     """Draw score against label fraction."""
     full = max((row["present"] for row in rows), key=len)
     for method, (name, colour, marker, line) in LINES.items():
-        found = sorted(
-            (r for r in rows if r["method"] == method and r["present"] == full),
-            key=lambda r: r["label_fraction"],
-        )
-        x = [r["label_fraction"] for r in found]
-        axes.plot(x, [r["value"] for r in found], color=colour, marker=marker, ls=line, label=name)
+        found = [one(rows, method, fraction, full) for fraction in FRACTIONS]
+        axes.plot(FRACTIONS, [r["value"] for r in found], color=colour, marker=marker, ls=line,
+                  label=name)  # fmt: skip
         low, high = [r["ci_low"] for r in found], [r["ci_high"] for r in found]
-        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(FRACTIONS, low, high, color=colour, alpha=0.1, linewidth=0)
     axes.set_xscale("log")
-    axes.set_xticks([0.01, 0.05, 0.1, 1.0], ["1%", "5%", "10%", "100%"])
+    axes.set_xticks(FRACTIONS, [f"{f:.0%}" for f in FRACTIONS])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("share of training windows with a label")
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
-    style(axes, "Few labels are enough")
+    style(axes, title)
+
+
+def one(rows: list[Row], method: str, fraction: float, present: list[str]) -> Row:
+    """Return the summary of a method with some sensors."""
+    return next(r for r in rows if r["method"] == method and r["label_fraction"] == fraction
+                and r["present"] == present)  # fmt: skip
 
 
 def draw_missing(axes: Axes, rows: list[Row]) -> None:
     """Draw the score without each device, nothing retrained."""
     full = max((row["present"] for row in rows), key=len)
     choices = {
-        "phone + watch": full,
+        "all": full,
         "watch only": [n for n in full if n.startswith("watch")],
         "phone only": [n for n in full if n.startswith("phone")],
-        **{f"{n.replace('_', ' ')} only": [n] for n in full},
+        **{n.replace("_", "\n"): [n] for n in full},
     }
-    width = 0.26
+    width = 0.2
     for i, (method, (name, colour, _, _)) in enumerate(LINES.items()):
-        found = [
-            next(r for r in rows if r["method"] == method and r["label_fraction"] == 0.1
-                 and r["present"] == present)
-            for present in choices.values()
-        ]  # fmt: skip
-        x = [k + (i - 1) * width for k in range(len(found))]
+        found = [one(rows, method, 0.1, present) for present in choices.values()]
+        x = [k + (i - 1.5) * width for k in range(len(found))]
         values = [r["value"] for r in found]
         errors = [[r["value"] - r["ci_low"] for r in found],
                   [r["ci_high"] - r["value"] for r in found]]  # fmt: skip
@@ -91,7 +99,7 @@ def draw_missing(axes: Axes, rows: list[Row]) -> None:
     axes.set_xticks(range(len(choices)), [c.replace(" only", "\nonly") for c in choices])
     axes.tick_params(axis="x", labelsize=8)
     axes.set_ylim(0.3, 1.0)
-    style(axes, "Sensors die, nothing is retrained (10% of the labels)")
+    style(axes, "Sensors that are left (sp-sw-har, 10% of labels)")
 
 
 if __name__ == "__main__":

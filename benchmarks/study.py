@@ -24,11 +24,20 @@ import yaml
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
 COMMAND = (sys.executable, "-m", "crossl.cli.main")
+WESAD4 = ("wesad", "--option", "chest=no")
+WESAD3 = (*WESAD4, "--classes", "baseline,stress,amusement")
 PREPARED = {
-    "wesad3": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
-    "wesad4": ("wesad", "--option", "chest=no"),
+    "noneeg_10s": ("noneeg", "--window-s", "10", "--stride-s", "10"),
+    "noneeg_60s": ("noneeg", "--window-s", "60", "--stride-s", "30"),
     "noneeg_rec": ("noneeg",),
-    "wesad3_rec": ("wesad", "--option", "chest=no", "--classes", "baseline,stress,amusement"),
+    "noneeg_running": ("noneeg",),
+    "sp_sw_har_2s": ("sp_sw_har", "--window-s", "2", "--stride-s", "1"),
+    "sp_sw_har_half": ("sp_sw_har", "--window-s", "0.5", "--stride-s", "0.25"),
+    "uci_har_official": ("uci_har",),
+    "wesad3": WESAD3,
+    "wesad3_rec": WESAD3,
+    "wesad3_running": WESAD3,
+    "wesad4_rec": WESAD4,
 }
 """How stores are made that are not simply a reader's."""
 Row = dict[str, object]

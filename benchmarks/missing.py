@@ -1,0 +1,96 @@
+"""Sensors that many training people lack: at test only, in pretraining, in fine-tuning, in all.
+
+The people whom a fold tests have what they have. Of everybody else's recordings each sensor is
+dropped with probability 1/2 (one always stays), as if it had not been worn, and a network is
+pretrained on these too. Each of the two networks is then read by classifiers that are fitted on
+complete people, and on those who lack sensors; all are tested on complete people, under every
+subset of sensors. Kept as other studies are, in results/missing/.
+
+    python benchmarks/missing.py --data sp_sw_har=DIR --data noneeg_rec=DIR --work WORK
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from study import COMMAND, HERE, KEPT, PREPARED, keep, written
+
+from crossl.config import load_config
+from crossl.data.readers import open_dataset
+from crossl.data.recording import Recording
+from crossl.data.store import Store, write_store
+from crossl.data.windows import WindowSpec
+from crossl.experiment.fold import folds_of
+
+CONFIG = HERE / "missing.yaml"
+FOLD, SHARE, SEED = 0, 0.5, 0
+
+
+def main() -> None:
+    """Parse, make the stores, pretrain on both, read each as the other's, keep the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", action="append", required=True, metavar="NAME=DIR")
+    parser.add_argument("--work", type=Path, required=True, help="for stores, runs and results")
+    asked = parser.parse_args()
+    asked.work, asked.folds, asked.config = asked.work.resolve(), str(FOLD), CONFIG
+    roots = dict(pair.split("=", 1) for pair in asked.data)
+    path, out = written(asked, roots), asked.work / CONFIG.stem
+    study: dict[str, Any] = yaml.safe_load(path.read_text())
+    complete = dict(study["data"])
+    for name, block in complete.items():
+        store = asked.work / "stores" / f"{name}_missing"
+        if not store.exists():
+            incomplete_store(store, Store.open(Path(block["store"])), name, Path(roots[name]))
+        study["data"][f"{name}_missing"] = {**block, "store": str(store)}
+    benchmark(study, path, out)
+    for name in complete:
+        for own, other in ((name, f"{name}_missing"), (f"{name}_missing", name)):
+            run = {"kind": "transferred", "run": str(out / other / f"fold-{FOLD}")}
+            settings = {**study["data"][own].get("settings", {}), "contenders": {
+                "pretrained_on_the_others": run}}  # fmt: skip
+            study["data"][own] = {**study["data"][own], "settings": settings}
+    benchmark(study, path, out)
+    keep(out, KEPT / CONFIG.stem)
+
+
+def benchmark(study: dict[str, Any], path: Path, out: Path) -> None:
+    """Compute what is missing of a study."""
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    subprocess.run([*COMMAND, "benchmark", str(path), "--out", str(out)], check=True)
+
+
+def incomplete_store(out: Path, store: Store, name: str, root: Path) -> None:
+    """Write a store of the same windows, but of whom the fold does not test sensors are dropped."""
+    tested = set(store.subject[folds_of(store, load_config())[FOLD].test].tolist())
+    write_store(
+        recordings(store, name, root, tested), out, modalities=store.modalities,
+        classes=store.classes, spec=WindowSpec(**store.manifest["window"]),
+        about={"dataset": store.manifest["dataset"]},
+    )  # fmt: skip
+
+
+def recordings(store: Store, name: str, root: Path, tested: set[str]) -> Iterator[Recording]:
+    """Yield recordings, some without sensors."""
+    reader, *more = PREPARED.get(name, (name,))
+    options = {k: v == "yes" for k, v in (o.split("=") for o in more if "=" in o)}
+    rng, names = np.random.default_rng(SEED), [m.name for m in store.modalities]
+    with open_dataset(reader, root, **options) as dataset:
+        for one in dataset.read():
+            kept = rng.random(len(names)) >= SHARE
+            kept[rng.integers(len(names))] = True
+            if one.subject in tested:
+                kept[:] = True
+            dropped = {n for n, k in zip(names, kept, strict=True) if not k}
+            left = {n: s for n, s in one.signals.items() if n in names and n not in dropped}
+            yield replace(one, signals=left)
+
+
+if __name__ == "__main__":
+    main()
