@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crossl.contenders import MinirocketConfig
 from crossl.contenders.minirocket import KERNELS, Minirocket
 
 
@@ -78,3 +79,9 @@ def test_the_seed_decides_the_features() -> None:
     one, same, other = (Minirocket(168, seed=s).fit(x).transform(x) for s in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def test_features_may_be_drawn_once_for_all_pretraining_seeds() -> None:
+    assert MinirocketConfig().repeats == "all"
+    assert MinirocketConfig(once=True).repeats == "none"
+    assert "once" not in MinirocketConfig().model_dump()  # scores of before are known as they were

@@ -53,11 +53,20 @@ class MinirocketConfig(ContenderConfig):
     Attributes:
         features: of each modality, about.
         seed: of what is drawn.
+        once: of several pretraining seeds only the first draws features; they are dear to fit.
     """
+
+    came_later: ClassVar[tuple[str, ...]] = ("once",)
 
     kind: Literal["minirocket"] = "minirocket"
     features: int = Field(2436, ge=84)
     seed: int = Field(0, ge=0)
+    once: bool = False
+
+    @property
+    def repeats(self) -> Literal["all", "none"]:  # type: ignore[override]
+        """Whether another pretraining seed draws features anew."""
+        return "none" if self.once else "all"
 
     def build(self, name: str) -> Linear:
         """Make the contender."""
