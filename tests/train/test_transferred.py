@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from crossl.commands.benchmark import check_experiment, run_experiment
 from crossl.config import RunConfig
 from crossl.contenders.transferred import Transferred
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
@@ -148,6 +149,18 @@ def test_what_does_not_fit_is_refused(
                    f"contenders.there={{kind: transferred, run: {run}, {asked}}}")  # fmt: skip
     with pytest.raises(kind, match=f"contenders.there: .*{says.replace('?', '[?]')}"):
         FoldRunner(FoldTask(elsewhere.path, config, runs, 0)).run()
+
+
+def test_a_path_without_a_run_is_refused_before_anything_is_computed(
+    elsewhere: Store, small: Callable[..., RunConfig], runs: Path
+) -> None:
+    there = runs / "nowhere"
+    config = small("crossl", *SETTINGS, f"contenders.there={{kind: transferred, run: {there}}}")
+    with pytest.raises(ConfigError, match=r"contenders\.there: run: .*nowhere is no run"):
+        check_experiment(elsewhere.path, config, runs / "out", "0")
+    with pytest.raises(ConfigError, match=r"contenders\.there: run: .*nowhere is no run"):
+        run_experiment(elsewhere.path, config, runs / "out", folds="0", workers=1)
+    assert not list((runs / "out").glob("fold-*"))
 
 
 def test_a_run_that_learned_from_people_who_are_tested_is_refused(

@@ -70,6 +70,7 @@ def run_experiment(
             open_tasks = [task for task in tasks if not task.done]
             for name, settings in config.contenders.items() if open_tasks else ():
                 settings.build(name)  # what lacks its package is refused before hours of work
+                settings.look_up(where=f"contenders.{name}")
             _run(open_tasks, workers, cluster, progress)
             if open_tasks or not _is_collected(out, numbers, config):
                 progress("all folds: collecting", 1.0)
@@ -95,6 +96,7 @@ def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str)
     fold_numbers(folds, len(folds_of(store, config)))
     for name, settings in config.contenders.items():
         settings.build(name)
+        settings.look_up(where=f"contenders.{name}")
     if (out / "experiment.json").is_file():
         begin(store, config, out, command="")  # it is there: nothing is written
 

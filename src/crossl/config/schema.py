@@ -102,6 +102,16 @@ class ContenderConfig(Settings):
         """
         raise NotImplementedError
 
+    def look_up(self, *, where: str) -> None:
+        """Refuse what is not there, such as a run, before hours of work.
+
+        Args:
+            where: names the contender in messages.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+
     def check(self, config: RunConfig, *, where: str) -> None:
         """Refuse settings that do not fit each other or the experiment's, before it begins.
 

@@ -88,6 +88,14 @@ class TransferredConfig(ContenderConfig):
         """Name the run's modality that one of the store's begins as."""
         return self.modalities.get(name, name)
 
+    def look_up(self, *, where: str) -> None:
+        """Refuse a path where no run is; one that differs by fold is looked for in its fold."""
+        if "{fold}" not in str(self.run) and not (self.run / "model.json").is_file():
+            raise ConfigError(
+                f"{where}: run: {self.run} is no run folder (it has no model.json); give one that "
+                "`crossl pretrain` made, or a fold of `crossl benchmark`"
+            )
+
     def build(self, name: str) -> Transferred:
         """Make the contender."""
         return Transferred(name, self)
