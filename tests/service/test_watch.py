@@ -17,7 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 import crossl
+from crossl.service.app import State, _watch
 from crossl.service.demo import kept_run, recordings_to_show, store_of
+from crossl.service.engine import Engine
 from crossl.service.hub import MOST_BYTES, MOST_QUEUED, Hub
 from crossl.service.limits import Limits
 from crossl.service.live_page import live_page
@@ -227,6 +229,33 @@ def test_a_page_is_told_what_of_its_source_cannot_be_used(run: crossl.Run) -> No
         assert told(page)["hello"]
         assert "acc" in told(page)["error"]
         assert told(page)["frame"]["now_s"] == 4.0  # the error is told once, and the page goes on
+
+
+def test_a_page_that_is_closed_when_its_source_ends_is_no_error(run: crossl.Run) -> None:
+    class Closed:
+        """A connection that a service which ends has closed, as uvicorn answers for it."""
+
+        sent: ClassVar[list[str]] = []
+
+        async def send_text(self, text: str) -> None:
+            if "end" in json.loads(text):
+                raise RuntimeError("Unexpected ASGI message 'websocket.send'")
+            self.sent.append(text)
+
+        async def receive_text(self) -> str:
+            await asyncio.sleep(60)
+            return ""
+
+    async def ended() -> AsyncIterator[Came]:
+        return
+        yield
+
+    async def watched() -> None:
+        state = State(Engine(run, Limits()), "run", demo=ended)
+        await _watch(Closed(), state, {})  # type: ignore[arg-type]
+
+    asyncio.run(watched())
+    assert "hello" in json.loads(Closed.sent[0])
 
 
 def test_a_page_and_a_sender_are_told_once_of_values_in_another_unit(run: crossl.Run) -> None:

@@ -244,8 +244,9 @@ async def _watch(socket: WebSocket, state: State, facts: Mapping[str, Any]) -> N
     if await serve_watcher(
         socket, state.engine, Watcher(live, state.plane), source, about, state.hub.told
     ):
-        await socket.send_text(json.dumps({"end": f"{shown}: has ended"}))
-        await socket.close()
+        with suppress(RuntimeError):  # where the service itself ends, its page is closed already
+            await socket.send_text(json.dumps({"end": f"{shown}: has ended"}))
+            await socket.close()
 
 
 async def _newest(socket: WebSocket, state: State) -> Any:
