@@ -70,10 +70,10 @@ def ablation_cells() -> Iterator[tuple[str, Row]]:
     for name, change in changes:
         laid = {**laid, **change}
         yield f"ablation.{name}", laid
-    terms = {"kind": "crossl", "modality_weight": 0, "prediction_weight": 0}
-    yield "ablation.6-views-expander", {"method": terms, "heads": BOTH}
-    del terms["modality_weight"]
-    yield "ablation.7-modality-term", {"method": dict(terms), "heads": BOTH}
+    terms = {"kind": "crossl", "prediction_weight": 0}
+    without = {"method": {**terms, "modality_weight": 0}, "heads": BOTH}
+    yield "ablation.6-views-expander", without
+    yield "ablation.7-modality-term", {"method": terms, "heads": BOTH}
     yield "ablation.8-crossl", {"heads": BOTH}
 
 

@@ -69,3 +69,10 @@ def test_kept_rows_say_what_was_computed_and_are_told_in_the_table(
     text = "\n".join(studies.table(studies.read_rows()))
     assert "## tiny: fold 0, 3 label draws, 4 people" in text
     assert "| random |  |  |  | 0.500 (0.300) |  |  |" in text
+
+
+def test_each_step_of_the_ablation_differs_from_the_one_before(studies: ModuleType) -> None:
+    cells = dict(studies.ablation_cells())
+    written = [yaml.safe_dump(cell) for cell in cells.values()]
+    assert len(set(written)) == len(written)
+    assert cells["ablation.6-views-expander"]["method"]["modality_weight"] == 0
