@@ -12,7 +12,6 @@ subset of sensors. Kept as other studies are, in results/missing/.
 from __future__ import annotations
 
 import argparse
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from study import COMMAND, HERE, KEPT, PREPARED, keep, written
+from study import HERE, KEPT, PREPARED, keep, run, write, written
 
 from crossl.config import load_config
 from crossl.data.readers import open_dataset
@@ -49,21 +48,17 @@ def main() -> None:
         if not store.exists():
             incomplete_store(store, Store.open(Path(block["store"])), name, Path(roots[name]))
         study["data"][f"{name}_missing"] = {**block, "store": str(store)}
-    benchmark(study, path, out)
+    write(study, path)
+    run(path, out)
     for name in complete:
         for own, other in ((name, f"{name}_missing"), (f"{name}_missing", name)):
-            run = {"kind": "transferred", "run": str(out / other / f"fold-{FOLD}")}
+            there = {"kind": "transferred", "run": str(out / other / f"fold-{FOLD}")}
             settings = {**study["data"][own].get("settings", {}), "contenders": {
-                "pretrained_on_the_others": run}}  # fmt: skip
+                "pretrained_on_the_others": there}}  # fmt: skip
             study["data"][own] = {**study["data"][own], "settings": settings}
-    benchmark(study, path, out)
+    write(study, path)
+    run(path, out)
     keep(out, KEPT / CONFIG.stem)
-
-
-def benchmark(study: dict[str, Any], path: Path, out: Path) -> None:
-    """Compute what is missing of a study."""
-    path.write_text(yaml.safe_dump(study, sort_keys=False))
-    subprocess.run([*COMMAND, "benchmark", str(path), "--out", str(out)], check=True)
 
 
 def incomplete_store(out: Path, store: Store, name: str, root: Path) -> None:
@@ -78,18 +73,22 @@ def incomplete_store(out: Path, store: Store, name: str, root: Path) -> None:
 
 def recordings(store: Store, name: str, root: Path, tested: set[str]) -> Iterator[Recording]:
     """Yield recordings, some without sensors."""
-    reader, *more = PREPARED.get(name, (name,))
-    options = {k: v == "yes" for k, v in (o.split("=") for o in more if "=" in o)}
-    rng, names = np.random.default_rng(SEED), [m.name for m in store.modalities]
-    with open_dataset(reader, root, **options) as dataset:
+    reader, *options = PREPARED.get(name, (name,))
+    if options:
+        raise SystemExit(f"{name}: is prepared with {' '.join(options)}, which this study does not")
+    rng = np.random.default_rng(SEED)
+    with open_dataset(reader, root) as dataset:
         for one in dataset.read():
-            kept = rng.random(len(names)) >= SHARE
-            kept[rng.integers(len(names))] = True
-            if one.subject in tested:
-                kept[:] = True
-            dropped = {n for n, k in zip(names, kept, strict=True) if not k}
-            left = {n: s for n, s in one.signals.items() if n in names and n not in dropped}
-            yield replace(one, signals=left)
+            less = incomplete(one, [m.name for m in store.modalities], rng)
+            yield one if one.subject in tested else less
+
+
+def incomplete(one: Recording, names: list[str], rng: np.random.Generator) -> Recording:
+    """Drop each sensor of a recording by chance, as if it had not been worn; one always stays."""
+    kept = rng.random(len(names)) >= SHARE
+    kept[rng.integers(len(names))] = True
+    left = {n for n, stays in zip(names, kept, strict=True) if stays}
+    return replace(one, signals={n: s for n, s in one.signals.items() if n in left})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -56,9 +57,13 @@ def main() -> None:
     name = arguments.config.stem
     out = arguments.work / name
     if not arguments.keep_only:
-        study = written(arguments, sets)
-        subprocess.run([*COMMAND, "benchmark", str(study), "--out", str(out)], check=True)
+        run(written(arguments, sets), out)
     keep(out, KEPT / name)
+
+
+def run(study: Path, out: Path) -> None:
+    """Compute what is missing of a study."""
+    subprocess.run([*COMMAND, "benchmark", str(study), "--out", str(out)], check=True)
 
 
 def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
@@ -74,8 +79,13 @@ def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
     study["data"] = {name: study["data"][name] for name in sets}
     study["folds"] = arguments.folds
     path: Path = arguments.work / arguments.config.name
-    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    write(study, path)
     return path
+
+
+def write(study: dict[str, Any], path: Path) -> None:
+    """Write a study file."""
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
 
 
 def keep(out: Path, kept: Path) -> None:

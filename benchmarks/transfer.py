@@ -13,7 +13,6 @@ studies are, in results/transfer/.
 from __future__ import annotations
 
 import argparse
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from study import COMMAND, HERE, KEPT, keep, written
+from study import HERE, KEPT, keep, run, write, written
 
 import crossl
 from crossl.config import load_config
@@ -36,10 +35,8 @@ ORIGINS = {
     "uci_har": {"sp_sw_har": {"total_acc": "phone_acc", "gyro": "phone_gyro"}},
     "sp_sw_har": {"uci_har": {"phone_acc": "total_acc", "phone_gyro": "gyro",
                               "watch_acc": "total_acc", "watch_gyro": "gyro"}},
-    "noneeg_rec": {"wesad3_rec": {}},
-    "wesad3_rec": {"noneeg_rec": {}},
 }  # fmt: skip
-"""Which sensors begin as which; of the last two those of the same name do."""
+"""Which sensors begin as which."""
 QUARTER = {"steps": 100}
 TARGET, OTHER, RATE_HZ, WINDOW_S = "uci_har", "sp_sw_har", 50.0, 2.56
 JOINED = {"phone_acc": "total_acc", "phone_gyro": "gyro"}
@@ -51,13 +48,13 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True, metavar="NAME=DIR")
     parser.add_argument("--work", type=Path, required=True, help="for stores, runs and results")
     parser.add_argument("--folds", default="all")
-    parser.add_argument("--config", type=Path, default=CONFIG)
     asked = parser.parse_args()
-    asked.work = asked.work.resolve()
+    asked.work, asked.config = asked.work.resolve(), CONFIG
     roots = dict(pair.split("=", 1) for pair in asked.data)
     path, out = written(asked, roots), asked.work / CONFIG.stem
     study = yaml.safe_load(path.read_text())
-    benchmark(study, path, out)
+    write(study, path)
+    run(path, out)
     for name, block in study["data"].items():
         block.setdefault("settings", {})["contenders"] = dict(begun_elsewhere(name, out, roots))
     if {TARGET, OTHER} <= roots.keys():
@@ -65,14 +62,9 @@ def main() -> None:
         pretrain_together(asked.work / "stores", roots, runs, asked.folds)
         both = {"features": "off", "kind": "transferred", "run": str(runs / "fold-{fold}")}
         study["data"][TARGET]["settings"]["contenders"]["both_sets_together"] = both
-    benchmark(study, path, out)
+    write(study, path)
+    run(path, out)
     keep(out, KEPT / CONFIG.stem)
-
-
-def benchmark(study: dict[str, Any], path: Path, out: Path) -> None:
-    """Compute what is missing of a study."""
-    path.write_text(yaml.safe_dump(study, sort_keys=False))
-    subprocess.run([*COMMAND, "benchmark", str(path), "--out", str(out)], check=True)
 
 
 def begun_elsewhere(
@@ -104,8 +96,8 @@ def pretrain_together(stores: Path, roots: dict[str, str], runs: Path, folds: st
             people = {part: sorted({f"{TARGET}:{s}" for s in target.subject[getattr(fold, part)]})
                       for part in ("train", "validation")}  # fmt: skip
             print(f"both sets together: fold {fold.index}", flush=True)
-            run = crossl.build_model(store, settings={"features": None})
-            crossl.pretrain(run, store, train=[*people["train"], *others],
+            begun = crossl.build_model(store, settings={"features": None})
+            crossl.pretrain(begun, store, train=[*people["train"], *others],
                             validation=people["validation"], out=out)  # fmt: skip
 
 

@@ -20,6 +20,8 @@ LONGEST_S = 1e9
 FASTEST_HZ = 1e7
 MAX_WINDOW_NUMBERS = 1e9
 """Samples times channels of a window."""
+LEARNED_FROM = ("train", "validation")
+"""Parts of a fold whose people were learned from, or chose something."""
 
 
 def _named(name: str) -> str:
@@ -313,3 +315,14 @@ def check_stored(
             told += f", got {shown(first['input']):.60}"
         raise FormatError(f"{path}: does not fit together, {told!s:.300}; {cure}") from error
     return dict(values)
+
+
+def learned_from(*contracts: Mapping[str, Any]) -> set[str]:
+    """Name everybody whom a model, or its classifier, was trained or tuned on.
+
+    Args:
+        contracts: `model.json` of a run, `probe.json`.
+    """
+    parts = [contract.get("subjects", {}) for contract in contracts]
+    now = {name for part in parts for key in LEARNED_FROM for name in part.get(key, ())}
+    return now.union(*(contract.get("learned_before", ()) for contract in contracts))

@@ -49,7 +49,7 @@ def test_a_signal_ends_it_cleanly_while_all_is_in_use(folder: Path, number: sign
                     link.recv(timeout=30)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0
-        assert err == "computing the map of training windows; some seconds\n"
+        assert err == "computing the map of training windows; this takes some seconds\n"
         assert out.endswith("stopped\n")
     finally:
         process.kill()

@@ -49,10 +49,10 @@ def test_only_a_few_steps_are_run_of_however_large_a_store(
     run = estimate.pretrain
 
     def counted(*args: object, **named: object) -> object:
-        seen.append((len(named["train"]), named["schedule"].epochs))  # type: ignore[arg-type,attr-defined]
+        seen.append((len(named["train"]), named["schedule"].steps, named["schedule"].epochs))  # type: ignore[arg-type,attr-defined]
         return run(*args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(estimate, "pretrain", counted)
     config = small("crossl", "schedule.batch_size=2", "evaluation.folds=3")
     assert estimate.step_seconds(config, store, 0) > 0
-    assert seen == [(18, 1)]
+    assert seen == [(18, 9, None)]

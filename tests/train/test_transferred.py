@@ -21,6 +21,8 @@ from crossl.nn.model import CrossModalModel
 from crossl.nn.standardise import channel_statistics
 from crossl.run_folder import load_run
 
+from .conftest import CLASSES, MODALITIES, make_recording
+
 SETTINGS = (
     "evaluation.folds=3", "evaluation.label_fractions=[1.0]", "evaluation.main_fraction=1.0",
     "evaluation.label_seeds=[0]", "evaluation.methods=[crossl]",
@@ -171,5 +173,21 @@ def test_a_run_that_learned_from_people_who_are_tested_is_refused(
         (run.parent / f"tiny-{fold}").symlink_to(run)
     config = small("crossl", *SETTINGS, f"contenders.again={{kind: transferred, run: '{there}'}}")
     FoldRunner(FoldTask(store.path, config, runs / "same", 0)).run()  # they are tested nowhere else
-    with pytest.raises(SplitError, match=r"learned from 'S\d', whom fold 1 tests"):
+    with pytest.raises(SplitError, match=r"learned from 'S\d', whom fold 1 tests.*same_names"):
         FoldRunner(FoldTask(store.path, config, runs / "other", 1)).run()
+    others = f"contenders.again={{kind: transferred, run: '{there}', same_names: true}}"
+    task = FoldTask(store.path, small("crossl", *SETTINGS, others), runs / "other", 1)
+    FoldRunner(task).run()
+    assert task.is_scored("again")
+
+
+def test_people_are_known_by_their_names_whatever_their_data_set_is_called(
+    store: Store, small: Callable[..., RunConfig], run: Path, runs: Path
+) -> None:
+    renamed = write_store(
+        (make_recording(number) for number in range(6)), runs / "renamed", modalities=MODALITIES,
+        classes=CLASSES, spec=WindowSpec(window_s=2.0, stride_s=2.0), about={"dataset": "mine"},
+    )  # fmt: skip
+    config = small("crossl", *SETTINGS, f"contenders.again={{kind: transferred, run: {run}}}")
+    with pytest.raises(SplitError, match=r"learned from 'S\d', whom fold 1 tests"):
+        FoldRunner(FoldTask(renamed.path, config, runs / "other", 1)).run()

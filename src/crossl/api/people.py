@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.api.inputs import Given
-from crossl.commands.other_store import learned_from
 from crossl.data.calibrated import calibration_facts
 from crossl.data.contract import how_read, window_rules
 from crossl.data.targets import LABEL
 from crossl.errors import SplitError
 from crossl.names import check_name
+from crossl.stored import learned_from
 
 
 def facts_of(

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from crossl.api.inputs import Data, Given
 from crossl.api.run import Run, given_to
 from crossl.api.training import latent_table
-from crossl.commands.other_store import held_choices, known_targets, learned_from, numbered
+from crossl.commands.other_store import held_choices, known_targets, numbered
 from crossl.errors import DataError, FormatError, SplitError
 from crossl.evaluate.latents import LatentTable, Subset, comparable
 from crossl.evaluate.metrics import bootstrap_score
 from crossl.evaluate.missing import predict_subsets
+from crossl.stored import learned_from
 from crossl.tasks import Array, Task, task_of
 
 logger = logging.getLogger(__name__)

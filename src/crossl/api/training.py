@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from crossl.api.inputs import Data, Given, refuse_empty, take_given
 from crossl.api.people import facts_of, with_people_before
 from crossl.api.run import Classifier, Run, given_to
-from crossl.commands.other_store import learned_from
 from crossl.config import build_method, config_from, with_modules
 from crossl.config import build_model as build_network
 from crossl.config.encoders import Modules
@@ -33,6 +32,7 @@ from crossl.experiment.fold import folds_of
 from crossl.files import working_in
 from crossl.nn.model import CrossModalModel, encode_rows
 from crossl.run_folder import run_facts
+from crossl.stored import learned_from
 from crossl.tasks import Task, task_of
 from crossl.tasks.task import kind_of_task
 from crossl.train import pretrain as training

@@ -123,7 +123,7 @@ def _serve(
     run, limits = load_run(path), Limits()
     shown = recordings_to_show(run) if demo else []
     if store is not None:
-        typer.echo("computing the map of training windows; some seconds", err=True)
+        typer.echo("computing the map of training windows; this takes some seconds", err=True)
     plane = training_map(run, store) if store is not None else None
     app = build_app(run, name=path.name, limits=limits, token=token, plane=plane,
                     demo=(lambda: replay(shown)) if demo else None)  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossl.commands.other_store import Note, learned_from
+from crossl.commands.other_store import Note
 from crossl.commands.probe import open_pair
 from crossl.contenders.contender import latent_table
 from crossl.data.recording import warnings_in
@@ -31,6 +31,7 @@ from crossl.predict.manner import Asked, manner_of
 from crossl.predict.sight import Seen
 from crossl.predict.timeline import usable_windows
 from crossl.run_folder import Run, load_probe, load_run, save_probe
+from crossl.stored import learned_from
 
 COPIED = ("weights.safetensors", "config.yaml", "model.json")
 REWRITTEN = {"format", "version", "sha256", "task", "head", "classes", "class_numbers", "strength",

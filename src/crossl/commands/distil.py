@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossl.commands.other_store import learned_from
 from crossl.config import RunConfig, build_method, build_model, with_overrides
 from crossl.data.contract import fit_store
 from crossl.data.damaged import TrainingDamage
@@ -34,6 +33,7 @@ from crossl.files import file_sha256, working_in
 from crossl.methods import CrosslMethodConfig, DistilConfig, DistilMethod
 from crossl.nn.narrowed import begin_as
 from crossl.run_folder import Run, begin, forgotten_if_refused, load_run, run_facts, save_run
+from crossl.stored import learned_from
 from crossl.train.pretrain import pretrain
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from crossl.train.loading import Passes
 from crossl.train.pretrain import pretrain
 
 STEPS = 9
-"""At most so many steps are run; the time from one to the next is a step's."""
+"""So many steps are run, rounded up to whole passes; the time from one to the next is a step's."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def step_seconds(config: RunConfig, store: Store, fold_number: int) -> float:
     store, fold = calibrated_fold(store, config, fold_number)
     model = build_model(config, store.modalities, window_s=store.window_s, seed=config.seed)
     size = config.schedule.batch_size
-    train = fold.train[: max(2, STEPS * size)]  # one pass: a few steps, of however large a store
-    validation = fold.validation[: max(2, size)]
-    epochs = max(1, STEPS // max(1, len(train) // size))
-    schedule = config.schedule.model_copy(update={"epochs": epochs})
+    train = fold.train[: STEPS * size]  # a pass is a few steps, of however large a store
+    validation = fold.validation[:size]
+    schedule = config.schedule.model_copy(update={"steps": STEPS, "epochs": None})
+    plan = Passes(train, size, steps=STEPS, epochs=None, seed=0)
     ends: list[float] = []
     hook = register_optimizer_step_post_hook(lambda *_: ends.append(time.process_time()))
     try:
@@ -107,7 +107,7 @@ def step_seconds(config: RunConfig, store: Store, fold_number: int) -> float:
     finally:
         hook.remove()
     # from the end of the first, which warms up; an optimiser within another calls twice a step
-    return (ends[-1] - ends[0]) / max(1, epochs * max(1, len(train) // size) - 1)
+    return (ends[-1] - ends[0]) / (plan.epochs * plan.per_epoch - 1)
 
 
 def told(found: Sequence[Estimate], *, cores: int) -> list[list[str]]:

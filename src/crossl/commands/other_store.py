@@ -35,13 +35,11 @@ from crossl.evaluate.results import (
 from crossl.experiment.fold import MAX_EVERY_SUBSET, folds_of
 from crossl.files import working_in, write_whole
 from crossl.run_folder import Run
+from crossl.stored import learned_from
 from crossl.tasks import Task, task_of
 
 Note: TypeAlias = Callable[[str], None]
 """Called with what a user should know, a sentence each."""
-
-LEARNED_FROM = ("train", "validation")
-"""Parts of a fold whose people were learned from, or chose something."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +114,6 @@ def fold_elsewhere(run: Run, store: Store, how: Elsewhere) -> Fold:
             "people of these names; choose another --fold, or say --same-names if these are others"
         )
     return fold
-
-
-def learned_from(*contracts: Mapping[str, Any]) -> set[str]:
-    """Name everybody whom a model, or its classifier, was trained or tuned on."""
-    parts = [contract.get("subjects", {}) for contract in contracts]
-    now = {name for part in parts for key in LEARNED_FROM for name in part.get(key, ())}
-    return now.union(*(contract.get("learned_before", ()) for contract in contracts))
 
 
 def _some(names: Sequence[str]) -> str:

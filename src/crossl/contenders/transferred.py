@@ -28,6 +28,7 @@ from crossl.nn.narrowed import begin_as
 from crossl.registry import METHODS, register
 from crossl.run_folder import Run, load_run
 from crossl.settings import OneOf
+from crossl.stored import learned_from
 from crossl.train.schedule import Schedule
 
 
@@ -44,7 +45,10 @@ class TransferredConfig(ContenderConfig):
         method: what that further pretraining minimises; None for the experiment's.
         features: untrained, beside the embedding; `off` for none where the run file has some.
         head: which embedding the probe reads.
+        same_names: people with the names of those whom the run learned from are other people.
     """
+
+    came_later: ClassVar[tuple[str, ...]] = ("same_names",)
 
     kind: Literal["transferred"] = "transferred"
     run: Path
@@ -53,8 +57,7 @@ class TransferredConfig(ContenderConfig):
     method: Annotated[MethodConfig, OneOf(METHODS, "crossl")] | None = None
     features: FeaturesConfig | Literal["off"] | None = None
     head: Literal["aggregator", "encoders"] = "aggregator"
-
-    came_later: ClassVar[tuple[str, ...]] = ()
+    same_names: bool = False
 
     @property
     def repeats(self) -> Literal["all", "none"]:  # type: ignore[override]
@@ -158,18 +161,13 @@ class Transferred:
         return {name: origin for name, origin in found.items() if origin in theirs}
 
     def _refuse_tested_people(self, run: Run, context: Context, where: str) -> None:
-        """Refuse a run of the same data set that learned from people who are tested here."""
-        store = context.store
-        if run.contract.get("dataset") != store.manifest["dataset"]:
-            return
-        people = run.contract.get("subjects", {})
-        known = {*people.get("train", ()), *people.get("validation", ()),
-                 *run.contract.get("learned_before", ())}  # fmt: skip
-        tested = sorted(known & set(store.subject[context.fold.test].tolist()))
-        if tested:
+        """Refuse a run that learned from people who are tested here, as far as names tell."""
+        names = context.store.subject[context.fold.test].tolist()
+        tested = sorted(learned_from(run.contract) & set(names))
+        if tested and not self.settings.same_names:
             raise SplitError(
-                f"{where}: {run.path} learned from '{tested[0]}', whom fold "
-                f"{context.fold.index} tests; take a run of another data set"
+                f"{where}: {run.path} learned from '{tested[0]}', whom fold {context.fold.index} "
+                "tests; take a run of other people, or say same_names: true if these are others"
             )
 
 
