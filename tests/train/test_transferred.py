@@ -162,7 +162,7 @@ def test_a_path_without_a_run_is_refused_before_anything_is_computed(
         check_experiment(elsewhere.path, config, runs / "out", "0")
     with pytest.raises(ConfigError, match=r"contenders\.there: run: .*nowhere is no run"):
         run_experiment(elsewhere.path, config, runs / "out", folds="0", workers=1)
-    assert not list((runs / "out").glob("fold-*"))
+    assert not (runs / "out").exists()
 
 
 def test_a_run_that_learned_from_people_who_are_tested_is_refused(

@@ -61,20 +61,26 @@ def run_experiment(
     """
     store = Store.open(store_path)
     numbers = fold_numbers(folds, len(folds_of(store, config)))
+    repeats = range(config.evaluation.pretraining_seeds)
+    tasks = [FoldTask(store_path, config, fold_folder(out, n, r), n, repeat=r)
+             for r in repeats for n in numbers]  # fmt: skip
+    if not all(task.done for task in tasks):
+        _refuse_contenders(config)
     with working_in(out, "is running an experiment in this folder"):
         begin(store, config, out, command=command)
-        repeats = range(config.evaluation.pretraining_seeds)
-        tasks = [FoldTask(store_path, config, fold_folder(out, n, r), n, repeat=r)
-                 for r in repeats for n in numbers]  # fmt: skip
         with telling_what_is_kept(out, lambda: any(task.begun for task in tasks)):
             open_tasks = [task for task in tasks if not task.done]
-            for name, settings in config.contenders.items() if open_tasks else ():
-                settings.build(name)  # what lacks its package is refused before hours of work
-                settings.look_up(where=f"contenders.{name}")
             _run(open_tasks, workers, cluster, progress)
             if open_tasks or not _is_collected(out, numbers, config):
                 progress("all folds: collecting", 1.0)
                 collect(store, config, out, tasks)
+
+
+def _refuse_contenders(config: RunConfig) -> None:
+    """Refuse, before anything is written, contenders that lack a package or a run."""
+    for name, settings in config.contenders.items():
+        settings.build(name)
+        settings.look_up(where=f"contenders.{name}")
 
 
 def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str) -> None:
@@ -94,9 +100,7 @@ def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str)
     """
     store = Store.open(store_path)
     fold_numbers(folds, len(folds_of(store, config)))
-    for name, settings in config.contenders.items():
-        settings.build(name)
-        settings.look_up(where=f"contenders.{name}")
+    _refuse_contenders(config)
     if (out / "experiment.json").is_file():
         begin(store, config, out, command="")  # it is there: nothing is written
 
