@@ -194,7 +194,8 @@ def save_probe(
         "classes": [task.names[i] for i in probe.classes],
         "class_numbers": probe.classes.tolist(),
         "strength": probe.strength,
-        "validation_score": probe.validation_score,
+        # JSON has no NaN, which is what nobody chose by
+        "validation_score": None if np.isnan(probe.validation_score) else probe.validation_score,
         "weights": file_sha256(out / "weights.safetensors"),
         "arrays": file_sha256(out / "probe.safetensors"),
     }
@@ -225,7 +226,7 @@ def load_probe(path: Path) -> tuple[Probe, list[str]]:
         **arrays,
         classes=numbers,
         strength=head["strength"],
-        validation_score=head["validation_score"],
+        validation_score=float("nan") if (score := head["validation_score"]) is None else score,
         task=task,
     )
     return probe, list(head["classes"])

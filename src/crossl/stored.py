@@ -231,7 +231,7 @@ class StoredProbe(Stored):
     classes: Annotated[list[Name], Field(min_length=1)]
     class_numbers: Annotated[list[Annotated[int, Field(ge=0, lt=2**15)]], Field(min_length=1)]
     strength: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    validation_score: float
+    validation_score: float | None
     label_fraction: Share | None = None
     seed: Count | None = None
     temperatures: dict[str, Any] | None = None

@@ -118,7 +118,7 @@ def _is_collected(out: Path, folds: list[int], config: RunConfig) -> bool:
         and summary.get("contenders", {}) == contender_hashes(config)
         and summary.get("pretraining_seeds", seeds[:1]) == seeds
         and summary.get("damages", []) == damages
-        and summary["main"].get("budget") == config.evaluation.main_budget
+        and summary["main"].get("budget") == config.evaluation.reported_budget
     )
 
 

@@ -26,6 +26,7 @@ from crossl.data.standardisation import (
     StandardisationConfig,
     TrainingStandardisation,
 )
+from crossl.evaluate.budgets import BUDGETS, Budget
 from crossl.methods import CrosslMethodConfig, MethodConfig
 from crossl.nn.aggregators import AggregatorConfig, PredictiveConfig
 from crossl.nn.encoders import EncoderConfig, StridedConfig
@@ -55,11 +56,13 @@ class EvaluationConfig(Settings):
             probabilities, beside its scores.
         pretraining_seeds: how often what is random in a contender is drawn anew: with `seed` of
             the run file and those that follow it.
-        main_budget: label budget that reports are about.
+        main_budget: label budget that reports are about, where it is computed.
+        budgets: label budgets that are computed; `[strict]` saves what choosing among settings by
+            validation subjects costs, most of a forest.
         damages: done to test windows, with every sensor shown.
     """
 
-    came_later: ClassVar[tuple[str, ...]] = ("damages",)
+    came_later: ClassVar[tuple[str, ...]] = ("damages", "budgets")
 
     split: Literal["subjects", "official"] = "subjects"
     folds: int = Field(5, ge=2)
@@ -74,8 +77,14 @@ class EvaluationConfig(Settings):
     finetuned_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     keep_probabilities: bool = False
     pretraining_seeds: int = Field(1, ge=1)
-    main_budget: Literal["strict", "validation"] = "strict"
+    main_budget: Budget = "strict"
+    budgets: tuple[Budget, ...] = Field(BUDGETS, min_length=1)
     damages: tuple[TestedDamage, ...] = ()
+
+    @property
+    def reported_budget(self) -> Budget:
+        """The label budget that reports are about: the main one, or the only one computed."""
+        return self.main_budget if self.main_budget in self.budgets else self.budgets[0]
 
 
 class ContenderConfig(Settings):
@@ -84,15 +93,17 @@ class ContenderConfig(Settings):
     Attributes:
         damage: how windows are damaged that a classifier of embeddings or features is fitted on,
             beside the same windows as they are; None for these alone.
+        budgets: label budgets of this contender; None for those of the evaluation.
         repeats: what another pretraining seed draws anew: `all` label draws are fitted again,
             `none`, where each label draw has seeds of its own, or the draws are `shared` out among
             the seeds, where each is trained from a pretrained network.
     """
 
     repeats: ClassVar[Literal["all", "none", "shared"]] = "all"
-    came_later: ClassVar[tuple[str, ...]] = ("damage",)
+    came_later: ClassVar[tuple[str, ...]] = ("damage", "budgets")
 
     damage: TrainingDamage | None = None
+    budgets: tuple[Budget, ...] | None = Field(None, min_length=1)
 
     def build(self, name: str) -> Any:
         """Make the contender; see `crossl.contenders.Contender`.

@@ -17,7 +17,7 @@ from crossl.data.damaged import DamagedSource, TrainingDamage
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.evaluate.around import table_with_neighbours
-from crossl.evaluate.budgets import VALIDATION
+from crossl.evaluate.budgets import BUDGETS, VALIDATION, Budget
 from crossl.evaluate.damaged import beside, damaged_at_random, damaged_tables
 from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.missing import predict_subsets, probability_subsets
@@ -83,6 +83,7 @@ class Context:
         damages: that are done to test windows.
         spoiler: that does them, the same to all contenders.
         damage: of windows that this contender's classifiers are fitted on.
+        budgets: label budgets that are kept; what a contender says of others is dropped.
     """
 
     store: Store
@@ -100,6 +101,7 @@ class Context:
     damages: Sequence[Damage] = ()
     spoiler: Spoiler | None = None
     damage: TrainingDamage | None = None
+    budgets: Sequence[Budget] = BUDGETS
     _tables: dict[int | str, Tables] = field(default_factory=dict)
 
     def shared(self, name: str, make: Callable[[], Tables]) -> Tables:
@@ -184,7 +186,8 @@ class Contender(Protocol):
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Fit on training subjects, tune on validation subjects, predict test windows.
 
-        Yields an outcome for each label draw and each label budget that it can keep. Nothing may
+        Yields an outcome for each label draw and each label budget that it can keep; only those of
+        `context.budgets` are looked at, so others need no work. Nothing may
         depend on test subjects but what is said of them, and of the budget `strict` nothing on
         labels of validation subjects either.
         """

@@ -112,6 +112,7 @@ class Linear:
             head="encoders",
             fixed=FIXED_RIDGE if self.ridge else FIXED_STRENGTH,
             fit=(lambda task: task.fit_ridge) if self.ridge else None,
+            budgets=context.budgets,
         )
         for outcome in context.outcomes(context.draws, probes, tables["test"]):
             yield replace(outcome, head=None)

@@ -84,6 +84,7 @@ class Impute:
             missing=self.settings.missing,
             fixed=FIXED_RIDGE if ridge else FIXED_STRENGTH,
             fit=(lambda task: task.fit_ridge) if ridge else None,
+            budgets=context.budgets,
         )
         for outcome in context.outcomes(context.draws, probes, tables["test"]):
             yield replace(outcome, head=None)

@@ -36,7 +36,8 @@ class Probed:
         for head in self.heads:
             probes = probes_of(context, context.main, head, f"probing {context.config.recipe}")
             if head == self.heads[0]:
-                self._keep_main(context, probes[VALIDATION])
+                kept = VALIDATION if VALIDATION in probes else context.budgets[0]
+                self._keep_main(context, probes[kept])
             test = context.tables(context.main)["test"]
             yield from context.outcomes(context.draws, probes, test)
 
@@ -71,7 +72,8 @@ class SubsetProbed:
                 (tables["train"].take(np.searchsorted(context.fold.train, rows)), seed)
                 for _, seed, rows in draws
             ]
-            probes = fit_by_budget(shown, tables["validation"], subset=subset, missing=False)
+            probes = fit_by_budget(shown, tables["validation"], subset=subset, missing=False,
+                                   budgets=context.budgets)  # fmt: skip
             yield from context.outcomes(draws, probes, tables["test"], [subset])
 
 
@@ -230,7 +232,7 @@ def probes_of(
     """Fit a probe on a network's latents for each label draw, by label budget."""
     tables = context.tables(model)
     shown = context.labelled(tables["train"], what)
-    return fit_by_budget(shown, tables["validation"], head=head)
+    return fit_by_budget(shown, tables["validation"], head=head, budgets=context.budgets)
 
 
 for _config in (PretrainedConfig, UntrainedConfig):

@@ -13,7 +13,7 @@ from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Draw, Outcome, latent_table
 from crossl.contenders.network_settings import NetworkConfig
 from crossl.contenders.networks import features_of, untrained
-from crossl.evaluate.budgets import BUDGETS, STRICT
+from crossl.evaluate.budgets import STRICT
 from crossl.evaluate.damaged import beside
 from crossl.evaluate.latents import Head
 from crossl.evaluate.probe import Classifier, Probe, fit_by_budget
@@ -107,6 +107,8 @@ class FineTuned:
         beside_it = self._features(context) if by_probe else None
         by_step: dict[int, tuple[dict[str, list[Classifier]], CrossModalModel]] = {}
         for budget, (model, head) in self._trained(context, draw).items():
+            if budget not in context.budgets:
+                continue
             readers, kept = by_step.setdefault(head.step, ({}, model.with_features(beside_it)))
             readers[budget] = [_probes(context, kept, draw)[budget]] if by_probe else [head]
         yield from by_step.values()
@@ -146,7 +148,8 @@ class FineTuned:
         """Fit where fine-tuning starts from, without labels of validation subjects."""
         tables = context.tables(_trained_part(context))
         train = tables["train"].take(np.searchsorted(context.fold.train, rows))
-        return fit_by_budget([(train, seed)], tables["validation"])[STRICT][0]
+        strict = fit_by_budget([(train, seed)], tables["validation"], budgets=[STRICT])
+        return strict[STRICT][0]
 
 
 def _trained_part(context: Context) -> CrossModalModel:
@@ -162,7 +165,7 @@ def _probes(context: Context, model: CrossModalModel, draw: Draw) -> dict[str, P
     )
     if context.damage is not None:
         train = beside(train, context.roughened(train))
-    found = fit_by_budget([(train, draw[1])], validation)
+    found = fit_by_budget([(train, draw[1])], validation, budgets=context.budgets)
     return {budget: probes[0] for budget, probes in found.items()}
 
 
@@ -211,7 +214,9 @@ class MlpRead:
             )
             for train, seed in context.labelled(tables["train"], f"training {self.name}")
         ]  # fmt: skip
-        by_budget = {budget: [one[budget] for one in found] for budget in BUDGETS}
+        by_budget: dict[str, list[Classifier]] = {
+            budget: [one[budget] for one in found] for budget in context.budgets
+        }
         yield from context.outcomes(context.draws, by_budget, tables["test"])
 
 

@@ -20,7 +20,7 @@ from crossl.config.schema import ContenderConfig
 from crossl.contenders.contender import Context, Draw, Outcome
 from crossl.contenders.features import FitFeatures, feature_tables, of_statistics
 from crossl.evaluate.around import embed_around
-from crossl.evaluate.budgets import STRICT, VALIDATION
+from crossl.evaluate.budgets import STRICT, VALIDATION, Budget
 from crossl.evaluate.latents import LatentTable, Subset
 from crossl.evaluate.probe_rows import ProbeRows, training_rows
 from crossl.registry import register
@@ -112,11 +112,16 @@ class Trees:
                    for damage, table in context.damaged(tables["test"])}  # fmt: skip
         for draw, (train, seed) in zip(context.draws, shown, strict=True):
             rows = training_rows(train.take(task.whole(train.label)), "encoders", seed=seed)
-            forests = [self._fit(task, rows, leaf, seed) for leaf in self.leaves]
-            scores = [_score(forest, validation, context) for forest in forests]
-            best = int(np.argmax(task.gain(np.array(scores))))
-            fixed = list(self.leaves).index(self.fixed)
-            chosen = {STRICT: (fixed, np.nan), VALIDATION: (best, scores[best])}
+            chooses = VALIDATION in context.budgets
+            leaves = list(self.leaves) if chooses else [self.fixed]
+            forests = [self._fit(task, rows, leaf, seed) for leaf in leaves]
+            chosen: dict[Budget, tuple[int, float]] = {}
+            if STRICT in context.budgets:
+                chosen[STRICT] = (leaves.index(self.fixed), np.nan)
+            if chooses:
+                scores = [_score(forest, validation, context) for forest in forests]
+                best = int(np.argmax(task.gain(np.array(scores))))
+                chosen[VALIDATION] = (best, scores[best])
             for budget, (number, score) in chosen.items():
                 outcome = self._outcome(context, draw, forests[number], tables["test"])
                 said = {damage: _said(forests[number], x, train.label)

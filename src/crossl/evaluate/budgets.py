@@ -1,7 +1,11 @@
 """Label budgets: which labels may be used beside a fraction of the training subjects'."""
 
-STRICT = "strict"
+from typing import Final, Literal
+
+Budget = Literal["strict", "validation"]
+
+STRICT: Final = "strict"
 """None: what validation subjects would choose is fixed."""
-VALIDATION = "validation"
+VALIDATION: Final = "validation"
 """All of the validation subjects', whatever the fraction: they choose."""
-BUDGETS = (STRICT, VALIDATION)
+BUDGETS: tuple[Budget, ...] = (STRICT, VALIDATION)

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from crossl.errors import SplitError
 from crossl.evaluate.around import read_around, side_by_side
-from crossl.evaluate.budgets import STRICT, VALIDATION
+from crossl.evaluate.budgets import BUDGETS, STRICT, VALIDATION, Budget
 from crossl.evaluate.latents import Array, Head, LatentTable, Subset
 from crossl.evaluate.probe_rows import ProbeRows, probe_subsets, rows_of_subsets
 from crossl.evaluate.rotated import rotated
@@ -202,8 +202,9 @@ def fit_by_budget(  # noqa: PLR0913 - what is fitted to what, and how
     strengths: Sequence[float] = STRENGTHS,
     fixed: float = FIXED_STRENGTH,
     fit: Fit | None = None,
+    budgets: Sequence[Budget] = BUDGETS,
 ) -> dict[str, list[Probe]]:
-    """Fit a task's linear maps once for both label budgets.
+    """Fit a task's linear maps once for both label budgets, or for one.
 
     With the budget `validation`, validation subjects choose the regularisation of each; with
     `strict` it is fixed, and none of their labels is used.
@@ -224,24 +225,30 @@ def fit_by_budget(  # noqa: PLR0913 - what is fitted to what, and how
         strengths: values of C to try.
         fixed: the one of these for the strict budget.
         fit: another way of the task to fit linear maps than `Task.fit`.
+        budgets: that are wanted; of `strict` alone nothing but `fixed` is fitted.
 
     Raises:
         SplitError: too little to learn from, such as fewer than 2 classes, or no labelled
-            validation window, among those that have a modality of the subset.
+            validation window where these choose, among those that have a modality of the subset.
     """
+    chooses = VALIDATION in budgets
+    strengths = tuple(strengths) if chooses else (fixed,)
     task = validation.task
     validation = validation.take(task.known(validation.label) & validation.usable(subset))
     fitted: list[tuple[list[Subset], list[Probe]]] = []
     for table, seed in draws:
         train = table.take(task.known(table.label) & table.usable(subset))
         task.refuse_too_little(train.label, where="probe")
-        if not len(validation):
+        if chooses and not len(validation):
             raise SplitError("probe: validation subjects have no labelled window; they choose C")
         choices = probe_subsets(train.present.shape[1], subset, missing=missing, seed=seed)
         rows = rows_of_subsets(train, head, choices, max_rows, seed)
         fitted.append((choices, fit_strengths(rows, head, strengths, task=task, fit=fit)))
     at = list(strengths).index(fixed)
-    strict, best = [some[at] for _, some in fitted], list[Probe]()
+    strict = {STRICT: [some[at] for _, some in fitted]} if STRICT in budgets else {}
+    if not chooses:
+        return strict
+    best = list[Probe]()
     # of many modalities each seed draws subsets of its own
     for choices, group in groupby(fitted, key=lambda pair: pair[0]):
         probes = [probe for _, some in group for probe in some]
@@ -249,7 +256,7 @@ def fit_by_budget(  # noqa: PLR0913 - what is fitted to what, and how
         for i in range(0, len(probes), len(strengths)):
             chosen = i + int(task.gain(scores[i : i + len(strengths)]).argmax())
             best.append(replace(probes[chosen], validation_score=float(scores[chosen])))
-    return {STRICT: strict, VALIDATION: best}
+    return {**strict, VALIDATION: best}
 
 
 def fit_strengths(

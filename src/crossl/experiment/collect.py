@@ -104,7 +104,7 @@ def _main_key(config: RunConfig, book: ResultBook) -> Key:
     """Return what the report is about; scores of earlier versions know one label budget."""
     e = config.evaluation
     asked = Key(config.recipe, config.recipe, e.heads[0], e.main_fraction, book.modalities,
-                e.main_budget)  # fmt: skip
+                e.reported_budget)  # fmt: skip
     return asked if book.has(asked) else replace(asked, budget=VALIDATION)
 
 
@@ -203,5 +203,7 @@ def _budget_sentences(config: RunConfig, stopping: str) -> list[str]:
         f"validation: validation subjects, who keep all their labels at every fraction, choose the "
         f"strength of regularisation{stopping}"
     )
-    main, other = (strict, full) if config.evaluation.main_budget == STRICT else (full, strict)
-    return [f"Label budget of the main numbers, {main}.", f"The other label budget, {other}."]
+    e = config.evaluation
+    main, other = (strict, full) if e.reported_budget == STRICT else (full, strict)
+    told = [f"Label budget of the main numbers, {main}."]
+    return [*told, f"The other label budget, {other}."] if len(set(e.budgets)) > 1 else told

@@ -212,7 +212,10 @@ class FoldRunner:
         book = ResultBook.of(self.store.manifest["dataset"], self.learned, self.names)
         contender, key = self._contender(name)
         kept: list[Outcome] = []
-        for outcome in contender.outcomes(self._context(name, model)):
+        context = self._context(name, model)
+        for outcome in contender.outcomes(context):
+            if outcome.budget not in context.budgets:
+                continue
             self._add(book, key, outcome)
             kept += [outcome] * self.config.evaluation.keep_probabilities
         if self.config.evaluation.keep_probabilities:
@@ -252,6 +255,7 @@ class FoldRunner:
         return replace(
             self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name),
             draws=self._draws_of(name), damage=None if added is None else added.damage,
+            budgets=(added and added.budgets) or self.config.evaluation.budgets,
         )  # fmt: skip
 
     def _deviation(self, name: str) -> NDArray[np.floating[Any]]:
