@@ -12,20 +12,17 @@ subset of sensors. Kept as other studies are, in results/missing/.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from study import HERE, KEPT, PREPARED, keep, run, write, written
+from study import HERE, KEPT, changed_store, keep, run, write, written
 
 from crossl.config import load_config
-from crossl.data.readers import open_dataset
 from crossl.data.recording import Recording
-from crossl.data.store import Store, write_store
-from crossl.data.windows import WindowSpec
+from crossl.data.store import Store
 from crossl.experiment.fold import folds_of
 
 CONFIG = HERE / "missing.yaml"
@@ -64,23 +61,13 @@ def main() -> None:
 def incomplete_store(out: Path, store: Store, name: str, root: Path) -> None:
     """Write a store of the same windows, but of whom the fold does not test sensors are dropped."""
     tested = set(store.subject[folds_of(store, load_config())[FOLD].test].tolist())
-    write_store(
-        recordings(store, name, root, tested), out, modalities=store.modalities,
-        classes=store.classes, spec=WindowSpec(**store.manifest["window"]),
-        about={"dataset": store.manifest["dataset"]},
-    )  # fmt: skip
+    names, rng = [m.name for m in store.modalities], np.random.default_rng(SEED)
 
+    def change(one: Recording) -> Recording:
+        less = incomplete(one, names, rng)
+        return one if one.subject in tested else less
 
-def recordings(store: Store, name: str, root: Path, tested: set[str]) -> Iterator[Recording]:
-    """Yield recordings, some without sensors."""
-    reader, *options = PREPARED.get(name, (name,))
-    if options:
-        raise SystemExit(f"{name}: is prepared with {' '.join(options)}, which this study does not")
-    rng = np.random.default_rng(SEED)
-    with open_dataset(reader, root) as dataset:
-        for one in dataset.read():
-            less = incomplete(one, [m.name for m in store.modalities], rng)
-            yield one if one.subject in tested else less
+    changed_store(out, store, name, root, change)
 
 
 def incomplete(one: Recording, names: list[str], rng: np.random.Generator) -> Recording:

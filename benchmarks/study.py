@@ -16,11 +16,16 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from crossl.data.readers import open_dataset
+from crossl.data.recording import Recording
+from crossl.data.store import Store, write_store
+from crossl.data.windows import WindowSpec
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -81,6 +86,23 @@ def written(arguments: argparse.Namespace, sets: dict[str, str]) -> Path:
     path: Path = arguments.work / arguments.config.name
     write(study, path)
     return path
+
+
+def changed_store(
+    out: Path, store: Store, name: str, root: Path,
+    change: Callable[[Recording], Recording | None],
+) -> None:  # fmt: skip
+    """Write a store like another, of changed recordings; those that become None are left out."""
+    reader, *options = PREPARED.get(name, (name,))
+    if options:
+        raise SystemExit(f"{name}: is prepared with {' '.join(options)}, which this cannot change")
+    with open_dataset(reader, root) as dataset:
+        write_store(
+            (one for one in map(change, dataset.read()) if one is not None), out,
+            modalities=store.modalities, classes=store.classes,
+            spec=WindowSpec(**store.manifest["window"]),
+            about={"dataset": store.manifest["dataset"]},
+        )  # fmt: skip
 
 
 def write(study: dict[str, Any], path: Path) -> None:

@@ -1,11 +1,14 @@
-"""The scripts of transfer and of people who lack sensors: what they make of recordings."""
+"""The scripts of transfer, tuning and people who lack sensors: what they make of recordings."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,9 @@ import yaml
 
 from crossl.config import load_config
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
+from crossl.data.store import Store, write_store
+from crossl.data.windows import WindowSpec
+from crossl.experiment.fold import folds_of
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = ("phone_acc", "phone_gyro", "watch_acc", "watch_gyro")
@@ -68,6 +74,85 @@ def test_what_begins_elsewhere_is_known_to_run_files(script: ModuleType, tmp_pat
         found = load_config(tmp_path / "run.yaml").contenders
         assert found.keys() == {f"as_it_is_from_{other}", f"100_steps_from_{other}"}
         assert not dict(script.begun_elsewhere(name, tmp_path, {name: "here"}))
+
+
+TUNE = pytest.mark.parametrize("script", ["tune"], indirect=True)
+
+
+@TUNE
+def test_every_way_to_pretrain_has_as_many_trials(script: ModuleType, tmp_path: Path) -> None:
+    trials = script.all_trials()
+    untuned = yaml.safe_load(script.UNTUNED.read_text())["settings"]["contenders"]
+    assert trials.keys() == {"crossl", *untuned}
+    assert {len(some) for some in trials.values()} == {4}
+    for name, some in trials.items():
+        assert len({json.dumps(t, sort_keys=True) for t in some}) == 4
+        assert name == "crossl" or some[0] == untuned[name]
+        blocks = {f"{name}_{i}": one for i, one in enumerate(some)}
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump({"contenders": blocks}))
+        found = load_config(tmp_path / "run.yaml").contenders
+        assert found.keys() == blocks.keys()
+
+
+def row(method: str, present: int, value: float, **more: object) -> dict[str, object]:
+    every = {"fold": None, "seed": None, "model_seed": None, "subject": None, "metric": "macro_f1",
+             "budget": "strict", "label_fraction": 0.01}  # fmt: skip
+    return {**every, "method": method, "present": ["a", "b", "c"][:present], "value": value, **more}
+
+
+@TUNE
+def test_the_best_trial_is_that_with_every_sensor_and_with_one_missing_alike(
+    script: ModuleType, tmp_path: Path
+) -> None:  # fmt: skip
+    lines = []
+    for name, trials in script.all_trials().items():
+        for number in range(len(trials)):
+            trial = f"{name}_{number}"
+            best = number == 2
+            lines += [row(trial, 3, 0.7 if best else 0.8), row(trial, 2, 0.7 if best else 0.5),
+                      row(trial, 3, 0.99, budget="validation"), row(trial, 3, 0.99, fold=0),
+                      row(trial, 1, 0.99 if number == 1 else 0.0)]  # fmt: skip
+    path = tmp_path / "results.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    chosen = script.choose(path, "any")
+    assert chosen == {name: trials[2] for name, trials in script.all_trials().items()}
+
+
+@TUNE
+def test_who_is_tested_does_not_tune(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    people = [replace(recording(), subject=f"s{number:02d}") for number in range(12)]
+    store = write_store(
+        iter(people), tmp_path / "all", modalities=tuple(people[0].modalities.values()),
+        classes=("sit",), spec=WindowSpec(window_s=2.0, stride_s=2.0),
+        about={"dataset": "sp_sw_har"},
+    )  # fmt: skip
+    opened = nullcontext(SimpleNamespace(read=lambda: iter(people)))
+    monkeypatch.setitem(script.changed_store.__globals__, "open_dataset", lambda *_: opened)
+    script.store_of_others(tmp_path / "others", store, "sp_sw_har", tmp_path)
+    left = set(Store.open(tmp_path / "others").subject.tolist())
+    folds = folds_of(store, load_config())
+    tested = {s for n in script.TESTED for s in store.subject[folds[n].test].tolist()}
+    assert tested
+    assert left == {one.subject for one in people} - tested
+
+
+@TUNE
+def test_the_tuned_study_has_what_a_family_chose_in_all_its_sets(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(script, "TUNED", tmp_path / "tuned.yaml")
+    trials = script.all_trials()
+    script.write_tuned({"sp_sw_har": {n: t[1] for n, t in trials.items()},
+                        "noneeg_rec": {n: t[3] for n, t in trials.items()}})  # fmt: skip
+    study = yaml.safe_load((tmp_path / "tuned.yaml").read_text())
+    assert study["data"].keys() == {"sp_sw_har", "noneeg_rec", "uci_har"}
+    asked = {name: block["settings"]["contenders"] for name, block in study["data"].items()}
+    assert asked["uci_har"] == asked["sp_sw_har"] != asked["noneeg_rec"]
+    assert asked["sp_sw_har"]["crossl_tuned"]["schedule"] == {"lr": 0.004}
+    assert asked["noneeg_rec"]["cocoa"]["method"]["temperature"] == 0.3
+    assert study["data"]["noneeg_rec"]["settings"]["standardisation"] == {"kind": "recording"}
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.yaml")), ids=lambda p: p.stem)
