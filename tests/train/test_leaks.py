@@ -53,6 +53,7 @@ ADDED = {
     "rough": "{kind: pretrained, damage: {share: 1}}",
     "beside": "{features: {kernels: 1, width: 4}}",
     "begun": "{kind: transferred, run: RUN}",
+    "trials": "{kind: forest, trees: 2, trials: [{trees: 4}]}",
 }
 BENCH = {
     "boosting": ("lightgbm", "{kind: boosting, rounds: 2}"),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from crossl.cluster import Cluster
-from crossl.config import RunConfig
+from crossl.config import RunConfig, tried
 from crossl.contenders import contender_hashes
 from crossl.data.store import Store
 from crossl.experiment.collect import collect
@@ -79,8 +79,9 @@ def run_experiment(
 def _refuse_contenders(config: RunConfig) -> None:
     """Refuse, before anything is written, contenders that lack a package or a run."""
     for name, settings in config.contenders.items():
-        settings.build(name)
-        settings.look_up(where=f"contenders.{name}")
+        for one in tried(name, settings, where=f"contenders.{name}"):
+            one.build(name)
+            one.look_up(where=f"contenders.{name}")
 
 
 def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str) -> None:

@@ -13,6 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from crossl.config import RunConfig, build_method, build_model
 from crossl.contenders.network_settings import PretrainingConfig
 from crossl.data.store import Store
+from crossl.evaluate.budgets import VALIDATION
 from crossl.experiment.cost import PRETRAINING, read_costs
 from crossl.experiment.fold import FoldTask, calibrated_fold, fold_folder, fold_numbers, folds_of
 from crossl.train.loading import Passes
@@ -77,6 +78,9 @@ def _of(
     schedule, train = trained.schedule, folds_of(store, config)[left[0].fold].train
     plan = Passes(train, schedule.batch_size, steps=schedule.steps, epochs=schedule.epochs, seed=0)
     seconds = plan.epochs * plan.per_epoch * step_seconds(trained, store, left[0].fold)
+    block = config.contenders.get(name)
+    chooses = block is not None and VALIDATION in config.budgets_of(name)
+    seconds *= 1 + (len(block.trials) if block is not None and chooses else 0)
     return Estimate(name, len(left), seconds, "a few steps timed; without its probes")
 
 

@@ -12,6 +12,7 @@ from crossl.config.files import (
     lay_over,
     load_config,
     plain,
+    tried,
     validate,
     with_overrides,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "load_config",
     "plain",
     "recipe",
+    "tried",
     "validate",
     "with_modules",
     "with_overrides",

@@ -16,7 +16,7 @@ from crossl.config.build import (
     check_schedule,
     recipe,
 )
-from crossl.config.schema import RunConfig
+from crossl.config.schema import ContenderConfig, RunConfig
 from crossl.errors import ConfigError, nearest
 from crossl.registry import SORTS, Registry, kind_of, load_packages
 from crossl.settings import OneOf
@@ -96,7 +96,36 @@ def _laid_over(
     check_schedule(config, where=where)
     check_evaluation(config, where=where)
     check_contenders(config, where=where)
+    for name, block in config.contenders.items():
+        told = f"{where}: contenders.{name}"
+        for number, trial in enumerate(tried(name, block, where=told)[1:], start=1):
+            trial.check(config, where=f"{told}: trial {number}")
     return config
+
+
+def tried(name: str, block: ContenderConfig, *, where: str) -> tuple[ContenderConfig, ...]:
+    """Return the settings that a contender is tried with: as they are, then those of its trials.
+
+    Args:
+        name: of the contender.
+        block: its settings.
+        where: names it in messages.
+
+    Raises:
+        ConfigError: a trial has a key that there is not, a value that is not allowed, or changes
+            what is not a setting of the contender's own: its kind, budgets or trials.
+    """
+    given = block.model_dump(mode="json", exclude={"trials"})
+    found = [block.model_copy(update={"trials": ()})]
+    for number, trial in enumerate(block.trials, start=1):
+        told = f"{where}: trial {number}"
+        changed: dict[str, Any] = given
+        for key, value in trial.items():
+            if key in ("kind", "budgets", "trials"):
+                raise ConfigError(f"{told}: changes {key}, which all trials of a contender share")
+            changed = lay_over(changed, _nested(key, value))
+        found.append(validate({"contenders": {name: changed}}, where=told).contenders[name])
+    return tuple(found)
 
 
 def differences(config: RunConfig) -> dict[str, Any]:

@@ -94,16 +94,19 @@ class ContenderConfig(Settings):
         damage: how windows are damaged that a classifier of embeddings or features is fitted on,
             beside the same windows as they are; None for these alone.
         budgets: label budgets of this contender; None for those of the evaluation.
+        trials: changes of these settings, by dotted names or nested; where validation subjects
+            choose, they choose among the settings as they are and with each of these.
         repeats: what another pretraining seed draws anew: `all` label draws are fitted again,
             `none`, where each label draw has seeds of its own, or the draws are `shared` out among
             the seeds, where each is trained from a pretrained network.
     """
 
     repeats: ClassVar[Literal["all", "none", "shared"]] = "all"
-    came_later: ClassVar[tuple[str, ...]] = ("damage", "budgets")
+    came_later: ClassVar[tuple[str, ...]] = ("damage", "budgets", "trials")
 
     damage: TrainingDamage | None = None
     budgets: tuple[Budget, ...] | None = Field(None, min_length=1)
+    trials: tuple[dict[str, Any], ...] = ()
 
     def build(self, name: str) -> Any:
         """Make the contender; see `crossl.contenders.Contender`.
@@ -198,6 +201,11 @@ class RunConfig(Settings):
         filled = {name: {"dim": dim, **one} if isinstance(one, dict) else one
                   for name, one in encoders.items()}  # fmt: skip
         return {**values, "encoders": filled}
+
+    def budgets_of(self, name: str) -> tuple[Budget, ...]:
+        """Return the label budgets of a contender, or of one of the evaluation's methods."""
+        added = self.contenders.get(name)
+        return (None if added is None else added.budgets) or self.evaluation.budgets
 
     @field_serializer("encoders")
     def _without_dim(self, encoders: Encoders) -> dict[str, Any]:

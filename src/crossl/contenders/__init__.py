@@ -15,6 +15,7 @@ from crossl.contenders.networks import PretrainedConfig, UntrainedConfig
 from crossl.contenders.supervised import FinetunedConfig, MlpContenderConfig, SupervisedConfig
 from crossl.contenders.transferred import TransferredConfig
 from crossl.contenders.trees import ExtraTreesConfig, ForestConfig
+from crossl.contenders.tuned import contender_of
 
 __all__ = [
     "BoostingConfig",
@@ -36,4 +37,5 @@ __all__ = [
     "TransferredConfig",
     "UntrainedConfig",
     "contender_hashes",
+    "contender_of",
 ]

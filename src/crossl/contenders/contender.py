@@ -50,6 +50,8 @@ class Outcome:
         outputs: (R,) which classes or labels of the task these columns stand for.
         budget: `strict` where no label of validation subjects was used, else `validation`.
         damaged: what is said of test windows with each damage, with every modality shown, (n, ...).
+        validation_score: the task's main metric on validation subjects, of the budget `validation`;
+            NaN where it is not told.
     """
 
     draw: Draw
@@ -60,6 +62,7 @@ class Outcome:
     outputs: NDArray[np.int64] | None = None
     budget: str = VALIDATION
     damaged: Mapping[Damage, NDArray[Any]] = field(default_factory=dict)
+    validation_score: float = float("nan")
 
 
 @dataclass
@@ -172,8 +175,9 @@ class Context:
         for i, (classifier, labels) in enumerate(zip(every, found, strict=True)):
             budget, draw = whose[i]
             said = {damage: by_one[i][full] for damage, by_one in rough.items()}
+            score = getattr(classifier, "validation_score", float("nan"))
             outcome = Outcome(draw, classifier.head, labels, (classifier, below), budget=budget,
-                              damaged=said)  # fmt: skip
+                              damaged=said, validation_score=score)  # fmt: skip
             if asked and asked[i] is not None:
                 outputs = getattr(classifier, "classes", None)
                 outcome = replace(outcome, probability=asked[i], outputs=outputs)

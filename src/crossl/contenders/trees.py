@@ -126,7 +126,8 @@ class Trees:
                 outcome = self._outcome(context, draw, forests[number], tables["test"])
                 said = {damage: _said(forests[number], x, train.label)
                         for damage, x in damaged.items()}  # fmt: skip
-                yield replace(outcome, budget=budget, fitted=(forests[number], score), damaged=said)
+                yield replace(outcome, budget=budget, fitted=(forests[number], score), damaged=said,
+                              validation_score=score)  # fmt: skip
 
     @staticmethod
     def _outcome(context: Context, draw: Draw, forest: OfColumns, test: LatentTable) -> Outcome:

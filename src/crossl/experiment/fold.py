@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossl.config import RunConfig, build_method, build_model
-from crossl.contenders import Contender, Context, Draw, Outcome
+from crossl.contenders import Contender, Context, Draw, Outcome, contender_of
 from crossl.contenders.networks import Probed, SubsetProbed, Untrained
 from crossl.contenders.supervised import FinetunedConfig, SupervisedConfig
 from crossl.data.calibrated import calibrated, recorded
@@ -227,7 +227,7 @@ class FoldRunner:
         """Return a contender, and the name that its scores go by."""
         config, recipe = self.config, self.config.recipe
         if name in config.contenders:
-            return config.contenders[name].build(name), name
+            return contender_of(name, config.contenders[name]), name
         fractions = config.evaluation.finetuned_fractions
         known: dict[str, tuple[Contender, str]] = {
             "crossl": (Probed(config.evaluation.heads), recipe),
@@ -255,7 +255,7 @@ class FoldRunner:
         return replace(
             self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name),
             draws=self._draws_of(name), damage=None if added is None else added.damage,
-            budgets=(added and added.budgets) or self.config.evaluation.budgets,
+            budgets=self.config.budgets_of(name),
         )  # fmt: skip
 
     def _deviation(self, name: str) -> NDArray[np.floating[Any]]:

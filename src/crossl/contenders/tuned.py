@@ -1,0 +1,93 @@
+"""A contender with trials: the settings that validation subjects like best, found in each fold.
+
+Under the budget `strict`, which uses no label of theirs, its settings are as they are given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crossl.config import tried
+from crossl.config.schema import ContenderConfig
+from crossl.contenders.contender import Contender, Context, Outcome
+from crossl.errors import ConfigError
+from crossl.evaluate.budgets import VALIDATION
+from crossl.files import write_whole
+
+
+def contender_of(name: str, block: ContenderConfig) -> Contender:
+    """Make the contender of a block of a run file, with its trials if it has some."""
+    found: Contender = Tuned(name, block) if block.trials else block.build(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Tries several settings of a contender in a fold, and keeps what the best one says.
+
+    Each has a folder of its own, where what was finished is found again. `trials.json` beside them
+    tells which was chosen, and the score of each.
+
+    Attributes:
+        name: as progress shows it.
+        block: settings, with their trials.
+    """
+
+    name: str
+    block: ContenderConfig
+
+    def outcomes(self, context: Context) -> Iterator[Outcome]:
+        """Yield what the settings as given say under `strict`, and the best ones under the other.
+
+        Raises:
+            ConfigError: the contender does not tell how validation subjects score it.
+        """
+        found: list[list[Outcome]] = []
+        for number, one in enumerate(tried(self.name, self.block, where=f"contenders.{self.name}")):
+            if number and VALIDATION not in context.budgets:
+                break
+            found.append([])
+            for outcome in self._of_trial(context, one, number):
+                if outcome.budget == VALIDATION:
+                    found[-1].append(outcome)
+                elif number == 0:
+                    yield outcome
+        if VALIDATION in context.budgets:
+            yield from found[self._chosen(context, found)]
+
+    def _of_trial(self, context: Context, block: ContenderConfig, number: int) -> Iterator[Outcome]:
+        """Yield what one of the settings says, from a folder of its own."""
+        place = f"trial-{number}"
+        asked = context.budgets if number == 0 else (VALIDATION,)
+        own = replace(
+            context, folder=context.folder / place, unfinished=context.unfinished / place,
+            budgets=asked, damage=block.damage,
+            tell=lambda what, *n: context.tell(f"trial {number}: {what}", *n),
+        )  # fmt: skip
+        yield from block.build(self.name).outcomes(own)
+
+    def _chosen(self, context: Context, found: Sequence[Sequence[Outcome]]) -> int:
+        """Return the number of the best trial at the main share of labels, and write it down."""
+        fraction = context.config.evaluation.main_fraction
+        scores = [_mean_score(outcomes, fraction) for outcomes in found]
+        if not np.isfinite(scores).all():
+            raise ConfigError(
+                f"contenders.{self.name}: has trials, but its kind tells no score on validation "
+                "subjects to choose by (Outcome.validation_score); leave trials out"
+            )
+        best = int(np.argmax(context.task.gain(np.array(scores))))
+        context.folder.mkdir(parents=True, exist_ok=True)
+        told = {"chosen": best, "settings": self.block.trials[best - 1] if best else {},
+                "validation_scores": scores}  # fmt: skip
+        write_whole(context.folder / "trials.json", f"{json.dumps(told)}\n".encode())
+        return best
+
+
+def _mean_score(outcomes: Sequence[Outcome], fraction: float) -> float:
+    """Average over label draws of the main share, or over all where it has none of that."""
+    main = [one.validation_score for one in outcomes if one.draw[0] == fraction]
+    return float(np.mean(main or [one.validation_score for one in outcomes]))
