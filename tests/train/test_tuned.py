@@ -18,6 +18,7 @@ from crossl.data.store import Store
 from crossl.errors import ConfigError
 from crossl.evaluate.results import ResultBook
 from crossl.experiment.fold import FoldRunner, FoldTask
+from crossl.experiment.trials import trial_sentences
 
 SETTINGS = (
     "evaluation.folds=3", "evaluation.label_fractions=[0.3]", "evaluation.methods=[crossl]",
@@ -81,6 +82,15 @@ def test_validation_chooses_among_trials_and_strict_takes_what_is_given(
     assert bool(told["settings"]) == (told["chosen"] > 0)
 
 
+def test_reports_say_which_settings_were_chosen(task: FoldTask) -> None:
+    said = dict(zip(BASES, trial_sentences([task]), strict=True))
+    for name, sentence in said.items():
+        assert sentence.startswith(f"{name} was tried with 3 settings in each fold.")
+        told = json.loads((task.home(name) / "trials.json").read_text())
+        assert sentence.endswith(" (1 of 1 times).")
+        assert ("the settings as given" in sentence) == (told["chosen"] == 0)
+
+
 def test_trials_that_were_finished_are_not_pretrained_again(
     task: FoldTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +123,7 @@ def test_an_estimate_counts_trials(
         asked = (f"contenders.{name}={block}", f"evaluation.budgets={budgets}")
         config = small("crossl", *SETTINGS, *asked)
         found = estimates(store.path, config, tmp_path, "0")
-        each[budgets] = {e.contender: e.each_s for e in found}[name]
+        each[budgets] = {e.contender: e.each_s or 0 for e in found}[name]
     assert each["[strict, validation]"] > 1.5 * each["[strict]"] > 0
 
 

@@ -30,6 +30,7 @@ from crossl.evaluate.summary import (
 )
 from crossl.experiment.cost import mean_costs, read_costs
 from crossl.experiment.fold import FoldTask, folds_of
+from crossl.experiment.trials import trial_sentences
 from crossl.files import write_whole, writing
 from crossl.run_folder import load_probe, load_run, package_versions, read_begun
 from crossl.tasks import Task, task_of
@@ -136,7 +137,10 @@ def _experiment_facts(
         ),
         "folds_run": sorted({t.fold for t in tasks}),
         "n_folds": len(folds_of(store, config)),
-        "protocol": protocol_sentences(config, folds, task_of(config.task, store)),
+        "protocol": [
+            *protocol_sentences(config, folds, task_of(config.task, store)),
+            *trial_sentences(tasks),
+        ],
         "command": head["command"],
         "versions": package_versions(),
         "seed": config.seed,
