@@ -51,8 +51,9 @@ def main() -> None:
     if not asked.choose_only:
         run(trials_study(asked, roots), out)
     keep(out, KEPT / CONFIG.stem)
-    chosen = {name: choose(out / name / "results.jsonl", name) for name in roots}
-    write_tuned(chosen)
+    scores = {name: trial_scores(out / name / "results.jsonl") for name in roots}
+    (KEPT / CONFIG.stem / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    write_tuned({name: best(of) for name, of in scores.items()})
 
 
 def trials_study(asked: argparse.Namespace, roots: dict[str, str]) -> Path:
@@ -104,17 +105,18 @@ def changed(settings: Block, change: Block) -> Block:
     return new
 
 
-def choose(path: Path, data: str) -> dict[str, Block]:
-    """Return the best trial of each contender, and print all."""
+def trial_scores(path: Path) -> dict[str, list[float]]:
+    """Return the score of every trial, by contender."""
     with path.open() as lines:
         rows = [json.loads(line) for line in lines]
-    best = {}
-    for name, trials in all_trials().items():
-        scores = [trial_score(rows, f"{name}_{number}") for number in range(len(trials))]
-        number = max(range(len(trials)), key=lambda n: scores[n])
-        best[name] = trials[number]
-        print(data, name, [round(s, 3) for s in scores], "chosen:", number, flush=True)
-    return best
+    return {name: [round(trial_score(rows, f"{name}_{n}"), 4) for n in range(len(trials))]
+            for name, trials in all_trials().items()}  # fmt: skip
+
+
+def best(scores: dict[str, list[float]]) -> dict[str, Block]:
+    """Return the settings of each contender's best trial."""
+    trials = all_trials()
+    return {name: trials[name][of.index(max(of))] for name, of in scores.items()}
 
 
 def trial_score(rows: list[Block], trial: str) -> float:

@@ -114,7 +114,9 @@ def test_the_best_trial_is_that_with_every_sensor_and_with_one_missing_alike(
                       row(trial, 1, 0.99 if number == 1 else 0.0)]  # fmt: skip
     path = tmp_path / "results.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    chosen = script.choose(path, "any")
+    scores = script.trial_scores(path)
+    assert {tuple(of) for of in scores.values()} == {(0.65, 0.65, 0.7, 0.65)}
+    chosen = script.best(scores)
     assert chosen == {name: trials[2] for name, trials in script.all_trials().items()}
 
 

@@ -21,7 +21,10 @@ from crossl.nn.model import CrossModalModel
 from crossl.run_folder import begin
 
 
+@pytest.mark.parametrize(("features", "networks"), [("null", 1), ("{kernels: 1, width: 4}", 2)])
 def test_methods_that_share_the_pretrained_model_share_its_latents(
+    features: str,
+    networks: int,
     store: Store,
     small: Callable[..., RunConfig],
     runs: Path,
@@ -35,6 +38,7 @@ def test_methods_that_share_the_pretrained_model_share_its_latents(
         "evaluation.heads=[aggregator,encoders]",
         "evaluation.label_fractions=[0.1,1.0]",
         "evaluation.label_seeds=[0,1]",
+        f"features={features}",
     )
     encoded: list[CrossModalModel] = []
     real = contender.latent_table
@@ -49,10 +53,10 @@ def test_methods_that_share_the_pretrained_model_share_its_latents(
     FoldRunner(task).run()
     assert task.done
     times = [sum(model is other for other in encoded) for model in dict.fromkeys(encoded)]
-    # three parts of the pretrained model; the test part of each model that was fine-tuned, of which
-    # a label draw has one or, where the label budgets end at other steps, two
-    *tuned, main = sorted(times)
-    assert main == 3
+    # three parts of the pretrained model, and of it without features; the test part of each model
+    # that was fine-tuned, of which a label draw has one or, where budgets end at other steps, two
+    tuned, main = sorted(times)[:-networks], sorted(times)[-networks:]
+    assert main == [3] * networks
     assert set(tuned) == {1}
     assert 3 <= len(tuned) <= 6
     book = ResultBook.load(task.scores("crossl"))
@@ -95,3 +99,19 @@ def test_a_fold_and_its_collection_read_every_block_and_every_setting(
         f"{name}.{leaf}" for name in inner for leaf in type(getattr(plain, name)).model_fields
     }
     assert leaves | set(RunConfig.model_fields) <= READ
+
+
+def test_latents_of_a_contender_s_own_networks_go_with_it(
+    store: Store, small: Callable[..., RunConfig], runs: Path
+) -> None:
+    others = "{method: {kind: simclr, hidden: 8, dim: 8}}"
+    config = small(
+        "crossl", "evaluation.folds=3", "evaluation.methods=[crossl,untrained]",
+        "evaluation.label_seeds=[0]", f"contenders.other={others}",
+        "contenders.forest={kind: forest, trees: 1}", "contenders.logistic={kind: logistic}",
+    )  # fmt: skip
+    runner = FoldRunner(FoldTask(store.path, config, runs, 0))
+    runner.run()
+    assert runner._main is not None
+    assert runner._main._tables.keys() == {id(runner._main.main), "statistics"}
+    assert not runner._main._own

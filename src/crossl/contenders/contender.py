@@ -106,6 +106,17 @@ class Context:
     damage: TrainingDamage | None = None
     budgets: Sequence[Budget] = BUDGETS
     _tables: dict[int | str, Tables] = field(default_factory=dict)
+    _own: dict[int, Tables] = field(default_factory=dict)
+    _models: dict[str, CrossModalModel] = field(default_factory=dict)
+
+    @property
+    def trained_part(self) -> CrossModalModel:
+        """The pretrained model without untrained features, one for all who ask."""
+        return self._models.setdefault("trained part", self.main.with_features(None))
+
+    def of_contender(self, **own: Any) -> Context:
+        """Return what another contender sees: the same fold, and latents of its own networks."""
+        return replace(self, **own, _own={})
 
     def shared(self, name: str, make: Callable[[], Tables]) -> Tables:
         """Return tables that several contenders read, made when they are first asked for."""
@@ -115,12 +126,15 @@ class Context:
 
     def tables(self, model: CrossModalModel) -> Tables:
         """Return the latents of each part, computed when a model is first asked for."""
-        if id(model) not in self._tables:
-            self._tables[id(model)] = {
+        # others' go with their contender: of a large archive each takes gigabytes
+        shared = any(model is one for one in (self.main, *self._models.values()))
+        kept = self._tables if shared else self._own
+        if id(model) not in kept:
+            kept[id(model)] = {
                 part: latent_table(model, self.store, getattr(self.fold, part), self.task)
                 for part in PARTS
             }
-        return self._tables[id(model)]
+        return kept[id(model)]
 
     def labelled(self, train: LatentTable, what: str) -> Iterator[tuple[LatentTable, int]]:
         """Yield the labelled windows of each draw and its seed, telling of each.

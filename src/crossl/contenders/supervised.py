@@ -124,7 +124,7 @@ class FineTuned:
         if isinstance(self.settings, NetworkConfig):
             settings = self.settings.model_copy(update={"features": "off"})
             return untrained(context, settings, another=seed)
-        return _trained_part(context)
+        return context.trained_part
 
     def _trained(
         self, context: Context, draw: Draw
@@ -146,15 +146,10 @@ class FineTuned:
     @staticmethod
     def _first_probe(context: Context, rows: np.ndarray, seed: int) -> Probe:
         """Fit where fine-tuning starts from, without labels of validation subjects."""
-        tables = context.tables(_trained_part(context))
+        tables = context.tables(context.trained_part)
         train = tables["train"].take(np.searchsorted(context.fold.train, rows))
         strict = fit_by_budget([(train, seed)], tables["validation"], budgets=[STRICT])
         return strict[STRICT][0]
-
-
-def _trained_part(context: Context) -> CrossModalModel:
-    """Return the experiment's pretrained network, without untrained features."""
-    return context.main.with_features(None)
 
 
 def _probes(context: Context, model: CrossModalModel, draw: Draw) -> dict[str, Probe]:
@@ -205,7 +200,7 @@ class MlpRead:
 
     def outcomes(self, context: Context) -> Iterator[Outcome]:
         """Yield what the classifiers say."""
-        s, tables = self.settings, context.tables(_trained_part(context))
+        s, tables = self.settings, context.tables(context.trained_part)
         head: Head = s.head
         found = [
             fit_mlp_by_budget(

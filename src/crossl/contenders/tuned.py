@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -63,8 +63,8 @@ class Tuned:
         """Yield what one of the settings says, from a folder of its own."""
         place = f"trial-{number}"
         asked = context.budgets if number == 0 else (VALIDATION,)
-        own = replace(
-            context, folder=context.folder / place, unfinished=context.unfinished / place,
+        own = context.of_contender(
+            folder=context.folder / place, unfinished=context.unfinished / place,
             budgets=asked, damage=block.damage,
             tell=lambda what, *n: context.tell(f"trial {number}: {what}", *n),
         )  # fmt: skip

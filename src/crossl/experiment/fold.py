@@ -252,8 +252,8 @@ class FoldRunner:
                         seed=self.config.evaluation.fold_seed),
             )  # fmt: skip
         added = self.config.contenders.get(name)
-        return replace(
-            self._main, folder=self.task.home(name), unfinished=self.task.unfinished(name),
+        return self._main.of_contender(
+            folder=self.task.home(name), unfinished=self.task.unfinished(name),
             draws=self._draws_of(name), damage=None if added is None else added.damage,
             budgets=self.config.budgets_of(name),
         )  # fmt: skip
