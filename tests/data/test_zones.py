@@ -283,3 +283,25 @@ def test_the_local_start_of_a_wfdb_record_is_of_the_zone(tmp_path):
     labels = "2024-05-31T07:00:10Z", "2024-05-31T07:00:30Z"
     found = beside_labels(tmp_path, labels, timezone="timezone: Europe/Berlin", **words)
     assert found == [(10, 30)]
+
+
+@pytest.mark.parametrize("seconds", [1200, 7200])
+def test_the_end_of_a_session_over_the_night_in_spring_is_counted_from_its_start(tmp_path, seconds):
+    # 2:10 did not exist, and what would be 3:50 was 4:50
+    folder = tmp_path / "anna_e4"
+    folder.mkdir()
+    start = "2024-03-31 01:50:00"
+    for name in ("BVP", "EDA"):
+        (folder / f"{name}.csv").write_text(f"{start}\n1.0\n" + "0.5\n" * seconds)
+    line = f"{', '.join(3 * [start])}\n1.0, 1.0, 1.0\n"
+    (folder / "ACC.csv").write_text(line + "1,2,63\n" * seconds)
+    (folder / "tags.csv").write_text("2024-03-31 01:55:00\n")
+    (tmp_path / "recordings.yaml").write_text(
+        "timezone: Europe/Berlin\n"
+        "modalities:\n  bvp: {channels: [bvp], unit: '1', rate_hz: 1}\n"
+        "files:\n  - {pattern: '{subject}_e4', signals: {bvp: {stream: BVP}}, annotations: true}\n"
+        "classes: [tag 1]\n"
+    )
+    mapped = load_mapping(tmp_path / "recordings.yaml")
+    recording = read_recording(mapped.plans[0], mapped.rules)
+    assert [(i.start_s, i.end_s) for i in recording.labels] == [(300, seconds)]

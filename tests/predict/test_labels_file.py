@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from crossl.data.cutting import cut_recording
 from crossl.data.recording import Recording, Signal
 from crossl.data.recording_windows import CutWindows
+from crossl.errors import DataError
 from crossl.predict.labels_file import LabelRow, labels_of
 from crossl.predict.sight import Seen
 
@@ -44,3 +46,34 @@ def test_times_of_an_hour_that_came_twice_are_of_the_first_and_that_is_said() ->
     notes.clear()
     labels_of(rows[:2], seen(""), ("rest", "run"), where=Path("a.csv"), note=notes.append)
     assert notes == []
+
+
+def test_times_that_spring_skips_are_refused_with_their_line() -> None:
+    skipped = LabelRow(4, "2024-03-31 01:50:00", "2024-03-31 02:30:00", "rest")
+    with pytest.raises(
+        DataError,
+        match=r"^a.csv: line 4: '2024-03-31 02:30:00' did not exist in Europe/Madrid, where clocks "
+        r"were put forward; correct it, or write the zone behind it, such as \+01:00$",
+    ):
+        labels_of([skipped], seen("Europe/Madrid"), ("rest",), where=Path("a.csv"))
+    # of a zone without that hour, of none, or with the offset behind it, it is a time
+    told = LabelRow(4, "2024-03-31 01:50:00+01:00", "2024-03-31 02:30:00+01:00", "rest")
+    for row, zone in ((skipped, "Africa/Lagos"), (skipped, ""), (told, "Europe/Madrid")):
+        found = labels_of([row], seen(zone), ("rest",), where=Path("a.csv"))
+        assert found[0].end_s - found[0].start_s == 2400
+
+
+def test_a_time_with_a_zone_is_refused_where_the_recording_has_none() -> None:
+    def row(offset: str) -> list[LabelRow]:
+        return [LabelRow(2, f"2024-10-27 00:00{offset}", f"2024-10-27 00:01{offset}", "rest")]
+
+    with pytest.raises(
+        DataError,
+        match=r"^a.csv: line 2: '2024-10-27 00:00\+02:00' has a zone, and the recording's dates "
+        "have none; leave it out, or say by `timezone:` in its mapping which zone they are of$",
+    ):
+        labels_of(row("+02:00"), seen(""), ("rest",), where=Path("a.csv"))
+    # they count as UTC, which may be said
+    assert labels_of(row("Z"), seen(""), ("rest",), where=Path("a.csv")) == labels_of(
+        row(""), seen(""), ("rest",), where=Path("a.csv")
+    )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from crossl.data.own.mapping.zones import times_shown
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError, counted
 from crossl.predict.sight import Seen
@@ -104,7 +105,8 @@ def labels_of(
         note: called with how times were read that came twice, as clocks were put back.
 
     Raises:
-        DataError: an unknown label, a time that is none, or stretches of two labels overlap.
+        DataError: an unknown label, a time that is none or that its zone never had, or stretches
+            of two labels overlap.
     """
     found: list[tuple[float, float, str, str]] = []
     twice: list[str] = []
@@ -115,9 +117,11 @@ def labels_of(
         if row.label not in names:
             raise DataError(f"{place}: label '{row.label:.60}' is unknown to the classifier; it "
                             f"knows {', '.join(names)}")  # fmt: skip
-        start_s, end_s = (_seconds(text, seen, place) for text in (row.start, row.end))
-        twice += [f"{text} (line {row.line})" for text in (row.start, row.end)
-                  if came_twice(text, seen.zone)]  # fmt: skip
+        (start_s, start_twice), (end_s, end_twice) = (
+            _seconds(text, seen, place) for text in (row.start, row.end)
+        )
+        twice += [f"{text} (line {row.line})" for text, again in
+                  ((row.start, start_twice), (row.end, end_twice)) if again]  # fmt: skip
         if not end_s > start_s:
             raise DataError(f"{place}: ends at {row.end} and starts at {row.start}; the end must "
                             "come later")  # fmt: skip
@@ -143,39 +147,18 @@ def labels_of(
     return out
 
 
-def came_twice(text: str, zone: str) -> bool:
-    """Tell whether a date without a zone is in an hour that came twice there.
-
-    Examples:
-        >>> came_twice("2024-10-27 02:30:00", "Europe/Madrid")
-        True
-        >>> came_twice("2024-10-27 02:30:00+01:00", "Europe/Madrid"), came_twice("9.5", "")
-        (False, False)
-    """
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    if date.tzinfo is not None or not zone:
-        return False
-    first, second = (
-        date.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() or timedelta() for fold in (0, 1)
-    )
-    return first > second
-
-
-def _seconds(text: str, seen: Seen, place: str) -> float:
-    """Read a time, on the clock of a recording."""
+def _seconds(text: str, seen: Seen, place: str) -> tuple[float, bool]:
+    """Read a time, on the clock of a recording, and tell whether that showed it twice."""
     try:
         value = float(text)
     except ValueError:
         return _of_date(text, seen, place)
     if not abs(value) < 1e11:
         raise DataError(f"{place}: '{text:.40}' is not a time; seconds or a date are needed")
-    return value
+    return value, False
 
 
-def _of_date(text: str, seen: Seen, place: str) -> float:
+def _of_date(text: str, seen: Seen, place: str) -> tuple[float, bool]:
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
@@ -185,6 +168,18 @@ def _of_date(text: str, seen: Seen, place: str) -> float:
     if seen.origin_unix_s is None:
         raise DataError(f"{place}: is a date, and nothing tells when the recording was made; "
                         "give seconds from its start")  # fmt: skip
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=ZoneInfo(seen.zone) if seen.zone else UTC)
-    return date.timestamp() - seen.origin_unix_s
+    if date.tzinfo is not None:
+        if not seen.zone and date.utcoffset():
+            raise DataError(
+                f"{place}: '{text:.40}' has a zone, and the recording's dates have none; leave it "
+                "out, or say by `timezone:` in its mapping which zone they are of"
+            )
+        return date.timestamp() - seen.origin_unix_s, False
+    times = times_shown(date, seen.zone) if seen.zone else 1
+    if not times:
+        raise DataError(
+            f"{place}: '{text:.40}' did not exist in {seen.zone}, where clocks were put forward; "
+            "correct it, or write the zone behind it, such as +01:00"
+        )
+    zoned = date.replace(tzinfo=ZoneInfo(seen.zone) if seen.zone else UTC)
+    return zoned.timestamp() - seen.origin_unix_s, times == 2

@@ -106,8 +106,19 @@ def _local_starts(source: Source, content: FileContent, zones: Zones) -> FileCon
         )
         for one in content.streams
     ]  # fmt: skip
+    # where samples end is counted from their start, no clock showed it
+    ends = {
+        one.start_s + one.length / one.rate_hz: there.start_s + one.length / one.rate_hz
+        for one, there in zip(content.streams, moved, strict=True)
+        if one.rate_hz
+    }
     labels = tuple(
-        replace(one, start_s=unix(one.start_s), end_s=unix(one.end_s)) for one in content.labels
+        replace(
+            one,
+            start_s=unix(one.start_s),
+            end_s=ends[one.end_s] if one.end_s in ends else unix(one.end_s),
+        )
+        for one in content.labels
     )
     about = {key: value for key, value in content.about.items() if key != "local_start"}
     about["notes"] = [note for note in about.get("notes", ()) if "`timezone:`" not in note]

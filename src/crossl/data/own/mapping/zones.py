@@ -80,6 +80,22 @@ def known_zone(name: str) -> str:
     return name
 
 
+def times_shown(date: datetime, timezone: str) -> int:
+    """Count how often the clocks of a zone show a date: 0 where they were put forward, 2 back.
+
+    Args:
+        date: without a zone.
+        timezone: IANA name.
+
+    Examples:
+        >>> [times_shown(datetime(2024, m, d, 2, 30), "Europe/Madrid")
+        ...  for m, d in ((3, 31), (6, 1), (10, 27))]
+        [0, 1, 2]
+    """
+    first, second = _offsets(date, ZoneInfo(timezone))
+    return 1 if first == second else 2 if first > second else 0
+
+
 def shown(local_s: float) -> str:
     """Write a local time.
 
@@ -167,11 +183,16 @@ def to_unix(
 
 def _offset_s(where: str, zone: ZoneInfo, minute: float, fold: int) -> float:
     try:
-        time = (datetime(1970, 1, 1) + timedelta(minutes=minute)).replace(tzinfo=zone, fold=fold)
-        offset = time.utcoffset()
+        offset = _offsets(datetime(1970, 1, 1) + timedelta(minutes=minute), zone)[fold]
     except OverflowError:
         raise DataError(f"{where}: a time of {minute * 60:g} s is not a date") from None
-    return offset.total_seconds() if offset is not None else 0.0
+    return offset.total_seconds()
+
+
+def _offsets(date: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
+    """Return what a local date is ahead of UTC, as of the first and of the second time."""
+    first, second = (date.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return first or timedelta(), second or timedelta()
 
 
 def _runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
