@@ -140,7 +140,8 @@ def write_tuned(chosen: dict[str, dict[str, Block]]) -> None:
         for other, its in {name: block, **others}.items():
             settings = {**its.get("settings", {}), "contenders": named(contenders)}
             study["data"][other] = {"family": block["family"], **its, "settings": settings}
-    lines = yaml.safe_dump(study, sort_keys=False, width=110)
+    plain = json.loads(json.dumps(study))  # else YAML names what stands in it twice
+    lines = yaml.safe_dump(plain, sort_keys=False, width=110)
     TUNED.write_text(f"# Written by tune.py of what tuning.yaml's trials gave.\n{lines}")
 
 
