@@ -108,6 +108,34 @@ def test_a_saved_book_is_the_same_when_loaded(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["scores.npz"]
 
 
+def test_a_book_is_a_few_arrays_however_many_scores_it_has(tmp_path: Path) -> None:
+    book = make_book()
+    book.save(tmp_path / "scores.npz")
+    with np.load(tmp_path / "scores.npz") as archive:
+        assert len(archive.files) < len(book.entries)
+
+
+def apart(path: Path) -> None:
+    """Write the file as it was before arrays were stacked."""
+    book = ResultBook.load(path)
+    with np.load(path) as archive:
+        head = json.loads(str(archive["head"]))
+    arrays = {}
+    for number, (told, entry) in enumerate(zip(head["entries"], book.entries, strict=True)):
+        del told["at"]
+        arrays[str(number)] = entry.confusion
+        parts = {"whole": entry.whole, "complete": entry.complete}
+        arrays |= {f"{number}/{name}": part for name, part in parts.items() if part is not None}
+    np.savez_compressed(path, head=np.array(json.dumps(head)), **arrays)
+
+
+def test_a_book_of_before_its_arrays_were_stacked_is_read(tmp_path: Path) -> None:
+    book, path = make_book(), tmp_path / "scores.npz"
+    book.save(path)
+    apart(path)
+    assert all_records(ResultBook.load(path)) == all_records(book)
+
+
 def damage_half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -131,12 +159,19 @@ def damage_array(path: Path) -> None:
         np.save(file, np.zeros(3))
 
 
+def damage_place(path: Path) -> None:
+    with np.load(path) as archive:
+        arrays = {name: part[:1] if name != "head" else part for name, part in archive.items()}
+    np.savez(path, **arrays)
+
+
 def damage_member(path: Path) -> None:
     np.savez(path, other=np.zeros(3))
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_half, damage_byte, damage_all, damage_text, damage_array, damage_member]
+    "damage",
+    [damage_half, damage_byte, damage_all, damage_text, damage_array, damage_member, damage_place],
 )
 def test_a_damaged_book_is_refused(damage: object, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"

@@ -19,6 +19,7 @@ from crossl.errors import DataError, FormatError
 from crossl.evaluate.budgets import VALIDATION
 from crossl.evaluate.metrics import Interval, bootstrap_scores, paired_difference
 from crossl.evaluate.resampling import Design, in_order
+from crossl.evaluate.stacked import read_apart, stack, unstack
 from crossl.files import writing
 from crossl.tasks import Statistics, Task, classes_task, stored_task
 
@@ -228,6 +229,7 @@ class ResultBook:
 
     def save(self, path: Path) -> None:
         """Write to one `.npz`, replacing it whole."""
+        places, arrays = stack([_parts(e) for e in self.entries])
         head = {
             "dataset": self.dataset,
             "classes": self.classes,
@@ -240,12 +242,11 @@ class ResultBook:
                     "seed": e.seed,
                     "subjects": e.subjects,
                     "model_seed": e.model_seed,
+                    "at": place,
                 }
-                for e in self.entries
+                for e, place in zip(self.entries, places, strict=True)
             ],
         }
-        arrays = {f"{i}{name}": counts for i, e in enumerate(self.entries)
-                  for name, counts in _parts(e).items()}  # fmt: skip
         with writing(path) as file:
             np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
 
@@ -258,7 +259,9 @@ class ResultBook:
         """
         with _again(path), path.open("rb") as file, np.load(file) as archive:
             head = json.loads(str(archive["head"]))
-            entries = [_entry(e, i, archive) for i, e in enumerate(head["entries"])]
+            places = [one.get("at") for one in head["entries"]]
+            parts = read_apart(archive, len(places)) if None in places else unstack(places, archive)
+            entries = [_entry(*one) for one in zip(head["entries"], parts, strict=True)]
             told = head.get("task")
             task = None if told is None else stored_task(told, where=str(path))
             return cls(head["dataset"], tuple(head["classes"]), tuple(head["modalities"]), entries,
@@ -276,20 +279,19 @@ def _again(path: Path) -> Iterator[None]:
 
 
 def _parts(entry: Entry) -> dict[str, Counts]:
-    """Name the arrays of an entry by the end of their names in a file."""
-    parts = {"": entry.confusion, "/whole": entry.whole, "/complete": entry.complete}
+    """Return the arrays of an entry by name."""
+    parts = {"all": entry.confusion, "whole": entry.whole, "complete": entry.complete}
     return {name: counts for name, counts in parts.items() if counts is not None}
 
 
-def _entry(values: dict[str, Any], number: int, archive: Mapping[str, Counts]) -> Entry:
+def _entry(values: dict[str, Any], parts: Mapping[str, Counts]) -> Entry:
     told = values["key"]
     lists = {name: tuple(told.get(name, ())) for name in ("present", "damaged")}
     key = Key(**{**told, **lists})
-    # files of crossl 0.1.0 before this had the confusion alone
-    whole, complete = (archive[name] if (name := f"{number}/{part}") in archive else None
-                       for part in ("whole", "complete"))  # fmt: skip
-    return Entry(key, values["fold"], values["seed"], tuple(values["subjects"]),
-                 archive[str(number)], whole, complete, values.get("model_seed", 0))  # fmt: skip
+    return Entry(
+        key, values["fold"], values["seed"], tuple(values["subjects"]), parts["all"],
+        parts.get("whole"), parts.get("complete"), values.get("model_seed", 0),
+    )  # fmt: skip
 
 
 def record_of(

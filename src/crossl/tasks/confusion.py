@@ -20,43 +20,45 @@ def macro_f1(confusion: Num[np.ndarray, "*lead true predicted"]) -> NDArray[np.f
         >>> float(macro_f1(np.array([[2, 0], [1, 1]])).round(4))
         0.7333
     """
-    classes = confusion.shape[-1]
-    found = confusion.reshape(*confusion.shape[:-2], classes**2) @ _hits_and_totals(classes)
-    hit, total = found[..., :classes], found[..., classes:]  # total: 2 TP + FP + FN
+    hit, total = _sums(confusion, "hit", "either")  # either: 2 TP + FP + FN
     f1 = 2 * hit / np.maximum(total, 1e-12)
     return np.asarray(f1.sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1))
 
 
-@cache
-def _hits_and_totals(classes: int) -> NDArray[np.float64]:
-    """Return what makes hits of each class, and row and column sums, of a flat confusion matrix.
-
-    One product of whole numbers, exact, is several times as fast as sums over short axes.
-
-    Returns:
-        (classes * classes, 2 * classes).
-    """
-    one = np.eye(classes)
-    hit = np.einsum("tc,pc->tpc", one, one).reshape(-1, classes)
-    rows, columns = np.repeat(one, classes, axis=0), np.tile(one, (classes, 1))
-    return np.concatenate([hit, rows + columns], axis=1)
-
-
 def balanced_accuracy(confusion: Confusion) -> NDArray[np.float64]:
     """Mean recall of the classes that occur."""
-    hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    support = confusion.sum(axis=-1)
+    hit, support = _sums(confusion, "hit", "true")
     recall = hit / np.maximum(support, 1e-12)
     return np.asarray(recall.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1))
 
 
 def cohen_kappa(confusion: Confusion) -> NDArray[np.float64]:
     """Agreement beyond chance; 0 where chance alone explains everything."""
-    n = confusion.sum(axis=(-2, -1)).astype(np.float64)
-    observed = np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(n, 1e-12)
-    by_true, by_predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    expected = (by_true * by_predicted).sum(axis=-1) / np.maximum(n**2, 1e-12)
+    true, predicted = _sums(confusion, "true", "predicted")
+    n = true.sum(axis=-1)
+    observed = np.einsum("...cc->...", confusion) / np.maximum(n, 1e-12)
+    expected = np.einsum("...c,...c->...", true, predicted) / np.maximum(n**2, 1e-12)
     return np.asarray((observed - expected) / np.maximum(1 - expected, 1e-12))
+
+
+def _sums(confusion: Confusion, *wanted: str) -> list[NDArray[np.float64]]:
+    """Return some of each class's `hit`, `true`, `predicted` and `either` windows: (..., classes).
+
+    One product of whole numbers, exact, is several times as fast as sums over short axes.
+    """
+    classes = confusion.shape[-1]
+    flat = confusion.reshape(*confusion.shape[:-2], classes**2)
+    found = flat @ _adding(classes, wanted)
+    return [found[..., i * classes : (i + 1) * classes] for i in range(len(wanted))]
+
+
+@cache
+def _adding(classes: int, wanted: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return what makes sums of a flat confusion matrix: (classes * classes, wanted * classes)."""
+    one = np.eye(classes)
+    rows, columns = np.repeat(one, classes, axis=0), np.tile(one, (classes, 1))
+    every = {"hit": rows * columns, "true": rows, "predicted": columns, "either": rows + columns}
+    return np.concatenate([every[name] for name in wanted], axis=1)
 
 
 METRICS: dict[str, Metric] = {
