@@ -460,6 +460,22 @@ def test_a_run_of_before_reads_files_by_a_mapping_that_is_given(
     assert (tmp_path / "out/p1.csv").read_bytes() == (tmp_path / "now/p1.csv").read_bytes()
 
 
+def test_a_run_of_before_is_of_a_published_set_by_its_sensors_not_by_its_name_alone(
+    crossl: Crossl, study: Path, tmp_path: Path
+) -> None:
+    old = shutil.copytree(study / "run", tmp_path / "old")
+    contract = json.loads((old / "model.json").read_text())
+    del contract["reading"]
+    contract["dataset"] = "uci_har"
+    contract["sha256"] = json_sha256(contract)
+    (old / "model.json").write_text(json.dumps(contract))
+    file = write_csv(tmp_path / "p1.csv", 1)
+    done = crossl("predict", old, file, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "p1.csv: nothing says what it holds" in done.err
+    assert "uci_har" not in done.err
+
+
 def test_a_file_without_any_sensor_of_the_run_is_refused_and_others_go_on(
     crossl: Crossl, study: Path, tmp_path: Path
 ) -> None:

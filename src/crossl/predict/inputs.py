@@ -123,9 +123,15 @@ def _reading(run: Run) -> Mapping[str, Any]:
     told: Mapping[str, Any] | None = run.contract.get("reading")
     if told:
         return told
-    # runs of before name the data set only, and a published one has the name of its reader
+    # runs of before name the data set only; anybody's may have the name of a published one
     dataset = run.contract.get("dataset")
-    return {"reader": dataset} if dataset in DATASETS else {}
+    return {"reader": dataset} if dataset in DATASETS and _has_its_sensors(run, dataset) else {}
+
+
+def _has_its_sensors(run: Run, dataset: str) -> bool:
+    """Tell whether all that a run knows are sensors of a published data set."""
+    published = {m.name: tuple(m.channels) for m in get_reader(dataset).CARD.modalities}
+    return all(published.get(m.name) == tuple(m.channels) for m in run.model.modalities)
 
 
 def _mapping(run: Run, how: How, folder: Path | None = None) -> Wanted | None:
