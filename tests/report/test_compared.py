@@ -62,3 +62,12 @@ def test_no_lead_of_a_few_people_is_called_significant(
     one = Compared("tiny", "", Inputs(tmp_path, SUMMARY, [{**lead, "n": people}], {}, []))
     (note,) = notes({"ranks": {}}, [one])
     assert told in note
+
+
+def test_leads_are_under_the_budget_that_the_report_is_about(tmp_path: Path) -> None:
+    lead = row("crossl - forest", "aggregator", "macro_f1_difference", 0.2, ci_low=0.1, ci_high=0.3,
+               budget="validation")  # fmt: skip
+    summary = {**SUMMARY, "main": {**SUMMARY["main"], "budget": "validation"}}
+    one = Compared("tiny", "", Inputs(tmp_path, summary, [{**lead, "n": 6}], {}, []))
+    (note,) = notes({"ranks": {}}, [one])
+    assert "ahead in 1" in note

@@ -22,7 +22,8 @@ from crossl.experiment.trials import trial_sentences
 
 SETTINGS = (
     "evaluation.folds=3", "evaluation.label_fractions=[0.3]", "evaluation.methods=[crossl]",
-    "evaluation.main_fraction=0.3", "evaluation.label_seeds=[0, 1]",
+    "evaluation.main_fraction=0.3", "evaluation.label_seeds=[0, 1]", "schedule.steps=7",
+    "schedule.batch_size=32",
 )  # fmt: skip
 BASES = {
     "forest": "kind: forest, trees: 1",
@@ -31,8 +32,8 @@ BASES = {
 }
 TRIALS = {
     "forest": ("trees: 2", "trees: 15"),
-    "network": ("schedule: {lr: 0.02, steps: 6, batch_size: 32}", "method.hidden: 16"),
-    "twin": ("finetuning.lr: 0.02", "read: probe"),
+    "network": ("schedule.lr: 0.02", "method.hidden: 16"),
+    "twin": ("finetuning.lr: 0.02", "finetuning: {keep_rate: 0.5}"),
 }
 
 
@@ -42,10 +43,11 @@ def blocks(name: str) -> dict[str, str]:
     whole = {name: f"{{{BASES[name]}, trials: [{tried}]}}", f"{name}-0": f"{{{BASES[name]}}}"}
     alone = {
         "forest": ("kind: forest, trees: 2", "kind: forest, trees: 15"),
-        "network": (f"{BASES['network']}, schedule: {{lr: 0.02, steps: 6, batch_size: 32}}",
+        # steps and batch_size are those of the run file, not of Schedule
+        "network": (f"{BASES['network']}, schedule: {{lr: 0.02, steps: 7, batch_size: 32}}",
                     "method: {kind: simclr, hidden: 16, dim: 8}"),
         "twin": ("kind: supervised, finetuning: {steps: 2, evaluations: 1, lr: 0.02}",
-                 "kind: supervised, read: probe, finetuning: {steps: 2, evaluations: 1}"),
+                 "kind: supervised, finetuning: {steps: 2, evaluations: 1, keep_rate: 0.5}"),
     }[name]  # fmt: skip
     return whole | {f"{name}-{i}": f"{{{one}}}" for i, one in enumerate(alone, start=1)}
 
@@ -85,7 +87,7 @@ def test_validation_chooses_among_trials_and_strict_takes_what_is_given(
 def test_reports_say_which_settings_were_chosen(task: FoldTask) -> None:
     said = dict(zip(BASES, trial_sentences([task]), strict=True))
     for name, sentence in said.items():
-        assert sentence.startswith(f"{name} was tried with 3 settings in each fold.")
+        assert sentence.startswith(f"{name} was tried with 3 settings. Under")
         told = json.loads((task.home(name) / "trials.json").read_text())
         assert sentence.endswith(" (1 of 1 times).")
         assert ("the settings as given" in sentence) == (told["chosen"] == 0)
@@ -130,9 +132,12 @@ def test_an_estimate_counts_trials(
 @pytest.mark.parametrize(("trial", "message"), [
     ("{method.hiden: 16}", "contenders.own: trial 2: contenders.own.method.hiden: unknown key"),
     ("{method: {hidden: no}}", "trial 2: contenders.own.method.hidden: .*, got"),
-    ("{kind: forest}", "trial 2: changes kind, which all trials of a contender share"),
+    ("{kind: forest}", "trial 2: changes kind, which a contender's trials share"),
     ("{budgets: [strict]}", "trial 2: changes budgets, which"),
     ("{trials: []}", "trial 2: changes trials, which"),
+    ("{head: encoders}", "trial 2: changes head, which"),
+    ("{}", "trial 2: is the same as the settings as given"),
+    ("{schedule.lr: 0.02}", "trial 2: is the same as trial 1"),
     ("{aggregator: {kind: mlp}, method: {kind: crossl}}", "trial 2: method.kind 'crossl' needs"),
 ])  # fmt: skip
 def test_a_wrong_trial_is_refused_before_anything_is_trained(
@@ -141,6 +146,26 @@ def test_a_wrong_trial_is_refused_before_anything_is_trained(
     first = "{schedule: {lr: 0.02}}"
     with pytest.raises(ConfigError, match=message):
         small("crossl", f"contenders.own={{method: {{kind: simclr}}, trials: [{first}, {trial}]}}")
+
+
+def test_a_trial_does_not_change_what_another_seed_repeats(
+    small: Callable[..., RunConfig],
+) -> None:
+    with pytest.raises(ConfigError, match="trial 1: changes what another pretraining seed repeats"):
+        small("crossl", "contenders.own={kind: impute, trials: [{features: minirocket}]}")
+
+
+def test_a_seed_that_has_no_label_draw_tries_nothing(
+    store: Store, small: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    steps = "finetuning: {steps: 2, evaluations: 1}"
+    own = f"{{kind: finetuned, {steps}, trials: [{{finetuning.lr: 0.1}}]}}"
+    config = small("crossl", *SETTINGS, "evaluation.label_seeds=[0]",
+                   "evaluation.pretraining_seeds=2", f"contenders.own={own}")  # fmt: skip
+    for repeat in (0, 1):
+        task = FoldTask(store.path, config, tmp_path / f"fold-{repeat}", 0, repeat=repeat)
+        FoldRunner(task).run()
+        assert (task.home("own") / "trials.json").is_file() == (repeat == 0)
 
 
 def test_a_kind_that_tells_no_validation_score_cannot_be_tuned(

@@ -79,9 +79,10 @@ def run_experiment(
 def _refuse_contenders(config: RunConfig) -> None:
     """Refuse, before anything is written, contenders that lack a package or a run."""
     for name, settings in config.contenders.items():
-        for one in tried(name, settings, where=f"contenders.{name}"):
+        told = f"contenders.{name}"
+        for number, one in enumerate(tried(name, settings, config, where=told)):
             one.build(name)
-            one.look_up(where=f"contenders.{name}")
+            one.look_up(where=f"{told}: trial {number}" if number else told)
 
 
 def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str) -> None:

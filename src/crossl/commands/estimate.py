@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from crossl.config import RunConfig, build_method, build_model
+from crossl.config import RunConfig, build_method, build_model, tried
 from crossl.contenders.network_settings import PretrainingConfig
 from crossl.data.store import Store
 from crossl.evaluate.budgets import VALIDATION
@@ -72,24 +72,29 @@ def _of(
     if known:
         basis = f"measured on {len(known)} of its folds"
         return Estimate(name, len(left), sum(known) / len(known), basis)
-    trained = _pretraining_of(name, config)
-    if trained is None:
+    trained = _pretrainings_of(name, config)
+    if not trained:
         return Estimate(name, len(left), None, "known after its first fold")
-    schedule, train = trained.schedule, folds_of(store, config)[left[0].fold].train
-    plan = Passes(train, schedule.batch_size, steps=schedule.steps, epochs=schedule.epochs, seed=0)
-    seconds = plan.epochs * plan.per_epoch * step_seconds(trained, store, left[0].fold)
-    block = config.contenders.get(name)
-    chooses = block is not None and VALIDATION in config.budgets_of(name)
-    seconds *= 1 + (len(block.trials) if block is not None and chooses else 0)
+    fold = left[0].fold
+    rows, seconds = folds_of(store, config)[fold].train, 0.0
+    for one in trained:
+        plan = Passes(rows, one.schedule.batch_size, steps=one.schedule.steps,
+                      epochs=one.schedule.epochs, seed=0)  # fmt: skip
+        seconds += plan.epochs * plan.per_epoch * step_seconds(one, store, fold)
     return Estimate(name, len(left), seconds, "a few steps timed; without its probes")
 
 
-def _pretraining_of(name: str, config: RunConfig) -> RunConfig | None:
-    """Return the settings of a contender's pretraining, if it has one."""
+def _pretrainings_of(name: str, config: RunConfig) -> list[RunConfig]:
+    """Return the settings of a contender's pretraining, if it has one, and of its trials."""
     if name == "crossl":
-        return config
+        return [config]
     block = config.contenders.get(name)
-    return block.within(config) if isinstance(block, PretrainingConfig) else None
+    if block is None:
+        return []
+    every = tried(name, block, config, where=f"contenders.{name}")
+    if VALIDATION not in config.budgets_of(name):
+        every = every[:1]
+    return [one.within(config) for one in every if isinstance(one, PretrainingConfig)]
 
 
 def step_seconds(config: RunConfig, store: Store, fold_number: int) -> float:

@@ -98,33 +98,60 @@ def _laid_over(
     check_contenders(config, where=where)
     for name, block in config.contenders.items():
         told = f"{where}: contenders.{name}"
-        for number, trial in enumerate(tried(name, block, where=told)[1:], start=1):
+        for number, trial in enumerate(tried(name, block, config, where=told)[1:], start=1):
             trial.check(config, where=f"{told}: trial {number}")
     return config
 
 
-def tried(name: str, block: ContenderConfig, *, where: str) -> tuple[ContenderConfig, ...]:
+ALIKE = ("kind", "budgets", "trials", "head", "heads", "read", "fractions", "once")
+"""Settings that no trial changes: scores of one contender are told apart by them, or are not
+comparable."""
+
+
+def tried(
+    name: str, block: ContenderConfig, config: RunConfig, *, where: str
+) -> tuple[ContenderConfig, ...]:
     """Return the settings that a contender is tried with: as they are, then those of its trials.
+
+    Where a trial changes a part of a block that the contender does not give, such as
+    `schedule.lr`, the rest is as in the run file.
 
     Args:
         name: of the contender.
         block: its settings.
-        where: names it in messages.
+        config: of the experiment.
+        where: names the contender in messages.
 
     Raises:
-        ConfigError: a trial has a key that there is not, a value that is not allowed, or changes
-            what is not a setting of the contender's own: its kind, budgets or trials.
+        ConfigError: a trial has a key that there is not, a value that is not allowed, changes what
+            all trials share, or is the same as another.
     """
     given = block.model_dump(mode="json", exclude={"trials"})
+    base = (config if given.get("recipe") is None else recipe(given["recipe"])).model_dump(
+        mode="json"
+    )
     found = [block.model_copy(update={"trials": ()})]
     for number, trial in enumerate(block.trials, start=1):
         told = f"{where}: trial {number}"
         changed: dict[str, Any] = given
         for key, value in trial.items():
-            if key in ("kind", "budgets", "trials"):
-                raise ConfigError(f"{told}: changes {key}, which all trials of a contender share")
-            changed = lay_over(changed, _nested(key, value))
-        found.append(validate({"contenders": {name: changed}}, where=told).contenders[name])
+            change = _nested(key, value)
+            for part, inner in change.items():
+                if part in ALIKE:
+                    raise ConfigError(f"{told}: changes {part}, which a contender's trials share")
+                if isinstance(inner, Mapping) and changed.get(part) is None and base.get(part):
+                    changed = {**changed, part: base[part]}
+            changed = lay_over(changed, change)
+        one = validate({"contenders": {name: changed}}, where=told).contenders[name]
+        if one in found:
+            same = found.index(one)
+            raise ConfigError(f"{told}: is the same as "
+                              f"{f'trial {same}' if same else 'the settings as given'}; "
+                              "change something else, or leave it out")  # fmt: skip
+        if one.repeats != block.repeats:
+            raise ConfigError(f"{told}: changes what another pretraining seed repeats (from "
+                              f"{block.repeats} to {one.repeats}), which trials share")  # fmt: skip
+        found.append(one)
     return tuple(found)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ def contender_of(name: str, block: ContenderConfig) -> Contender:
 class Tuned:
     """Tries several settings of a contender in a fold, and keeps what the best one says.
 
-    Each has a folder of its own, where what was finished is found again. `trials.json` beside them
-    tells which was chosen, and the score of each.
+    Each has a folder of its own: after an interruption, networks that were finished are found
+    there again. `trials.json` beside them tells which was chosen, and the score of each.
 
     Attributes:
         name: as progress shows it.
@@ -46,48 +47,57 @@ class Tuned:
         Raises:
             ConfigError: the contender does not tell how validation subjects score it.
         """
-        found: list[list[Outcome]] = []
-        for number, one in enumerate(tried(self.name, self.block, where=f"contenders.{self.name}")):
-            if number and VALIDATION not in context.budgets:
-                break
-            found.append([])
+        chooses = VALIDATION in context.budgets
+        every = tried(self.name, self.block, context.config, where=f"contenders.{self.name}")
+        scores: list[float] = []
+        best: list[Outcome] = []
+        for number, one in enumerate(every if chooses else every[:1]):
+            found: list[Outcome] = []
             for outcome in self._of_trial(context, one, number):
                 if outcome.budget == VALIDATION:
-                    found[-1].append(outcome)
+                    # what was fitted would be kept in memory until the last trial
+                    found.append(replace(outcome, fitted=(outcome.validation_score,)))
                 elif number == 0:
                     yield outcome
-        if VALIDATION in context.budgets:
-            yield from found[self._chosen(context, found)]
+            if not found:  # the strict budget alone, or another pretraining seed has all draws
+                break
+            scores.append(self._score(found, context.config.evaluation.main_fraction))
+            if number == int(np.argmax(context.task.gain(np.array(scores)))):
+                best = found
+        if scores:
+            self._tell(context, scores)
+        yield from best
 
     def _of_trial(self, context: Context, block: ContenderConfig, number: int) -> Iterator[Outcome]:
         """Yield what one of the settings says, from a folder of its own."""
         place = f"trial-{number}"
-        asked = context.budgets if number == 0 else (VALIDATION,)
         own = context.of_contender(
             folder=context.folder / place, unfinished=context.unfinished / place,
-            budgets=asked, damage=block.damage,
-            tell=lambda what, *n: context.tell(f"trial {number}: {what}", *n),
+            budgets=context.budgets if number == 0 else (VALIDATION,), damage=block.damage,
+            tell=_telling(context, number),
         )  # fmt: skip
         yield from block.build(self.name).outcomes(own)
 
-    def _chosen(self, context: Context, found: Sequence[Sequence[Outcome]]) -> int:
-        """Return the number of the best trial at the main share of labels, and write it down."""
-        fraction = context.config.evaluation.main_fraction
-        scores = [_mean_score(outcomes, fraction) for outcomes in found]
-        if not np.isfinite(scores).all():
+    def _score(self, outcomes: Sequence[Outcome], fraction: float) -> float:
+        """Average over label draws of the main share, or over all where it has none of that."""
+        main = [one.validation_score for one in outcomes if one.draw[0] == fraction]
+        score = float(np.mean(main or [one.validation_score for one in outcomes]))
+        if not np.isfinite(score):
             raise ConfigError(
                 f"contenders.{self.name}: has trials, but its kind tells no score on validation "
                 "subjects to choose by (Outcome.validation_score); leave trials out"
             )
+        return score
+
+    def _tell(self, context: Context, scores: Sequence[float]) -> None:
+        """Write down what was chosen."""
         best = int(np.argmax(context.task.gain(np.array(scores))))
         context.folder.mkdir(parents=True, exist_ok=True)
         told = {"chosen": best, "settings": self.block.trials[best - 1] if best else {},
                 "validation_scores": scores}  # fmt: skip
         write_whole(context.folder / "trials.json", f"{json.dumps(told)}\n".encode())
-        return best
 
 
-def _mean_score(outcomes: Sequence[Outcome], fraction: float) -> float:
-    """Average over label draws of the main share, or over all where it has none of that."""
-    main = [one.validation_score for one in outcomes if one.draw[0] == fraction]
-    return float(np.mean(main or [one.validation_score for one in outcomes]))
+def _telling(context: Context, number: int) -> Any:
+    """Say of which of the settings progress is."""
+    return lambda what, *of: context.tell(f"{what} (settings {number + 1})", *of)

@@ -210,4 +210,5 @@ def _budget_sentences(config: RunConfig, stopping: str) -> list[str]:
     e = config.evaluation
     main, other = (strict, full) if e.reported_budget == STRICT else (full, strict)
     told = [f"Label budget of the main numbers, {main}."]
-    return [*told, f"The other label budget, {other}."] if len(set(e.budgets)) > 1 else told
+    used = {*e.budgets, *(one for name in config.contenders for one in config.budgets_of(name))}
+    return [*told, f"The other label budget, {other}."] if len(used) > 1 else told

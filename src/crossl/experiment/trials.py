@@ -23,8 +23,8 @@ def trial_sentences(tasks: Sequence[FoldTask]) -> Iterator[str]:
             times = "; ".join(f"{words} ({count} of {chosen.total()} times)"
                               for words, count in chosen.most_common())  # fmt: skip
             yield (
-                f"{name} was tried with {len(block.trials) + 1} settings in each fold. Under the "
-                f"label budget validation, validation subjects chose: {times}."
+                f"{name} was tried with {len(block.trials) + 1} settings. Under the label budget "
+                f"validation, validation subjects of each fold chose: {times}."
             )
 
 

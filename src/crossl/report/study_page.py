@@ -11,7 +11,6 @@ from crossl.report.compared import (
     BUDGETS,
     FULL,
     ONE_MISSING,
-    STRICT,
     Compared,
     by_person,
     differences,
@@ -72,7 +71,7 @@ def study_notes(out: Path) -> list[str]:
 def notes(facts: dict[str, Any], data: Sequence[Compared]) -> list[str]:
     """Say what the numbers show, good or bad."""
     found = []
-    ranks = facts["ranks"].get(f"{STRICT}, all sensors")
+    ranks = facts["ranks"].get(f"{_budget(data[0])}, all sensors")
     if ranks:
         main = _main(data)
         place = ranks["methods"].index(main) + 1 if main in ranks["methods"] else None
@@ -107,9 +106,9 @@ def _what_ranks_show(ranks: dict[str, Any]) -> str:
 
 
 def _ahead_and_behind(one: Compared) -> str:
-    """Count significant leads at small fractions, with every sensor, strict budget."""
+    """Count significant leads at small fractions, with every sensor, under its main budget."""
     ahead, behind, level = list[str](), list[str](), 0
-    for (method, fraction), row in differences(one, STRICT).items():
+    for (method, fraction), row in differences(one, _budget(one)).items():
         if fraction > 0.1 or row["ci_low"] is None:
             continue
         better = one.inputs.task.better(row["value"])
@@ -121,6 +120,11 @@ def _ahead_and_behind(one: Compared) -> str:
     told = f"{one.name}: with few labels {main} is significantly ahead in {len(ahead)}, behind in "
     told += f"{len(behind)} and not significantly different in {level} comparisons"
     return f"{told}{f'; behind {_listed(behind)}' if behind else ''}."
+
+
+def _budget(one: Compared) -> str:
+    """Return the label budget that a data set's report is about."""
+    return str(one.inputs.summary["main"].get("budget") or "validation")
 
 
 def _is_significant(row: dict[str, Any]) -> bool:
@@ -235,7 +239,7 @@ def _score_table(one: Compared, budget: str) -> Table:
 
 
 def _leads(one: Compared) -> Section:
-    budget, main = STRICT, _main([one])
+    budget, main = _budget(one), _main([one])
     few = one.inputs.summary["main"]["label_fraction"]
     people = by_person(one, budget, few)
     rows = {m: r for (m, fraction), r in differences(one, budget).items() if fraction == few}
@@ -261,7 +265,7 @@ def _leads(one: Compared) -> Section:
 
 def _lead_table(one: Compared, what: str) -> Table:
     fractions = one.inputs.summary["label_fractions"]
-    found, task = differences(one, STRICT, what), one.inputs.task
+    found, task = differences(one, _budget(one), what), one.inputs.task
     rows = []
     for method in dict.fromkeys(m for m, _ in found):
         cells = []
@@ -288,7 +292,7 @@ def _lead_cell(row: dict[str, Any], task: Any) -> Cell:
 def _cost(data: Sequence[Compared]) -> Section:
     drawn = []
     for one in data:
-        inputs = one.under(STRICT)
+        inputs = one.under(_budget(one))
         few, costs = inputs.summary["main"]["label_fraction"], inputs.summary.get("costs", {})
         points = {}
         for series in all_series(inputs):
