@@ -243,9 +243,11 @@ def test_a_file_that_is_no_run_file_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none.yaml: cannot be read as YAML \(.*No such file"):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.yaml: there is no such file$"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"is a folder; a YAML file is needed$"):
+        load_config(tmp_path)
 
 
 def test_no_python_object_is_made_from_yaml(tmp_path: Path) -> None:

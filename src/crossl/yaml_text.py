@@ -110,6 +110,10 @@ def read_yaml(path: Path, refuse: type[CrosslError]) -> dict[str, Any]:
         if len(data) > MAX_BYTES:
             raise YamlError(f"it has more than {MAX_BYTES >> 20} MiB")
         values = parse_yaml(data.decode("utf-8"))
+    except FileNotFoundError as error:
+        raise refuse(f"{path}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise refuse(f"{path}: is a folder; a YAML file is needed") from error
     except (OSError, UnicodeDecodeError, YamlError) as error:
         raise refuse(f"{path}: cannot be read as YAML ({_short(error)})") from error
     if values is None:

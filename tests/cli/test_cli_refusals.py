@@ -245,7 +245,10 @@ def test_a_folder_that_holds_something_else(
     done = crossl("pretrain", stores(), "--out", store, *settings)
     refused(done, "holds something else, it has manifest.json")
     (tmp_path / "file").write_text("")
-    refused(crossl("pretrain", stores(), "--out", tmp_path / "file", *settings), "File exists")
+    refused(
+        crossl("pretrain", stores(), "--out", tmp_path / "file", *settings),
+        "file: is a file, where a folder is needed",
+    )
 
 
 def test_a_damaged_experiment_file(

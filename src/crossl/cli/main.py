@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -29,6 +30,13 @@ from crossl.cli.launch import Ended
 from crossl.cli.usage import OneSentence
 from crossl.errors import CrosslError
 from crossl.files import FULL, KEPT
+
+KIND_OF_PATH = {
+    errno.EEXIST: "is a file, where a folder is needed",
+    errno.EISDIR: "is a folder, where a file is needed",
+    errno.ENOTDIR: "is looked for in a file, where a folder is needed",
+}
+"""What the system says of paths of another kind, in words."""
 
 STOPPED = {130: "interrupted", 143: "stopped"}
 NOTHING_KEPT = "nothing is half-written"
@@ -107,7 +115,7 @@ def run() -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        told = os.strerror(error.errno)
+        told = KIND_OF_PATH.get(error.errno, os.strerror(error.errno))
         if error.errno in FULL:
             kept = f"{_kept(error)}, " if _kept(error) else ""
             told = f"{FULL[error.errno]}; {kept}make room and give the same command again"
