@@ -93,7 +93,7 @@ def test_a_data_set_that_is_not_there_or_not_known(crossl: Crossl, tmp_path: Pat
         (("--fold", "9"), "folds: got '9'; allowed are 0 to 4"),
         (("--fold", "-1"), "folds: got '-1'; allowed are 0 to 4"),
         (("--set", "evaluation.folds=7"), "7 folds of 6 subject"),
-        (("--config", "none.yaml"), "none.yaml: cannot be read as YAML"),
+        (("--config", "none.yaml"), "none.yaml: there is no such file"),
     ],
 )
 def test_settings_that_mean_nothing(
