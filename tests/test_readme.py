@@ -229,6 +229,8 @@ def test_numbers_of_the_evidence_are_those_of_the_results():
 
 PRETRAININGS = ("crossl", "crossl_tuned", "simclr", "cmc", "cocoa", "barlow_twins", "focal",
                 "ts2vec", "masked_autoencoder", "autoencoder", "vicreg", "untrained")  # fmt: skip
+CLASSICAL = ("crossl", "untrained", "impute_minirocket", "impute", "extra_trees", "boosting",
+             "catch22", "hydra")  # fmt: skip
 SHARES = ("1%", "5%", "10%", "100%")
 
 
@@ -239,7 +241,10 @@ SHARES = ("1%", "5%", "10%", "100%")
     (["UCI HAR, 12 people", *SHARES], "tuned", ("uci_har",), PRETRAININGS),
     (["noneeg, each recording standardised, 8 people", *SHARES], "tuned", ("noneeg_rec",),
      PRETRAININGS),
-], ids=["twin", "sp_sw_har", "uci_har", "noneeg_rec"])  # fmt: skip
+    (["UCI HAR, folds 0 and 1, 12 people", *SHARES], "classical", ("uci_har",), CLASSICAL),
+    (["noneeg, fold 0, each recording standardised, 4 people", *SHARES], "classical",
+     ("noneeg_rec",), CLASSICAL),
+], ids=["twin", "sp_sw_har", "uci_har", "noneeg_rec", "classical", "few people"])  # fmt: skip
 def test_other_tables_of_the_evidence_are_those_of_the_results(header, of, names, methods):
     shown = tables((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8"))
     (table,) = [table for table in shown if table[0] == header]
