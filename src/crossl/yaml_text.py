@@ -128,7 +128,6 @@ NEEDED = dict.fromkeys(
     "keys and values are needed",
 ) | dict.fromkeys(("tuple_type", "list_type"), "a list is needed") | {
     "missing": "is missing",
-    "too_short": "at least one is needed",
     "string_type": "text is needed",
     "float_type": "a number is needed",
     "int_type": "a whole number is needed",
