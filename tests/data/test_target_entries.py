@@ -153,7 +153,7 @@ def test_a_file_holds_nothing_but_targets(tmp_path):
     file.write_text("")
     with pytest.raises(DataError, match="names and blocks are needed, got nothing"):
         read_targets(file)
-    with pytest.raises(DataError, match=r"absent.yaml: cannot be read"):
+    with pytest.raises(DataError, match=r"absent.yaml: there is no such file"):
         read_targets(tmp_path / "absent.yaml")
 
 
