@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from study import HERE, KEPT, changed_store, keep, run, write, written
 
-from crossl.config import load_config
+from crossl.config import lay_over, load_config
 from crossl.data.recording import Recording
 from crossl.data.store import Store
 from crossl.experiment.fold import folds_of
@@ -98,11 +98,10 @@ def all_trials() -> dict[str, list[Block]]:
 
 def changed(settings: Block, change: Block) -> Block:
     """Return a contender's settings with some, by dotted names, set."""
-    new = {name: dict(block) for name, block in settings.items()}
     for path, value in change.items():
         block, name = path.split(".")
-        new.setdefault(block, {})[name] = value
-    return new
+        settings = lay_over(settings, {block: {name: value}})
+    return settings
 
 
 def trial_scores(path: Path) -> dict[str, list[float]]:

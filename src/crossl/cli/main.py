@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -116,6 +117,8 @@ def run() -> None:
         if error.errno is None:
             raise
         told = KIND_OF_PATH.get(error.errno, os.strerror(error.errno))
+        if error.errno == errno.EEXIST and not Path(error.filename or "").is_file():
+            told = os.strerror(error.errno)  # a folder that shall be new
         if error.errno in FULL:
             kept = f"{_kept(error)}, " if _kept(error) else ""
             told = f"{FULL[error.errno]}; {kept}make room and give the same command again"
