@@ -4,6 +4,7 @@ The study file names label draws, seeds and contenders. Started again it resumes
 computed it only writes. What is kept, in results/study/ (or results/NAME/ of another
 `--config NAME.yaml`): the tables, mean ranks, and for each data set every score by fold,
 pretraining seed, label draw and person (`NAME.jsonl.gz`; with every sensor, and with one missing).
+Data sets that are not asked for stay as they were kept, and count in the ranks.
 
     python benchmarks/study.py --data sp_sw_har=DIR --data noneeg=DIR --work WORK [--folds 0,1]
 """
@@ -11,16 +12,14 @@ pretraining seed, label draw and person (`NAME.jsonl.gz`; with every sensor, and
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from kept import keep
 
 from crossl.data.readers import open_dataset
 from crossl.data.recording import Recording
@@ -46,7 +45,6 @@ PREPARED = {
     "wesad4_rec": WESAD4,
 }
 """How stores are made that are not simply a reader's."""
-Row = dict[str, object]
 
 
 def main() -> None:
@@ -63,7 +61,8 @@ def main() -> None:
     out = arguments.work / name
     if not arguments.keep_only:
         run(written(arguments, sets), out)
-    keep(out, KEPT / name)
+    order = yaml.safe_load(arguments.config.read_text())["data"]
+    keep(out, KEPT / name, list(order))
 
 
 def run(study: Path, out: Path) -> None:
@@ -108,32 +107,6 @@ def changed_store(
 def write(study: dict[str, Any], path: Path) -> None:
     """Write a study file."""
     path.write_text(yaml.safe_dump(study, sort_keys=False))
-
-
-def keep(out: Path, kept: Path) -> None:
-    """Copy the tables, and the scores behind them."""
-    kept.mkdir(parents=True, exist_ok=True)
-    for name in ("tables.md", "tables.csv"):
-        shutil.copy(out / name, kept / name)
-    facts = json.loads((out / "study.json").read_text())
-    facts.pop("command")  # it has paths of a machine; the study's file says how to remake it
-    (kept / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
-    for name, folder in facts["data"].items():
-        text = "".join(f"{json.dumps(row)}\n" for row in rows(out / folder / "results.jsonl"))
-        # no time in it: the same scores are the same bytes
-        (kept / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
-
-
-def rows(path: Path) -> Iterator[Row]:
-    """Yield summaries and differences, and details with at most one sensor missing."""
-    with path.open() as lines:
-        found: list[Row] = [json.loads(line) for line in lines]
-    full = max(len(row["present"]) for row in found)  # type: ignore[arg-type]
-    for row in found:
-        detail = row["seed"] is not None
-        few = len(row["present"]) >= full - (row["subject"] is None)  # type: ignore[arg-type]
-        if not detail or (few and row["metric"] in ("macro_f1", "mae")):
-            yield {name: value for name, value in row.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,30 @@ def test_keys_with_nothing_behind_them_are_as_good_as_none(
     path.write_text(f"title:\nfolds:\ndata:\n  one: {{store: '{stores()}', family: , folds: }}\n")
     study = load_study(path)
     assert (study.title, study.data[0].family, study.data[0].folds) == ("bare", "", "all")
+
+
+def test_what_is_kept_set_by_set_is_what_is_kept_at_once(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from kept import keep  # type: ignore[import-not-found]
+
+    from crossl.experiment.joint import write_joint
+    from crossl.report import build_study
+
+    facts = json.loads((done / "study.json").read_text())
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    keep(done, whole, ["one", "two"])
+    for name in ("two", "one"):
+        alone = tmp_path / name
+        shutil.copytree(done / name, alone / name)
+        write_joint({name: alone / name}, alone, facts)
+        build_study(alone)
+        keep(alone, parts, ["one", "two"])
+    assert {p.name: p.read_bytes() for p in whole.iterdir()} == {
+        p.name: p.read_bytes() for p in parts.iterdir()
+    }
+    assert len(list(whole.glob("*.jsonl.gz"))) == 2
+    assert (
+        json.loads((whole / "study.json").read_text())["ranks"]["strict, all sensors"]["sets"] == 2
+    )
