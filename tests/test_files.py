@@ -18,12 +18,13 @@ import pytest
 import torch
 
 from crossl import files
-from crossl.errors import DataError, FormatError
+from crossl.errors import CrosslError, DataError, FormatError
 from crossl.files import (
     FULL,
     adding_lines,
     locked,
     naming,
+    not_a_file,
     read_json,
     read_signed_json,
     remove_partial,
@@ -267,3 +268,23 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert told.value.filename == str(path)
     assert path.read_bytes() == b"a\n" + b"1" * 50 + b"\n"
+
+
+def test_what_is_no_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    from crossl.data.own.mapping.load import find_mapping
+    from crossl.embedding.teacher_file import check_file
+    from crossl.predict.labels_file import read_label_rows
+    from crossl.runtime import Runtime
+
+    os.mkfifo(tmp_path / "pipe")
+    told = [not_a_file(path) for path in (tmp_path, tmp_path / "none", tmp_path / "pipe")]
+    assert told == ["is a folder", "does not exist", "is a pipe, a socket or a device"]
+    doors: list[Callable[[Path], object]] = [
+        read_label_rows,
+        check_file,
+        Runtime,
+        lambda path: find_mapping(Path("elsewhere"), str(path)),
+    ]
+    for door in doors:
+        with pytest.raises(CrosslError, match=f"^{tmp_path}: is a folder; "):
+            door(tmp_path)

@@ -23,6 +23,7 @@ from crossl.errors import DataError, FormatError
 from crossl.whole import (
     named,
     naming,
+    not_a_file,
     partial_of,
     remove_partial,
     sync,
@@ -33,7 +34,7 @@ from crossl.whole import (
 
 __all__ = [
     "FULL", "KEPT", "LOCK", "LONGEST_LINE", "adding_lines", "file_sha256", "json_sha256",
-    "lock_beside", "locked", "naming", "partial_of", "read_json", "read_signed_json",
+    "lock_beside", "locked", "naming", "not_a_file", "partial_of", "read_json", "read_signed_json",
     "remove_partial", "sync", "telling_what_is_kept", "whole_folder", "working_in",
     "write_signed_json", "write_whole", "writing",
 ]  # fmt: skip

@@ -1,10 +1,11 @@
-"""Names of modalities, channels, classes and subjects: what one may be, at every door."""
+"""Names of modalities, channels, classes, subjects and zones: what one may be, at every door."""
 
 from __future__ import annotations
 
 import unicodedata
+from zoneinfo import ZoneInfo, available_timezones
 
-from crossl.errors import DataError
+from crossl.errors import DataError, nearest
 
 MAX_LETTERS = 100
 
@@ -50,3 +51,24 @@ def check_name(what: str, name: object, *, empty: bool = False) -> None:
     if flaw:
         shown = f"{what} {str(name)[:60]!a}" if isinstance(name, str) and name else what
         raise DataError(f"{shown}: {flaw}")
+
+
+def known_zone(name: str) -> str:
+    """Return the name of a zone that exists.
+
+    Raises:
+        DataError: it does not.
+
+    Examples:
+        >>> known_zone("Europe/Berlin")
+        'Europe/Berlin'
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        known = available_timezones()
+        told = nearest(name, known) if len(known) > 1 else "the system lists no zone"
+        if told.startswith("allowed"):
+            told = "IANA names are allowed, such as Europe/Berlin, America/New_York or UTC"
+        raise DataError(f"timezone '{name}' is unknown; {told}") from None
+    return name

@@ -90,6 +90,18 @@ def sync(file: io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper) -> None
             raise
 
 
+def not_a_file(path: Path) -> str:
+    """Say of a path that is not a regular file what it is instead.
+
+    Examples:
+        >>> not_a_file(Path("/")), not_a_file(Path("/nowhere"))
+        ('is a folder', 'does not exist')
+    """
+    if path.is_dir():
+        return "is a folder"
+    return "is a pipe, a socket or a device" if path.exists() else "does not exist"
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Let an error of the system name the file that is written, which Python does not know."""

@@ -160,7 +160,7 @@ def test_a_file_of_embeddings_teaches_by_recording_and_time(
         (("--keep", "acc", "--loss", "mse"), "method.losses.0"),
         (("--keep", "acc", "--paired", "0.001"), "teacher: 0 of 60 training windows would have"),
         (("--keep", "acc", "--set", "method.keep=[ecg]"), "the command says that itself"),
-        (("--keep", "acc", "--teacher", "none.npz"), "none.npz: no such file"),
+        (("--keep", "acc", "--teacher", "none.npz"), "none.npz: does not exist"),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(

@@ -241,3 +241,11 @@ def test_a_signal_is_made_from_timestamps_that_jitter_and_pause():
 def test_a_signal_whose_timestamps_tell_another_rate_is_refused():
     with pytest.raises(DataError, match="wrist: declares 100 Hz but its timestamps give 50 Hz"):
         Signal.from_timestamps(np.arange(90) / 50, np.zeros((90, 1)), rate_hz=100.0, where="wrist")
+
+
+def test_a_time_zone_that_does_not_exist_is_refused():
+    with pytest.raises(
+        DataError, match="subject S1, session a: timezone 'Mars/X' is unknown; IANA"
+    ):
+        Recording("S1", "a", {"acc": ACC}, {}, zone="Mars/X")
+    assert Recording("S1", "a", {"acc": ACC}, {}, zone="Europe/Berlin").zone

@@ -136,7 +136,7 @@ def test_wrong_windows_are_refused_in_a_sentence(runtime, windows, told):
 
 
 def test_other_files_are_refused_in_a_sentence(tmp_path, monkeypatch):
-    with pytest.raises(FormatError, match="there is no such file; make it by `crossl export`"):
+    with pytest.raises(FormatError, match="does not exist; make it by `crossl export`"):
         Runtime(tmp_path / "no.onnx")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(MODEL.read_bytes()[:3000])

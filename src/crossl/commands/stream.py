@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from crossl.data.own.mapping.zones import known_zone
 from crossl.data.recording import WARNING, Modality, Recording, warnings_in
 from crossl.errors import ConfigError, DataError
 from crossl.files import adding_lines, read_json, telling_what_is_kept
+from crossl.names import known_zone
 from crossl.predict.inputs import How, open_inputs
 from crossl.predict.live import LiveClassifier
 from crossl.predict.manner import notes_of

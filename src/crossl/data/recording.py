@@ -20,7 +20,7 @@ from crossl.data.timing import (
     resample_to_rate,
 )
 from crossl.errors import DataError, nearest
-from crossl.names import check_name
+from crossl.names import check_name, known_zone
 
 __all__ = [
     "WARNING", "Float32", "LabelInterval", "Modality", "Recording", "Signal", "Timing",
@@ -262,6 +262,12 @@ class Recording:
                 f"subject {self.subject}, session {self.session}: split is '{self.split}'; allowed "
                 f"are {', '.join(PARTS)} and nothing"
             )
+        if self.zone:
+            try:
+                known_zone(self.zone)
+            except DataError as error:
+                who = f"subject {self.subject}, session {self.session}"
+                raise DataError(f"{who}: {error}") from None
         for name, modality in self.modalities.items():
             if name != modality.name:
                 raise DataError(

@@ -33,6 +33,7 @@ from crossl.data.target_rules import (
 from crossl.data.targets import Target
 from crossl.data.units import parse_unit
 from crossl.errors import DataError, nearest
+from crossl.files import not_a_file
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,9 @@ def read_people(path: Path, subject: str, value: str, *, where: str) -> dict[str
         DataError: no such file or column, no numbers, or two of one person.
     """
     if not path.is_file():
-        raise DataError(f"{where}.people: {path} does not exist; paths start from the block's file")
+        raise DataError(
+            f"{where}.people: {path} {not_a_file(path)}; paths start from the block's file"
+        )
     with reading(path, "a table"):
         (stream,) = open_file(path).streams
         for key, column in (("subject", subject), ("value", value)):

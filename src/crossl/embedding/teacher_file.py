@@ -15,6 +15,7 @@ from crossl.data.formats import needs
 from crossl.data.recording import Float32
 from crossl.data.store import Store
 from crossl.errors import DataError, nearest
+from crossl.files import not_a_file
 
 TIMES = ("start_s", "start_time", "start_unix_s")
 """Columns that may say when a row begins: on the recording's own clock, or on the calendar."""
@@ -77,7 +78,9 @@ def check_file(path: Path) -> None:
         DataError: there is no such file, or it ends in something else.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; a teacher is an .npz or .parquet of embeddings")
+        raise DataError(
+            f"{path}: {not_a_file(path)}; a teacher is an .npz or .parquet of embeddings"
+        )
     if path.suffix not in (".npz", ".parquet"):
         raise DataError(f"{path}: ends in '{path.suffix}'; allowed are .npz and .parquet")
 

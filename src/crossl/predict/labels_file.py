@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from crossl.data.own.mapping.zones import times_shown
 from crossl.data.recording import LabelInterval
 from crossl.errors import DataError, counted
+from crossl.files import not_a_file
 from crossl.predict.sight import Seen
 
 STARTS, ENDS = ("start", "start_s"), ("end", "end_s")
@@ -48,7 +49,9 @@ def read_label_rows(path: Path) -> list[LabelRow]:
         DataError: it cannot be read, or has other columns.
     """
     if not path.is_file():
-        raise DataError(f"{path}: does not exist; a CSV file with start, end and label is needed")
+        raise DataError(
+            f"{path}: {not_a_file(path)}; a CSV file with start, end and label is needed"
+        )
     if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{path}: is larger than 64 MiB; a table of a few stretches is needed")
     try:

@@ -17,6 +17,7 @@ from crossl.data.source import ArraySource
 from crossl.data.windower import Windower
 from crossl.decode import Decoder, Follower, Form
 from crossl.errors import ContractError, DataError, FormatError, PackageError
+from crossl.whole import not_a_file
 
 METADATA, FORMAT, VERSION = "crossl", "crossl-export", 1
 CURE = "make it by `crossl export`"
@@ -238,7 +239,7 @@ def _opened(path: Path, threads: int) -> Any:
     if threads < 1:
         raise DataError(f"threads: got {threads}; allowed is 1 or more")
     if not path.is_file():
-        raise FormatError(f"{path}: there is no such file; {CURE}")
+        raise FormatError(f"{path}: {not_a_file(path)}; {CURE}")
     try:
         import onnxruntime
     except ImportError:

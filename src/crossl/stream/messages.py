@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from crossl.data.own.mapping.quantity import read_unit
-from crossl.data.own.mapping.zones import known_zone
 from crossl.data.recording import Modality
 from crossl.errors import ContractError, DataError, kind_of_value, nearest
+from crossl.names import known_zone
 from crossl.stream.source import Chunk, Facts
 
 OF_FACTS = ("sensors", "origin_unix_s", "zone", "start_s", "jitter_s")

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from crossl.data.entry import Entry, Text
 from crossl.data.formats import FORMATS, format_of
 from crossl.data.own.mapping.table import TableEntry
-from crossl.data.own.mapping.zones import known_zone
 from crossl.data.recording import Modality
 from crossl.data.units import parse_unit
 from crossl.data.windows import WindowSpec
 from crossl.errors import nearest
+from crossl.names import known_zone
 
 ClockUnit = Literal["s", "ms", "us", "ns", "datetime", "excel_days"]
 

@@ -14,6 +14,7 @@ from crossl.data.own.mapping.signals import Rules
 from crossl.data.recording import Modality
 from crossl.data.target_entries import TargetBlock, check_targets
 from crossl.errors import DataError, PackageError
+from crossl.files import not_a_file
 
 MAPPING_NAMES = ("recordings.yaml", "recordings.yml", "recordings.csv")
 
@@ -74,6 +75,9 @@ def find_mapping(root: Path, name: str = "") -> Path | None:
         for path in (root / name, Path(name)):
             if path.is_file():
                 return path
+        found = next((path for path in (root / name, Path(name)) if path.exists()), None)
+        if found is not None:
+            raise DataError(f"{found}: {not_a_file(found)}; name the file of a mapping")
         raise DataError(f"{name}: does not exist, neither in {root} nor here; name a mapping")
     if not root.is_dir():
         return None

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossl.errors import DataError, nearest
+from crossl.errors import DataError
 
 STEP_BACK_S = 60.0
 """A clock that goes back by more, within an hour that came twice, has begun its second time."""
@@ -57,27 +57,6 @@ class Zones:
             f"such as {bare}; say in the mapping what these mean, by `timezone:` of that file, "
             "such as Europe/Berlin, or UTC"
         )
-
-
-def known_zone(name: str) -> str:
-    """Return the name of a zone that exists.
-
-    Raises:
-        DataError: it does not.
-
-    Examples:
-        >>> known_zone("Europe/Berlin")
-        'Europe/Berlin'
-    """
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        known = available_timezones()
-        told = nearest(name, known) if len(known) > 1 else "the system lists no zone"
-        if told.startswith("allowed"):
-            told = "IANA names are allowed, such as Europe/Berlin, America/New_York or UTC"
-        raise DataError(f"timezone '{name}' is unknown; {told}") from None
-    return name
 
 
 def times_shown(date: datetime, timezone: str) -> int:
