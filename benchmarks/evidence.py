@@ -2,7 +2,8 @@
 
 Each stands between `<!-- scores: SET -->` (or `leads: SET`) and `<!-- end -->`, and is made of the
 rows that study.py keeps: SET is the name of a data set in results/study/, or FOLDER/NAME of another
-study in results/. What is outside of such marks is not touched.
+study in results/. `masks: PERCENT` and `changes: SET` are made of what studies.py keeps. What is
+outside of such marks is not touched.
 
     python benchmarks/evidence.py
 """
@@ -10,10 +11,11 @@ study in results/. What is outside of such marks is not touched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import studies
 from kept import Row, kept_rows
 
 from crossl.errors import counted
@@ -41,7 +43,29 @@ COLUMNS = {
     "10%, one missing": (ONE_MISSING, 0.1),
 }
 SIGNIFICANT = 0.05
-MARKED = re.compile(r"(?<=<!-- )(scores|leads): ([\w/]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+FOLDS, DRAWS = "0", 3
+"""Of the studies of masks and changes that are shown."""
+SETS = {"sp_sw_har": "sp-sw-har", "uci_har": "UCI HAR", "noneeg_rec": "calibrated noneeg"}
+MASKS = {
+    "spatial": "whole sensors",
+    "temporal_each": "each sensor's tokens in time on their own",
+    "temporal": "the same stretch in time of all sensors",
+    "column": "columns of the latents",
+    "random": "single numbers of the latents",
+}
+CHANGES = {
+    "1-paper": "the published recipe",
+    "2-schedule": "and the default's schedule",
+    "3-encoder": "and its encoder",
+    "4-aggregator": "and its aggregator",
+    "5-keep-0.4": "and views that hide more (`keep_rate` .4)",
+    "6-views-expander": "and views that differ, and an expander",
+    "7-modality-term": "and a loss of single modalities",
+    "8-crossl": "and each sensor predicted from the others: the default",
+}
+MARKED = re.compile(
+    r"(?<=<!-- )(scores|leads|masks|changes): ([\w/]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL
+)
 
 
 def main() -> None:
@@ -55,7 +79,8 @@ def filled(text: str, *, intervals: bool) -> str:
 
     def made(found: re.Match[str]) -> str:
         kind, name, mark = found.groups()
-        lines = scores(name, intervals=intervals) if kind == "scores" else leads(name)
+        make = {"leads": leads, "masks": masks, "changes": changes}
+        lines = scores(name, intervals=intervals) if kind == "scores" else make[kind](name)
         return f"{kind}: {name}{mark}" + "".join(f"{line}\n" for line in lines)
 
     return MARKED.sub(made, text)
@@ -98,7 +123,7 @@ def scores(name: str, *, intervals: bool) -> Iterator[str]:
     known = [method for method in CONTENDERS if (method, *COLUMNS["1%"]) in found]
     columns = [[found[method, *column] for method in known] for column in COLUMNS.values()]
     best = [max(shown(row["value"]) for row in column) for column in columns]
-    yield heads("strict budget, macro-F1" if intervals else "")
+    yield heads("strict budget, macro-F1" if intervals else "", COLUMNS)
     for method, *rows in zip(known, *columns, strict=True):
         cells = [
             f"**{shown(row['value'])}**" if shown(row["value"]) == top else shown(row["value"])
@@ -112,17 +137,49 @@ def scores(name: str, *, intervals: bool) -> Iterator[str]:
 def leads(name: str) -> Iterator[str]:
     """Yield a table of crossl minus the others, by person; significant ones are bold."""
     found = summaries(name)
-    yield heads("crossl minus")
+    yield heads("crossl minus", COLUMNS)
     for method, told in CONTENDERS.items():
         if (pair := f"crossl - {method}", f"{SCORE}_difference", 0.01) in found:
             cells = [lead(found[pair, f"{m}_difference", share]) for m, share in COLUMNS.values()]
             yield f"| {told} | {' | '.join(cells)} |"
 
 
-def heads(first: str) -> str:
+def masks(percent: str) -> Iterator[str]:
+    """Yield a table of masks, a data set a column, of those that were computed on all sets."""
+    found = studied(int(percent) / 100)
+    yield heads(f"{percent}% of labels (one missing)", SETS.values())
+    hidden = [(kind, ratio) for kind in MASKS for ratio in sorted(studies.RATIOS) if ratio]
+    for kind, ratio in (("spatial", 0), *hidden):
+        rows = [found.get((name, f"masks.{kind}.{ratio:g}", "aggregator")) for name in SETS]
+        if all(rows):
+            told = f"{MASKS[kind]}, {ratio:g}" if ratio else "nothing hidden"
+            yield f"| {told} | {' | '.join(map(studies.score, rows))} |"
+
+
+def changes(name: str) -> Iterator[str]:
+    """Yield a table from the published recipe to the default, both heads, 1% and 10% of labels."""
+    columns = [(head, share) for head in studies.BOTH for share in studies.FRACTIONS]
+    read = {"aggregator": "embedding", "encoders": "encoders side by side"}
+    yield heads("macro-F1 (one missing)", [f"{read[h]}, {share:.0%}" for h, share in columns])
+    for change, told in CHANGES.items():
+        cells = [studied(share)[name, f"ablation.{change}", head] for head, share in columns]
+        yield f"| {told} | {' | '.join(map(studies.score, cells))} |"
+
+
+@cache
+def studied(share: float) -> dict[tuple[str, str, str], Row]:
+    """Read what studies.py keeps of a share of labels, by data set, cell and head."""
+    return {
+        (row["data"], row["cell"], row["head"]): row
+        for row in studies.read_rows()
+        if (row["folds"], row["draws"], row["label_fraction"]) == (FOLDS, DRAWS, share)
+    }
+
+
+def heads(first: str, columns: Iterable[str]) -> str:
     """Return the first two lines of a table."""
-    named = f"| {first} " if first else "| "
-    return f"{named}| {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}"
+    named, names = f"| {first} " if first else "| ", list(columns)
+    return f"{named}| {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}"
 
 
 def shown(value: float) -> str:
