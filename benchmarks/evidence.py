@@ -2,14 +2,15 @@
 
 Each stands between `<!-- scores: SET -->` (or `leads: SET`) and `<!-- end -->`, and is made of the
 rows that study.py keeps: SET is the name of a data set in results/study/, or FOLDER/NAME of another
-study in results/. `masks: PERCENT` and `changes: SET` are made of what studies.py keeps. What is
-outside of such marks is not touched.
+study in results/. `ranks: STUDY` is of all sets of a study; `masks: PERCENT` and `changes: SET` are
+made of what studies.py keeps. What is outside of such marks is not touched.
 
     python benchmarks/evidence.py
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -64,7 +65,7 @@ CHANGES = {
     "8-crossl": "and each sensor predicted from the others: the default",
 }
 MARKED = re.compile(
-    r"(?<=<!-- )(scores|leads|masks|changes): ([\w/]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL
+    r"(?<=<!-- )(scores|leads|ranks|masks|changes): ([\w/]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL
 )
 
 
@@ -79,7 +80,7 @@ def filled(text: str, *, intervals: bool) -> str:
 
     def made(found: re.Match[str]) -> str:
         kind, name, mark = found.groups()
-        make = {"leads": leads, "masks": masks, "changes": changes}
+        make = {"leads": leads, "ranks": ranks, "masks": masks, "changes": changes}
         lines = scores(name, intervals=intervals) if kind == "scores" else make[kind](name)
         return f"{kind}: {name}{mark}" + "".join(f"{line}\n" for line in lines)
 
@@ -135,13 +136,25 @@ def scores(name: str, *, intervals: bool) -> Iterator[str]:
 
 
 def leads(name: str) -> Iterator[str]:
-    """Yield a table of crossl minus the others, by person; significant ones are bold."""
+    """Yield a table of crossl minus the others, by person; what is significant is bold."""
     found = summaries(name)
     yield heads("crossl minus", COLUMNS)
     for method, told in CONTENDERS.items():
         if (pair := f"crossl - {method}", f"{SCORE}_difference", 0.01) in found:
             cells = [lead(found[pair, f"{m}_difference", share]) for m, share in COLUMNS.values()]
             yield f"| {told} | {' | '.join(cells)} |"
+
+
+def ranks(name: str) -> Iterator[str]:
+    """Yield a table of mean ranks, of the methods that ran on all sets of a study."""
+    found = json.loads((RESULTS / name / "study.json").read_text())["ranks"]
+    columns = [found[f"strict, {sensors}"] for sensors in ("all sensors", "one missing")]
+    by_method = [dict(zip(one["methods"], one["mean"], strict=True)) for one in columns]
+    apart, sets = columns[0]["critical"], columns[0]["sets"]
+    yield heads(f"mean rank among {len(by_method[0])} methods", ["every sensor", "one missing"])
+    for method in by_method[0]:
+        yield f"| {CONTENDERS[method]} | {' | '.join(f'{one[method]:.2f}' for one in by_method)} |"
+    yield f"\nOver {sets} tables they must lie {apart:.2f} apart to differ at 5%."
 
 
 def masks(percent: str) -> Iterator[str]:
@@ -188,10 +201,10 @@ def shown(value: float) -> str:
 
 
 def lead(row: Row) -> str:
-    """Write a difference and its interval."""
-    low, high = (f"{row[end]:+.3f}".replace("0.", ".") for end in ("ci_low", "ci_high"))
-    value = f"{row['value']:+.3f}".replace("0.", ".")
-    return f"{f'**{value}**' if row['p'] < SIGNIFICANT else value} [{low}, {high}]"
+    """Write a difference and its interval; bold if both the interval and p say that it is one."""
+    value, low, high = (f"{row[n]:+.3f}".replace("0.", ".") for n in ("value", "ci_low", "ci_high"))
+    significant = row["p"] < SIGNIFICANT and not row["ci_low"] <= 0 <= row["ci_high"]
+    return f"{f'**{value}**' if significant else value} [{low}, {high}]"
 
 
 if __name__ == "__main__":
