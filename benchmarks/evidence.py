@@ -32,17 +32,24 @@ CONTENDERS = {
     "logistic": "logistic regression on statistics",
     "forest": "random forest on statistics",
     "minirocket": "MiniRocket with a ridge",
+    "twin": "the same network, trained on the labels alone",
+    "crossl_tuned": "crossl, tuned",
+    "simclr": "SimCLR, views lose sensors",
+    "cmc": "CMC",
+    "cocoa": "COCOA",
+    "barlow_twins": "Barlow Twins, views lose sensors",
+    "focal": "FOCAL",
+    "ts2vec": "TS2Vec, views lose sensors",
+    "masked_autoencoder": "masked autoencoder",
+    "autoencoder": "autoencoder",
+    "vicreg": "VICReg without latent masks",
+    "paper": "the published recipe, its embedding",
+    "paper (encoders)": "the published recipe, its encoders side by side",
 }
 """How a study's contenders are called in tables, in the order of their rows."""
 SCORE, ONE_MISSING = "macro_f1", "macro_f1_one_missing"
-COLUMNS = {
-    "1%": (SCORE, 0.01),
-    "5%": (SCORE, 0.05),
-    "10%": (SCORE, 0.1),
-    "100%": (SCORE, 1.0),
-    "1%, one sensor missing": (ONE_MISSING, 0.01),
-    "10%, one missing": (ONE_MISSING, 0.1),
-}
+FEW = (0.01, 0.1)
+"""Shares of labels of which the README shows what is left with a sensor missing."""
 SIGNIFICANT = 0.05
 FOLDS, DRAWS = "0", 3
 """Of the studies of masks and changes that are shown."""
@@ -99,10 +106,16 @@ def rows_of(name: str) -> list[Row]:
 def summaries(name: str) -> dict[tuple[str, str, float], Row]:
     """Read a data set's summaries under the strict budget, by method, metric and label share."""
     return {
-        (row["method"], row["metric"], row["label_fraction"]): row
+        (named(row), row["metric"], row["label_fraction"]): row
         for row in rows_of(name)
         if row["seed"] is row["fold"] is row["subject"] is None
     }
+
+
+def named(row: Row) -> str:
+    """Name a method; the published recipe is read in two ways."""
+    two = row["recipe"] == "paper" and row["head"] == "encoders"
+    return f"{row['method']} (encoders)" if two else str(row["method"])
 
 
 def caption(name: str) -> str:
@@ -116,16 +129,24 @@ def caption(name: str) -> str:
     return f"{told[0]} tested: {', '.join(told[1:3])} and {told[3]}.\n"
 
 
+def columns(name: str, *, few: bool = False) -> dict[str, tuple[str, float]]:
+    """Return metric and label share by the head of a column."""
+    shares = sorted({share for _, metric, share in summaries(name) if metric == SCORE})
+    whole = {f"{share:.0%}": (SCORE, share) for share in shares}
+    missing = [share for share in shares if not few or share in FEW]
+    return whole | {f"{share:.0%}, one missing": (ONE_MISSING, share) for share in missing}
+
+
 def scores(name: str, *, intervals: bool) -> Iterator[str]:
     """Yield a table of scores; the best of a column is bold."""
-    found = summaries(name)
+    found, asked = summaries(name), columns(name, few=not intervals)
     if intervals:
         yield caption(name)
-    known = [method for method in CONTENDERS if (method, *COLUMNS["1%"]) in found]
-    columns = [[found[method, *column] for method in known] for column in COLUMNS.values()]
-    best = [max(shown(row["value"]) for row in column) for column in columns]
-    yield heads("strict budget, macro-F1" if intervals else "", COLUMNS)
-    for method, *rows in zip(known, *columns, strict=True):
+    known = [method for method in CONTENDERS if (method, SCORE, 0.01) in found]
+    rows_by_column = [[found[method, *column] for method in known] for column in asked.values()]
+    best = [max(shown(row["value"]) for row in column) for column in rows_by_column]
+    yield heads("strict budget, macro-F1" if intervals else "", asked)
+    for method, *rows in zip(known, *rows_by_column, strict=True):
         cells = [
             f"**{shown(row['value'])}**" if shown(row["value"]) == top else shown(row["value"])
             for row, top in zip(rows, best, strict=True)
@@ -137,20 +158,20 @@ def scores(name: str, *, intervals: bool) -> Iterator[str]:
 
 def leads(name: str) -> Iterator[str]:
     """Yield a table of crossl minus the others, by person; what is significant is bold."""
-    found = summaries(name)
-    yield heads("crossl minus", COLUMNS)
+    found, asked = summaries(name), columns(name)
+    yield heads("crossl minus", asked)
     for method, told in CONTENDERS.items():
         if (pair := f"crossl - {method}", f"{SCORE}_difference", 0.01) in found:
-            cells = [lead(found[pair, f"{m}_difference", share]) for m, share in COLUMNS.values()]
+            cells = [lead(found[pair, f"{m}_difference", share]) for m, share in asked.values()]
             yield f"| {told} | {' | '.join(cells)} |"
 
 
 def ranks(name: str) -> Iterator[str]:
     """Yield a table of mean ranks, of the methods that ran on all sets of a study."""
     found = json.loads((RESULTS / name / "study.json").read_text())["ranks"]
-    columns = [found[f"strict, {sensors}"] for sensors in ("all sensors", "one missing")]
-    by_method = [dict(zip(one["methods"], one["mean"], strict=True)) for one in columns]
-    apart, sets = columns[0]["critical"], columns[0]["sets"]
+    both = [found[f"strict, {sensors}"] for sensors in ("all sensors", "one missing")]
+    by_method = [dict(zip(one["methods"], one["mean"], strict=True)) for one in both]
+    apart, sets = both[0]["critical"], both[0]["sets"]
     yield heads(f"mean rank among {len(by_method[0])} methods", ["every sensor", "one missing"])
     for method in by_method[0]:
         yield f"| {CONTENDERS[method]} | {' | '.join(f'{one[method]:.2f}' for one in by_method)} |"
@@ -171,11 +192,11 @@ def masks(percent: str) -> Iterator[str]:
 
 def changes(name: str) -> Iterator[str]:
     """Yield a table from the published recipe to the default, both heads, 1% and 10% of labels."""
-    columns = [(head, share) for head in studies.BOTH for share in studies.FRACTIONS]
+    asked = [(head, share) for head in studies.BOTH for share in studies.FRACTIONS]
     read = {"aggregator": "embedding", "encoders": "encoders side by side"}
-    yield heads("macro-F1 (one missing)", [f"{read[h]}, {share:.0%}" for h, share in columns])
+    yield heads("macro-F1 (one missing)", [f"{read[h]}, {share:.0%}" for h, share in asked])
     for change, told in CHANGES.items():
-        cells = [studied(share)[name, f"ablation.{change}", head] for head, share in columns]
+        cells = [studied(share)[name, f"ablation.{change}", head] for head, share in asked]
         yield f"| {told} | {' | '.join(map(studies.score, cells))} |"
 
 
