@@ -43,8 +43,8 @@ CONTENDERS = {
     "masked_autoencoder": "masked autoencoder",
     "autoencoder": "autoencoder",
     "vicreg": "VICReg without latent masks",
-    "paper": "the published recipe, its embedding",
-    "paper (encoders)": "the published recipe, its encoders side by side",
+    "published": "the published recipe, its embedding",
+    "published (encoders)": "the published recipe, its encoders side by side",
 }
 """How a study's contenders are called in tables, in the order of their rows."""
 SCORE, ONE_MISSING = "macro_f1", "macro_f1_one_missing"
