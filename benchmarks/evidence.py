@@ -114,7 +114,7 @@ def summaries(name: str) -> dict[tuple[str, str, float], Row]:
 
 def named(row: Row) -> str:
     """Name a method; the published recipe is read in two ways."""
-    two = row["recipe"] == "paper" and row["head"] == "encoders"
+    two = row["method"] == "published" and row["head"] == "encoders"
     return f"{row['method']} (encoders)" if two else str(row["method"])
 
 
