@@ -181,7 +181,7 @@ def test_an_interrupted_embedding_says_so_and_goes_on(
     process.send_signal(number)
     out_told, err_told = process.communicate(timeout=60)
     told = out_told, without_progress(err_told)
-    assert process.returncode == (143 if number == signal.SIGTERM else 130)
+    assert process.returncode == (143 if number == signal.SIGTERM else 130), told
     word = "stopped" if number == signal.SIGTERM else "interrupted"
     kept = f"work so far is kept in {tmp_path / '.z.npz.partial'}"
     assert told == ("", f"crossl: {word}; {kept}, give the same command again\n")

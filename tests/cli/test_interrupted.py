@@ -18,6 +18,7 @@ import pytest
 
 from crossl import files, whole
 from crossl.cli.interrupt import Terminated, stopped_by_signals
+from crossl.errors import DataError
 from crossl.files import lock_beside, locked, working_in
 
 Crossl = Callable[..., Any]
@@ -199,6 +200,28 @@ def test_sigterm_ends_every_command_with_143_and_one_line(
         143, "crossl: stopped; nothing is half-written, give the same command again\n"
     )  # fmt: skip
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("answer", [ValueError, OSError, DataError])
+def test_a_signal_that_a_library_answers_by_an_error_is_a_signal(
+    number: int, answer: type[Exception], stores: Stores, crossl: Crossl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def fails(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            raise answer(5, "can't be closed now")
+
+    store = stores()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr("crossl.data.store.Store.open", fails)
+    done = crossl("inspect", store)
+    signal.signal(signal.SIGINT, before)
+    how = {signal.SIGTERM: "stopped", signal.SIGINT: "interrupted"}[signal.Signals(number)]
+    told = f"crossl: {how}; nothing is half-written, give the same command again\n"
+    assert (done.code, done.err) == (128 + number, told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -102,27 +102,51 @@ def run() -> None:
     try:
         with stopped_by_signals():
             app()
-    except CrosslError as error:
-        _fail(str(error), code=2)
-    except (SystemExit, KeyboardInterrupt) as end:
-        # Typer answers Ctrl-C by a code, once it works
-        code = end.code if isinstance(end, SystemExit) else 130
-        # of several processes the first tells, and only once
-        first = os.environ.get("RANK", "0") == "0"
-        if isinstance(code, int) and code in STOPPED and first and type(end) is not Ended:
-            kept = _kept(end) or NOTHING_KEPT
-            _fail(f"{STOPPED[code]}; {kept}, give the same command again", code=code)
-        sys.exit(code)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        told = KIND_OF_PATH.get(error.errno, os.strerror(error.errno))
-        if error.errno == errno.EEXIST and not Path(error.filename or "").is_file():
-            told = os.strerror(error.errno)  # a folder that shall be new
-        if error.errno in FULL:
-            kept = f"{_kept(error)}, " if _kept(error) else ""
-            told = f"{FULL[error.errno]}; {kept}make room and give the same command again"
-        _fail(f"{error.filename or 'output'}: {told}", code=2)
+    except BaseException as error:
+        stop = _stopped_by(error)
+        if stop is not None:
+            _end(stop, _kept(error))
+        elif isinstance(error, CrosslError):
+            _fail(str(error), code=2)
+        elif isinstance(error, OSError) and error.errno is not None:
+            _fail(_told(error), code=2)
+        raise
+
+
+def _stopped_by(error: BaseException | None) -> SystemExit | KeyboardInterrupt | None:
+    """Return the interruption that ended the command, also where a library answered it by an error.
+
+    Interrupted while it writes an archive, `zipfile` raises a ValueError, for one.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        if isinstance(error, SystemExit) and error.code in STOPPED:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _end(stop: SystemExit | KeyboardInterrupt, kept: str) -> NoReturn:
+    """Leave with the signal's code, and a sentence."""
+    # Typer answers Ctrl-C by a code, once it works
+    code = int(stop.code or 0) if isinstance(stop, SystemExit) else 130
+    # of several processes the first tells, and only once
+    if os.environ.get("RANK", "0") == "0" and type(stop) is not Ended:
+        _fail(f"{STOPPED[code]}; {kept or NOTHING_KEPT}, give the same command again", code=code)
+    sys.exit(code)
+
+
+def _told(error: OSError) -> str:
+    """Say what the system said of a path, or of a disk without room."""
+    code = error.errno or 0
+    told = KIND_OF_PATH.get(code, os.strerror(code))
+    if code == errno.EEXIST and not Path(error.filename or "").is_file():
+        told = os.strerror(code)  # a folder that shall be new
+    if code in FULL:
+        kept = f"{_kept(error)}, " if _kept(error) else ""
+        told = f"{FULL[code]}; {kept}make room and give the same command again"
+    return f"{error.filename or 'output'}: {told}"
 
 
 def _kept(error: BaseException | None) -> str:
@@ -135,7 +159,7 @@ def _kept(error: BaseException | None) -> str:
     return ""
 
 
-def _fail(sentence: str, *, code: int) -> None:
+def _fail(sentence: str, *, code: int) -> NoReturn:
     typer.echo(f"crossl: {sentence}", err=True)
     sys.exit(code)
 

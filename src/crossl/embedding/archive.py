@@ -46,7 +46,8 @@ def write_npz(out: BinaryIO, arrays: Sequence[Streamed]) -> None:
         out: an open file.
         arrays: in the order of the archive.
     """
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    archive = zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True)
+    try:
         for array in arrays:
             info = zipfile.ZipInfo(f"{array.name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             with archive.open(info, "w", force_zip64=True) as file:
@@ -55,3 +56,8 @@ def write_npz(out: BinaryIO, arrays: Sequence[Streamed]) -> None:
                 np.lib.format.write_array_header_1_0(file, header)
                 for piece in array.pieces():
                     file.write(np.ascontiguousarray(piece, dtype=array.dtype).tobytes())
+        archive.close()
+    except BaseException:
+        # closing what was interrupted would raise an error of its own in the place of this one
+        archive.fp = None
+        raise
