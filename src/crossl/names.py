@@ -63,6 +63,8 @@ def known_zone(name: str) -> str:
         >>> known_zone("Europe/Berlin")
         'Europe/Berlin'
     """
+    if not isinstance(name, str):
+        raise DataError(f"timezone: is {name!r:.60}; a name such as Europe/Berlin is needed")
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -70,5 +72,5 @@ def known_zone(name: str) -> str:
         told = nearest(name, known) if len(known) > 1 else "the system lists no zone"
         if told.startswith("allowed"):
             told = "IANA names are allowed, such as Europe/Berlin, America/New_York or UTC"
-        raise DataError(f"timezone '{name}' is unknown; {told}") from None
+        raise DataError(f"timezone '{name:.60}' is unknown; {told}") from None
     return name

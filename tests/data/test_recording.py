@@ -248,4 +248,7 @@ def test_a_time_zone_that_does_not_exist_is_refused():
         DataError, match="subject S1, session a: timezone 'Mars/X' is unknown; IANA"
     ):
         Recording("S1", "a", {"acc": ACC}, {}, zone="Mars/X")
+    for no_name in (5, None, ["UTC"]):
+        with pytest.raises(DataError, match="session a: timezone: is "):
+            Recording("S1", "a", {"acc": ACC}, {}, zone=no_name)
     assert Recording("S1", "a", {"acc": ACC}, {}, zone="Europe/Berlin").zone

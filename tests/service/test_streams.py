@@ -201,7 +201,7 @@ def test_chunks_that_are_never_decided_do_not_fill_the_memory(run: crossl.Run) -
         ("max_delay_s=1e9", "max_delay_s: is 1e+09; allowed are 0 to 60 s"),
         ("max_delay_s=nan", "allowed are 0 to 60 s"),
         ("abstain=7", "abstain: got 7"),
-        ("zone=Nowhere", "'Nowhere' is not a time zone"),
+        ("zone=Nowhere", "timezone 'Nowhere' is unknown"),
         ("in_order=1", "in_order: is '1'"),
         ("resample=eeg", "eeg"),
         ("nam=x", "did you mean 'name'?"),

@@ -262,7 +262,7 @@ class Recording:
                 f"subject {self.subject}, session {self.session}: split is '{self.split}'; allowed "
                 f"are {', '.join(PARTS)} and nothing"
             )
-        if self.zone:
+        if self.zone != "":
             try:
                 known_zone(self.zone)
             except DataError as error:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from math import isfinite
 from typing import Any, NoReturn
-from zoneinfo import available_timezones
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.errors import DataError, kind_of_value, nearest
-from crossl.names import check_name
+from crossl.names import check_name, known_zone
 from crossl.predict.manner import CONTEXTS, Asked
 from crossl.service.limits import Limits
 
@@ -285,7 +283,7 @@ def recorded(
         limits: how long it may be.
 
     Raises:
-        DataError: they contradict each other, or it is too long.
+        DataError: they contradict each other, the time zone is unknown, or it is too long.
     """
     for name in sorted(signals):
         if not len(signals[name].values):
@@ -294,7 +292,8 @@ def recorded(
     zone = told.get("zone") or ""
     if not isinstance(zone, str):
         raise DataError(f"zone: is {kind_of_value(zone)}; a name such as Europe/Madrid is needed")
-    check_zone(zone)
+    if zone:
+        known_zone(zone)
     recording = Recording(
         told.get("subject") or "sent", told.get("session") or "1", declared, signals,
         origin_unix_s=None if origin is None else origin_of(origin), zone=zone,
@@ -311,11 +310,6 @@ def recorded(
     return recording
 
 
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
 LATEST_UNIX_S = 4e9
 """Nothing was recorded so late (in the year 2096), nor as long before 1970."""
 
@@ -330,13 +324,3 @@ def origin_of(value: object) -> float:
     if abs(origin) > LATEST_UNIX_S:
         raise DataError(f"origin_unix_s: is {origin:g}; seconds since 1970 are needed")
     return origin
-
-
-def check_zone(zone: str) -> None:
-    """Refuse what is not a name of a time zone.
-
-    Raises:
-        DataError: it is none.
-    """
-    if zone and zone not in _zones():
-        raise DataError(f"zone: '{zone:.60}' is not a time zone; needed is a name as Europe/Madrid")

@@ -7,8 +7,8 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from crossl.errors import DataError, nearest
-from crossl.names import check_name
-from crossl.service.bodies import check_zone, origin_of
+from crossl.names import check_name, known_zone
+from crossl.service.bodies import origin_of
 
 STREAM = ("name", "abstain", "origin_unix_s", "zone", "resample", "max_delay_s", "in_order")
 MANNER = ("abstain", "context", "sets", "keep_unusable")
@@ -78,8 +78,8 @@ def _value(name: str, text: str) -> Any:
         if text not in ("true", "false"):
             raise DataError(f"{name}: is '{text:.60}'; allowed are true and false")
         return text == "true"
-    if name == "zone":
-        check_zone(text)
+    if name == "zone" and text:
+        known_zone(text)
     if name not in ("abstain", "sets", "origin_unix_s", "max_delay_s"):
         return text
     try:
