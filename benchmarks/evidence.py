@@ -179,15 +179,16 @@ def ranks(name: str) -> Iterator[str]:
 
 
 def masks(percent: str) -> Iterator[str]:
-    """Yield a table of masks, a data set a column, of those that were computed on all sets."""
+    """Yield a table of masks for each data set, what is hidden a row and how much a column."""
     found = studied(int(percent) / 100)
-    yield heads(f"{percent}% of labels (one missing)", SETS.values())
-    hidden = [(kind, ratio) for kind in MASKS for ratio in sorted(studies.RATIOS) if ratio]
-    for kind, ratio in (("spatial", 0), *hidden):
-        rows = [found.get((name, f"masks.{kind}.{ratio:g}", "aggregator")) for name in SETS]
-        if all(rows):
-            told = f"{MASKS[kind]}, {ratio:g}" if ratio else "nothing hidden"
-            yield f"| {told} | {' | '.join(map(studies.score, rows))} |"
+    ratios = [ratio for ratio in sorted(studies.RATIOS) if ratio]
+    for name, told in SETS.items():
+        none = studies.score(found[name, "masks.spatial.0", "aggregator"])
+        yield heads(f"{told}; nothing hidden {none}", [f"{ratio:g}" for ratio in ratios])
+        for kind, hidden in MASKS.items():
+            cells = [found.get((name, f"masks.{kind}.{r:g}", "aggregator")) for r in ratios]
+            yield f"| {hidden} | {' | '.join(map(studies.score, cells))} |"
+        yield ""
 
 
 def changes(name: str) -> Iterator[str]:

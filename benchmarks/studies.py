@@ -41,10 +41,15 @@ Row = dict[str, Any]
 
 
 def mask_cells() -> Iterator[tuple[str, Row]]:
-    """Yield a masking ratio and strategy each: one of each strategy, then those of one strategy."""
+    """Yield a masking ratio and strategy each: one of each strategy, then those of one strategy.
+
+    Without a mask all strategies are the same cell.
+    """
     first = [(RATIOS[0], strategy) for strategy in STRATEGIES]
     rest = [(ratio, strategy) for strategy in STRATEGIES for ratio in RATIOS[1:]]
     for ratio, strategy in (*first, *rest):
+        if ratio == 0 and strategy != STRATEGIES[0]:
+            continue
         method = {"kind": "crossl", "strategy": strategy, "keep_rate": round(1 - ratio, 2)}
         if ratio == 0:  # else spatial views would be made to differ
             method["differ"] = False
@@ -202,7 +207,8 @@ def heat_map(rows: list[Row], fraction: float) -> Iterator[str]:
     yield "| strategy | " + " | ".join(f"{r:g}" for r in ratios) + " |"
     yield "|---" * (len(ratios) + 1) + "|"
     for strategy in STRATEGIES:
-        cells = [score(by_cell.get(f"masks.{strategy}.{ratio:g}")) for ratio in ratios]
+        names = [f"{strategy if ratio else STRATEGIES[0]}.{ratio:g}" for ratio in ratios]
+        cells = [score(by_cell.get(f"masks.{name}")) for name in names]
         yield f"| {strategy} | " + " | ".join(cells) + " |"
     yield ""
 

@@ -34,7 +34,8 @@ def test_every_cell_is_a_contender_that_a_run_file_takes(
     cells = {name: cell for make in studies.STUDIES.values() for name, cell in make()}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({"contenders": cells}))
     config = load_config(tmp_path / "run.yaml", overrides=["seed=1"])
-    assert len(cells) == 30 + 4 + 8
+    assert len(cells) == 26 + 4 + 8
+    assert [name for name in cells if name.endswith(".0")] == ["masks.spatial.0"]
     hidden = config.contenders["masks.random.0.9"].method  # type: ignore[attr-defined]
     assert (hidden.strategy, hidden.keep_rate) == ("random", 0.1)
     # the ablation ends at the default
@@ -69,6 +70,14 @@ def test_kept_rows_say_what_was_computed_and_are_told_in_the_table(
     text = "\n".join(studies.table(studies.read_rows()))
     assert "## tiny: fold 0, 3 label draws, 4 people" in text
     assert "| random |  |  |  | 0.500 (0.300) |  |  |" in text
+
+
+def test_without_a_mask_every_kind_has_the_same_score(studies: ModuleType) -> None:
+    row = {"data": "tiny", "cell": "masks.spatial.0", "head": "aggregator", "folds": "0",
+           "label_fraction": 0.1, "draws": 3, "people": 4, "macro_f1": 0.5,
+           "one_missing": None}  # fmt: skip
+    text = "\n".join(studies.table([row]))
+    assert all(f"| {kind} | 0.500 |  |" in text for kind in studies.STRATEGIES)
 
 
 def test_each_step_of_the_ablation_differs_from_the_one_before(studies: ModuleType) -> None:
