@@ -27,7 +27,12 @@ def keep(out: Path, kept: Path, order: Sequence[str] = ()) -> None:
         out: of the study: study.json, tables.md, tables.csv, and a folder for each data set.
         kept: where to.
         order: of data sets; others come after.
+
+    Raises:
+        SystemExit: the study has not come to its end.
     """
+    if not (out / "tables.md").is_file():
+        raise SystemExit(f"{out}: the study has no tables yet; run it to its end first")
     kept.mkdir(parents=True, exist_ok=True)
     new = json.loads((out / "study.json").read_text())
     new.pop("command")  # it has paths of a machine; the study's file says how to remake it

@@ -261,3 +261,15 @@ def test_what_is_kept_set_by_set_is_what_is_kept_at_once(
     assert (
         json.loads((whole / "study.json").read_text())["ranks"]["strict, all sensors"]["sets"] == 2
     )
+
+
+def test_of_a_study_that_was_cut_off_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from kept import keep
+
+    (tmp_path / "study.json").write_text('{"data": {}}')
+    with pytest.raises(SystemExit, match="the study has no tables yet; run it to its end first"):
+        keep(tmp_path, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
