@@ -2,8 +2,9 @@
 
 Each stands between `<!-- scores: SET -->` (or `leads: SET`) and `<!-- end -->`, and is made of the
 rows that study.py keeps: SET is the name of a data set in results/study/, or FOLDER/NAME of another
-study in results/. `ranks: STUDY` is of all sets of a study; `masks: PERCENT` and `changes: SET` are
-made of what studies.py keeps. What is outside of such marks is not touched.
+study in results/. `ranks: STUDY` is of all sets of a study; `windows: FOLDS` of lengths of windows;
+`masks: PERCENT` and `changes: SET` are made of what studies.py keeps. What is outside of such
+marks is not touched.
 
     python benchmarks/evidence.py
 """
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import mean
 
 import studies
 from kept import Row, kept_rows
@@ -71,8 +73,17 @@ CHANGES = {
     "7-modality-term": "and a loss of single modalities",
     "8-crossl": "and each sensor predicted from the others: the default",
 }
+WINDOWS = {
+    "sp-sw-har": {"0.5 s": "windows/sp_sw_har_half", "1 s": "study/sp_sw_har",
+                  "2 s": "windows/sp_sw_har_2s"},
+    "calibrated noneeg": {"10 s": "windows/noneeg_10s", "30 s": "study/noneeg_rec",
+                          "60 s": "windows/noneeg_60s"},
+}  # fmt: skip
+"""Data sets by the length of their windows."""
+READ_AT_ALL_LENGTHS = ("crossl", "untrained", "logistic")
 MARKED = re.compile(
-    r"(?<=<!-- )(scores|leads|ranks|masks|changes): ([\w/]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL
+    r"(?<=<!-- )(scores|leads|ranks|masks|changes|windows): ([\w/]+)( -->\n).*?(?=<!-- end -->)",
+    re.DOTALL,
 )
 
 
@@ -87,7 +98,8 @@ def filled(text: str, *, intervals: bool) -> str:
 
     def made(found: re.Match[str]) -> str:
         kind, name, mark = found.groups()
-        make = {"leads": leads, "ranks": ranks, "masks": masks, "changes": changes}
+        make = {"leads": leads, "ranks": ranks, "masks": masks, "changes": changes,
+                "windows": windows}  # fmt: skip
         lines = scores(name, intervals=intervals) if kind == "scores" else make[kind](name)
         return f"{kind}: {name}{mark}" + "".join(f"{line}\n" for line in lines)
 
@@ -199,6 +211,34 @@ def changes(name: str) -> Iterator[str]:
     for change, told in CHANGES.items():
         cells = [studied(share)[name, f"ablation.{change}", head] for head, share in asked]
         yield f"| {told} | {' | '.join(map(studies.score, cells))} |"
+
+
+def windows(folds: str) -> Iterator[str]:
+    """Yield a table of lengths of windows: means over folds, one pretraining, one missing last."""
+    columns = [(method, share) for share in FEW for method in READ_AT_ALL_LENGTHS]
+    tested = tuple(int(fold) for fold in folds.split("_"))
+    yield heads("windows of", [f"{CONTENDERS[method]}, {share:.0%}" for method, share in columns])
+    for told, lengths in WINDOWS.items():
+        for length, name in lengths.items():
+            cells = [in_folds(name, method, share, tested) for method, share in columns]
+            yield f"| {told}, {length} | {' | '.join(cells)} |"
+
+
+def in_folds(name: str, method: str, share: float, folds: Sequence[int]) -> str:
+    """Write a score that folds have in common, of the first pretraining, and with one missing."""
+    rows = kept_rows(RESULTS / f"{name}.jsonl.gz")
+    full = max(len(row["present"]) for row in rows)
+    found: dict[int, list[float]] = {full: [], full - 1: []}
+    for row in rows:
+        asked = (row["method"], row["metric"], row["budget"], row["label_fraction"])
+        if (
+            asked == (method, SCORE, "strict", share)
+            and row["subject"] is None
+            and row["fold"] in folds
+            and row["model_seed"] in (0, None)
+        ):
+            found[len(row["present"])].append(row["value"])
+    return f"{shown(mean(found[full]))} ({shown(mean(found[full - 1]))})"
 
 
 @cache
