@@ -34,7 +34,6 @@ INTRODUCTION = """\
 Macro-F1 on test people of the network alone, without untrained features beside it, no validation
 label used; in brackets the mean with one sensor missing.
 Each heading says folds and label draws: of few, differences of a few hundredths mean nothing.
-Empty cells were not computed yet.
 `python benchmarks/studies.py --store NAME=STORE --work WORK` goes on where the last run ended.
 """
 Row = dict[str, Any]
