@@ -63,6 +63,8 @@ MASKS = {
     "column": "columns of the latents",
     "random": "single numbers of the latents",
 }
+RATIOS = [ratio for ratio in sorted(studies.RATIOS) if ratio]
+"""Shares that masks hide."""
 CHANGES = {
     "1-paper": "the published recipe",
     "2-schedule": "and the default's schedule",
@@ -193,12 +195,11 @@ def ranks(name: str) -> Iterator[str]:
 def masks(percent: str) -> Iterator[str]:
     """Yield a table of masks for each data set, what is hidden a row and how much a column."""
     found = studied(int(percent) / 100)
-    ratios = [ratio for ratio in sorted(studies.RATIOS) if ratio]
     for name, told in SETS.items():
         none = studies.score(found[name, "masks.spatial.0", "aggregator"])
-        yield heads(f"{told}; nothing hidden {none}", [f"{ratio:g}" for ratio in ratios])
+        yield heads(f"{told}; nothing hidden {none}", [f"{ratio:g}" for ratio in RATIOS])
         for kind, hidden in MASKS.items():
-            cells = [found.get((name, f"masks.{kind}.{r:g}", "aggregator")) for r in ratios]
+            cells = [found.get((name, f"masks.{kind}.{r:g}", "aggregator")) for r in RATIOS]
             yield f"| {hidden} | {' | '.join(map(studies.score, cells))} |"
         yield ""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import evidence
 import numpy as np
-import studies
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -24,7 +23,6 @@ KINDS = {
     "column": "columns of\nthe latents",
     "random": "single numbers\nof the latents",
 }
-RATIOS = [ratio for ratio in sorted(studies.RATIOS) if ratio]
 SCORES = {"macro_f1": "every sensor", "one_missing": "one missing"}
 SHARE = 0.01
 """Of the labels."""
@@ -52,7 +50,9 @@ def main() -> None:
 
 def scores(name: str, what: str) -> NDArray[np.float64]:
     """Return macro-F1 of a data set: (kinds, ratios), NaN where it was not computed."""
-    return np.array([[cell(name, kind, ratio, what) for ratio in RATIOS] for kind in KINDS])
+    return np.array(
+        [[cell(name, kind, ratio, what) for ratio in evidence.RATIOS] for kind in KINDS]
+    )
 
 
 def cell(name: str, kind: str, ratio: float, what: str) -> float:
@@ -69,7 +69,7 @@ def draw(axes: Axes, values: NDArray[np.float64], none: float, *, named: bool) -
         if np.isfinite(value):
             colour = "white" if abs(value - none) > DARK else "black"
             axes.text(x, y, short(value), ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(RATIOS)), [short(ratio, 1) for ratio in RATIOS])
+    axes.set_xticks(range(len(evidence.RATIOS)), [short(ratio, 1) for ratio in evidence.RATIOS])
     axes.set_yticks(range(len(KINDS)), list(KINDS.values()) if named else [])
     axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
