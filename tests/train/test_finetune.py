@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from crossl.data.source import ArraySource
 from crossl.data.splits import Fold
 from crossl.data.store import Store
 from crossl.errors import ConfigError, SplitError, TrainingError
-from crossl.evaluate.budgets import VALIDATION
+from crossl.evaluate.budgets import BUDGETS, STRICT, VALIDATION, Budget
 from crossl.evaluate.latents import LatentTable
 from crossl.evaluate.probe import fit_probe
 from crossl.methods.augment import Augmentation
@@ -30,7 +30,8 @@ from .test_resume import Signalling
 
 Tables = dict[str, LatentTable]
 Weights = Callable[[CrossModalModel], dict[str, np.ndarray]]
-Tune = Callable[..., tuple[CrossModalModel, LinearHead]]
+Tuned = tuple[CrossModalModel, LinearHead]
+Tune = Callable[..., Tuned]
 QUICK = FineTuning(steps=30, batch_size=32, lr=0.01, evaluations=2, average_decay=0.5)
 
 
@@ -101,6 +102,27 @@ def test_fine_tuning_on_one_class_is_refused(tune: Tune, store: Store) -> None:
 def test_fine_tuning_without_validation_labels_is_refused(tune: Tune, store: Store) -> None:
     with pytest.raises(SplitError, match="validation subjects have no labelled window"):
         tune(validation=np.flatnonzero(store.label < 0))
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept on disk", "not kept"])
+def test_the_strict_budget_alone_needs_no_validation_labels(
+    model: CrossModalModel, store: Store, fold: Fold, tmp_path: Path, *, keep: bool
+) -> None:
+    out = tmp_path if keep else None
+
+    def trained(validation: np.ndarray, budgets: Sequence[Budget]) -> dict[str, Tuned]:
+        return fine_tune_by_budget(
+            model, store, store.label, train=fold.train, validation=validation, settings=QUICK,
+            seed=0, budgets=budgets, out=out,
+        )  # fmt: skip
+
+    alone = trained(np.flatnonzero(store.label < 0), [STRICT])
+    both = trained(fold.validation, BUDGETS)
+    assert (set(alone), set(both)) == ({STRICT}, set(BUDGETS))
+    (network, head), (same, as_before) = alone[STRICT], both[STRICT]
+    assert head.step == as_before.step == QUICK.steps
+    np.testing.assert_array_equal(head.weight, as_before.weight)
+    torch.testing.assert_close(network.state_dict(), same.state_dict(), rtol=0, atol=0)
 
 
 def test_a_fine_tuning_loss_that_is_not_finite_is_refused(

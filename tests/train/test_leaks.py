@@ -206,23 +206,38 @@ def relabelled(recording: Recording) -> Recording:
     ])  # fmt: skip
 
 
+def unlabelled(recording: Recording) -> Recording:
+    """Take every label away."""
+    return replace(recording, labels=[])
+
+
 def test_of_the_strict_budget_nothing_depends_on_labels_of_validation_subjects(
     small: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
-    recorded = write([make_recording(number) for number in range(6)], tmp_path / "recorded")
-    config = small("crossl", *settings_with(pretrained_before(recorded, small, tmp_path / "run")))
-    asked = set(recorded.subject[folds_of(recorded, config)[0].validation])
     recordings = [make_recording(number) for number in range(6)]
-    changed = [relabelled(one) if one.subject in asked else one for one in recordings]
+    recorded = write(recordings, tmp_path / "recorded")
+    config = small("crossl", *settings_with(pretrained_before(recorded, small, tmp_path / "run")))
+    alone = config.model_copy(
+        update={"evaluation": config.evaluation.model_copy(update={"budgets": ("strict",)})}
+    )
+    asked = set(recorded.subject[folds_of(recorded, config)[0].validation])
+    changed = {
+        change.__name__: [change(one) if one.subject in asked else one for one in recordings]
+        for change in (relabelled, unlabelled)
+    }
+    stores = {name: write(some, tmp_path / name) for name, some in changed.items()}
     fitted = []
-    for store in (recorded, write(changed, tmp_path / "changed")):
-        runner = Watched(FoldTask(store.path, config, tmp_path / f"{store.path.name}-fold", 0))
+    for store, how in (
+        (recorded, config), (stores["relabelled"], config), (stores["unlabelled"], alone)
+    ):  # fmt: skip
+        runner = Watched(FoldTask(store.path, how, tmp_path / f"{store.path.name}-fold", 0))
         runner.run()
         fitted.append(runner.fitted)
-    one, other = ({name: held for name, held in each.items() if name.endswith(" strict")}
-                  for each in fitted)  # fmt: skip
+    one, other, nobody = ({name: held for name, held in each.items() if name.endswith(" strict")}
+                          for each in fitted)  # fmt: skip
     assert len(one) == len(fitted[0]) // 2
     assert [name for name, held in one.items() if held != other[name]] == []
+    assert [name for name, held in one.items() if held != nobody[name]] == []
     chosen = [name for name in fitted[0].keys() - one.keys() if fitted[0][name] != fitted[1][name]]
     assert chosen  # of the other budget something does
 

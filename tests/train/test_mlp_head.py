@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from crossl.errors import SplitError
-from crossl.evaluate.budgets import VALIDATION
+from crossl.evaluate.budgets import STRICT, VALIDATION
 from crossl.evaluate.latents import HEADS, LatentTable
 from crossl.evaluate.missing import probability_subsets
 from crossl.nn.model import CrossModalModel
@@ -64,6 +64,15 @@ def test_an_mlp_head_of_one_class_or_without_validation_is_refused(tables: Table
     nobody = tables["validation"].take(tables["validation"].label < 0)
     with pytest.raises(SplitError, match="MLP head: validation subjects have no labelled window"):
         fit_to_best(tables["train"], nobody)
+
+
+def test_the_strict_budget_alone_needs_no_validation_labels(tables: Tables) -> None:
+    nobody = tables["validation"].take(tables["validation"].label < 0)
+    alone = fit_mlp_by_budget(tables["train"], nobody, steps=20, budgets=[STRICT])
+    both = fit_mlp_by_budget(tables["train"], tables["validation"], steps=20)
+    assert list(alone) == [STRICT]
+    np.testing.assert_array_equal(alone[STRICT].weight, both[STRICT].weight)
+    assert alone[STRICT].step == both[STRICT].step == 20
 
 
 def test_its_probabilities_are_those_of_its_last_layer(tables: Tables) -> None:

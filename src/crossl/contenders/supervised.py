@@ -107,8 +107,6 @@ class FineTuned:
         beside_it = self._features(context) if by_probe else None
         by_step: dict[int, tuple[dict[str, list[Classifier]], CrossModalModel]] = {}
         for budget, (model, head) in self._trained(context, draw).items():
-            if budget not in context.budgets:
-                continue
             readers, kept = by_step.setdefault(head.step, ({}, model.with_features(beside_it)))
             readers[budget] = [_probes(context, kept, draw)[budget]] if by_probe else [head]
         yield from by_step.values()
@@ -140,6 +138,7 @@ class FineTuned:
             seed=seed,
             probe=self._first_probe(context, rows, seed) if self.pretrained else None,
             task=context.task,
+            budgets=context.budgets,
             out=context.unfinished / f"{fraction:g}-{seed}",
         )
 
@@ -206,6 +205,7 @@ class MlpRead:
             fit_mlp_by_budget(
                 train, tables["validation"], head=head, hidden=s.hidden, dropout=s.dropout,
                 keep_rate=s.keep_rate, steps=s.steps, lr=s.lr, batch_size=s.batch_size, seed=seed,
+                budgets=context.budgets,
             )
             for train, seed in context.labelled(tables["train"], f"training {self.name}")
         ]  # fmt: skip

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from crossl.data.damaged import TrainingDamage
 from crossl.data.source import WindowSource
 from crossl.errors import SplitError
-from crossl.evaluate.budgets import STRICT, VALIDATION
+from crossl.evaluate.budgets import BUDGETS, STRICT, VALIDATION, Budget
 from crossl.evaluate.latents import Array, Head
 from crossl.evaluate.probe import Probe
 from crossl.files import json_sha256
@@ -150,6 +150,7 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
     seed: int,
     probe: Probe | None = None,
     task: Task = UNNAMED_CLASSES,
+    budgets: Sequence[Budget] = BUDGETS,
     out: Path | None = None,
     progress: Progress | None = None,
     processes: Processes | None = None,
@@ -157,7 +158,8 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
     """Train a copy of a model with a linear head on the aggregator's output.
 
     Of one training two moments are returned: with the budget `validation` the one that validation
-    subjects like best, with `strict`, which uses none of their labels, the last.
+    subjects like best, with `strict`, which uses none of their labels, the last. With `strict`
+    alone they are not asked, and need no labels.
 
     A model with random weights makes the supervised twin. A pretrained one starts from a probe
     fitted on it (linear probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054), with
@@ -175,6 +177,7 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
         seed: of batches, augmentations, dropout and the head.
         probe: on the aggregator's output of `model`, from the same labels.
         task: what is predicted for each window; it is read alone, without neighbours.
+        budgets: label budgets to return.
         out: folder for checkpoints, in a folder named after what is learned from what and how: that
             is resumed where it was interrupted, and nothing else. None keeps none.
         progress: called after each evaluation.
@@ -185,12 +188,12 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
 
     Raises:
         SplitError: too little to learn from, such as fewer than 2 classes, or no labelled
-            validation window.
+            validation window to choose by.
         TrainingError: the loss or a gradient is not finite, or a step does not fit into memory.
         KeyboardInterrupt: SIGINT came; what was done is kept, if there is a folder.
         SystemExit: SIGTERM came; likewise.
     """
-    train, validation = known_rows(task, label, train, validation, where=WORDS.what)
+    train, validation = known_rows(task, label, train, validation, budgets, where=WORDS.what)
     coding, model = task.coding(label[train]), model.with_features(None)
     if out is not None:
         facts = {"task": task.as_dict(), "seed": seed, "settings": settings.model_dump(mode="json"),
@@ -216,15 +219,17 @@ def fine_tune_by_budget(  # noqa: PLR0913 - what is trained, on what, how, where
         damage=settings.damage,
     )  # fmt: skip
     best = _trained(training, progress, processes)
-    return _by_budget(training, best, coding, task)
+    return _by_budget(training, best, coding, task, budgets)
 
 
 def _by_budget(
-    training: Training, best: Moment, coding: Coding, task: Task
+    training: Training, best: Moment, coding: Coding, task: Task, budgets: Sequence[Budget]
 ) -> dict[str, tuple[CrossModalModel, LinearHead]]:
     """Return what was trained: at the best moment, whose weights it has, and at the last step."""
     found = {}
     for budget, moment in ((VALIDATION, best), (STRICT, Moment(step=training.total_steps))):
+        if budget not in budgets:
+            continue
         if budget == STRICT and training.last_weights is not None:
             training.load_weights(training.last_weights)
         kept = copy.deepcopy(cast(SupervisedMethod, training.finished()))
@@ -264,15 +269,23 @@ def _trained(training: Training, progress: Progress | None, processes: Processes
 
 
 def known_rows(
-    task: Task, label: TargetArray, train: Rows, validation: Rows, *, where: str
+    task: Task,
+    label: TargetArray,
+    train: Rows,
+    validation: Rows,
+    budgets: Sequence[Budget],
+    *,
+    where: str,
 ) -> tuple[Rows, Rows]:
-    """Leave out windows of which nothing is known.
+    """Leave out windows of which nothing is known, and validation subjects that choose nothing.
 
     Raises:
         SplitError: too little is left.
     """
     train, validation = (rows[task.known(label[rows])] for rows in (train, validation))
     task.refuse_too_little(label[train], where=where)
+    if VALIDATION not in budgets:
+        return train, validation[:0]
     if not len(validation):
         raise SplitError(
             f"{where}: validation subjects have no labelled window; they choose the best moment"

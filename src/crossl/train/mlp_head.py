@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from crossl.data.recording import Modality
 from crossl.data.source import ArraySource
-from crossl.evaluate.budgets import STRICT, VALIDATION
+from crossl.evaluate.budgets import BUDGETS, STRICT, VALIDATION, Budget
 from crossl.evaluate.latents import Array, Head, LatentTable
 from crossl.methods.supervised import SupervisedMethod
 from crossl.nn.model import CrossModalModel
@@ -102,10 +103,12 @@ def fit_mlp_by_budget(  # noqa: PLR0913 - what is trained, on what, how
     lr: float = 1e-3,
     batch_size: int = 64,
     seed: int = 0,
+    budgets: Sequence[Budget] = BUDGETS,
 ) -> dict[str, MlpHead]:
     """Train the authors' classifier on frozen embeddings, once for both label budgets.
 
-    With `validation`, validation subjects pick the best moment; `strict` takes the last.
+    With `validation`, validation subjects pick the best moment; `strict` takes the last, and needs
+    none of their labels.
 
     Source: `src/model_utils/classifier.py` of the authors' code. It is trained by the one loop, to
     which the latents are windows of one sample.
@@ -121,14 +124,20 @@ def fit_mlp_by_budget(  # noqa: PLR0913 - what is trained, on what, how
         lr: of Adam.
         batch_size: windows a step.
         seed: of everything random.
+        budgets: label budgets to return.
 
     Raises:
         SplitError: too little to learn from, such as fewer than 2 classes, or no labelled
-            validation window.
+            validation window to choose by.
     """
     task, label = train.task, np.concatenate([train.label, validation.label])
     rows, others = known_rows(
-        task, label, np.arange(len(train)), np.arange(len(train), len(label)), where="MLP head"
+        task,
+        label,
+        np.arange(len(train)),
+        np.arange(len(train), len(label)),
+        budgets,
+        where="MLP head",
     )
     model, source = _of_latents(train, validation)
     coding = task.coding(label[rows])
@@ -143,11 +152,11 @@ def fit_mlp_by_budget(  # noqa: PLR0913 - what is trained, on what, how
         words=Words("MLP head", "batch_size"),
     )  # fmt: skip
     run_loop(training, restore_best=True)
-    found = {VALIDATION: _read_head(training, coding, head, task)}
+    found = {VALIDATION: _read_head(training, coding, head, task)} if VALIDATION in budgets else {}
     if training.last_weights is not None:
         training.load_weights(training.last_weights)
     training.moment = Moment(step=steps)
-    return found | {STRICT: _read_head(training, coding, head, task)}
+    return found | ({STRICT: _read_head(training, coding, head, task)} if STRICT in budgets else {})
 
 
 def _read_head(training: Training, coding: Coding, head: Head, task: Task) -> MlpHead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import numpy as np
@@ -21,7 +22,7 @@ class TargetScore:
     """The task's main metric on validation subjects, of everything that is present.
 
     Args:
-        rows: of validation subjects, of which something is known.
+        rows: of validation subjects, of which something is known; none where they choose nothing.
         label: (W, ...) targets of the source.
         task: what is predicted for each window.
         coding: what the outputs are.
@@ -36,7 +37,9 @@ class TargetScore:
         self.higher_is_better = not task.lower_is_better
 
     def measure(self, training: Training) -> dict[str, float]:
-        """Score what is kept."""
+        """Score what is kept; NaN without rows."""
+        if not len(self.rows):
+            return {self.watched: math.nan}
         network = cast(SupervisedMethod, training.kept).eval()
         blocks = [self.rows[i : i + WINDOWS] for i in range(0, len(self.rows), WINDOWS)]
         found = []
