@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "results" / "data.json", HERE / "data.md"

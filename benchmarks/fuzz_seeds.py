@@ -257,7 +257,7 @@ def mapping(path: Path) -> None:
 def read_mapping(path: Path) -> None:
     """Read the recordings that a mapping names, and cut them as `prepare` would."""
     from crossl.data.readers import open_dataset
-    from crossl.data.store import write_store
+    from crossl.data.write import write_store
 
     with open_dataset("folder", path.parent) as dataset:
         card = dataset.card
@@ -322,8 +322,8 @@ def store_of_targets(path: Path) -> None:
 def store(path: Path, rules: Sequence[Any] = ()) -> None:
     """Write a store; the path is that of its manifest."""
     from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-    from crossl.data.store import write_store
     from crossl.data.windows import WindowSpec
+    from crossl.data.write import write_store
 
     acc = Modality("acc", ("x", "y", "z"), "m/s^2", 10.0)
     labels = (LabelInterval(0, 6, "rest"), LabelInterval(6, 12, "walk"))

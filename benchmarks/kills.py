@@ -25,8 +25,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 ACC, ECG = (Modality("acc", ("x", "y", "z"), "m/s^2", 50.0), Modality("ecg", ("lead",), "V", 100.0))
 NARROW = ["encoder.width=16", "encoder.dim=16", "schedule.steps=4"]

@@ -23,8 +23,8 @@ from kills import NARROW, digest, finish, recording, start
 from crossl.commands.pretrain import pretrain_run
 from crossl.commands.probe import probe_run
 from crossl.config import load_config
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import CrosslError
 from crossl.evaluate.results import ResultBook
 from crossl.run_folder import load_probe, load_run

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 MODALITIES = (Modality("acc", ("x", "y", "z"), "m/s^2", 50.0),
               Modality("ecg", ("lead",), "V", 100.0))  # fmt: skip

@@ -23,8 +23,9 @@ from kept import keep
 
 from crossl.data.readers import open_dataset
 from crossl.data.recording import Recording
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"

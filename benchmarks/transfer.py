@@ -26,8 +26,9 @@ import crossl
 from crossl.config import load_config
 from crossl.data.readers import open_dataset
 from crossl.data.recording import Recording
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.experiment.fold import folds_of
 
 CONFIG = HERE / "transfer.yaml"

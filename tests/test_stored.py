@@ -14,8 +14,9 @@ import safetensors.numpy
 
 from crossl.config import build_model, load_config
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import ContractError, CrosslError, DataError
 from crossl.evaluate.probe import Probe
 from crossl.files import file_sha256, write_signed_json

@@ -16,8 +16,9 @@ import yaml
 
 from crossl.config import load_config
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.experiment.fold import folds_of
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"

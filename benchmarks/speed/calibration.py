@@ -22,8 +22,9 @@ import numpy as np
 from crossl.data.calibrated import calibrated
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.standardisation import STANDARDISATIONS
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE.parent / "results" / "calibration.json", HERE / "calibration.md"

@@ -29,8 +29,9 @@ from step import SHAPES, CrosslStep, make_windows, rate
 from crossl.config import load_config
 from crossl.config.build import build_model
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.embedding import encode
 from crossl.embedding.encode import RowEncoder
 from crossl.experiment.fold import folds_of, run_facts

@@ -29,8 +29,9 @@ from crossl.config import RunConfig, build_method, build_model, load_config
 from crossl.data.batch import collate
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.source import ArraySource, WindowSource
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.train.loading import training_batches
 from crossl.train.pretrain import pretrain
 from crossl.train.schedule import build_optimizer

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from crossl.api.training import build_model, fit_probe, pretrain
     from crossl.data.arrays import Windows
     from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-    from crossl.data.store import Store, write_store
+    from crossl.data.store import Store
     from crossl.data.windower import Windower
     from crossl.data.windows import WindowSpec
+    from crossl.data.write import write_store
     from crossl.errors import CrosslError
     from crossl.estimator import CroSSL
     from crossl.registry import register
@@ -43,7 +44,7 @@ _HOME = {
     "load_run": "crossl.api.run",
     "pretrain": "crossl.api.training",
     "register": "crossl.registry",
-    "write_store": "crossl.data.store",
+    "write_store": "crossl.data.write",
 }
 
 __all__ = [

@@ -15,10 +15,11 @@ from crossl.commands.pretrain import pretrain_run
 from crossl.commands.probe import probe_run
 from crossl.config import load_config
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.target_rules import WindowsOf
 from crossl.data.targets import Target
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist")
 ECG = Modality("ecg", ("lead",), "V", 32.0, "chest")

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 import crossl
 from crossl.cli.main import app
 from crossl.commands.adapt import Adapting, adapt_run
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
+from crossl.data.write import write_store
 from crossl.errors import ConfigError, ContractError, DataError, FormatError, SplitError
 from crossl.files import file_sha256, read_json
 

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from crossl.cli.main import run as run_app
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import write_store
 from crossl.data.target_rules import TargetRule
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 TINY = (
     "encoder.width=8", "encoder.dim=8", "aggregator.shared_dim=16", "method.expander_dim=16",

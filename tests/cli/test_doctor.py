@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 Crossl = Callable[..., Any]
 

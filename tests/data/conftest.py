@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist")
 HEART = Modality("heart", ("bpm",), "Hz", 4.0, "chest")

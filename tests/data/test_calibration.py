@@ -24,8 +24,9 @@ from crossl.data.standardisation import (
     RunningStandardisation,
     TrainingStandardisation,
 )
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 ACC = Modality("acc", ("x", "y"), "m/s^2", 10.0)
 HEAT = Modality("heat", ("t",), "K", 2.0)

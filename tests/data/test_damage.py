@@ -15,8 +15,8 @@ from crossl.data.damage import KINDS, Damage, Kind, Spoiler, gap, suits
 from crossl.data.damaged import DamagedSource, TestedDamage, TrainingDamage
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.source import ArraySource
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec, fill_short_gaps
+from crossl.data.write import write_store
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist")
 GYRO = Modality("gyro", ("x", "y", "z"), "rad/s", 20.0, "wrist")

@@ -260,7 +260,7 @@ LIMITED = """
     import numpy as np
     from pathlib import Path
     from crossl.data.recording import Modality, Recording, Signal
-    from crossl.data.store import write_store
+    from crossl.data.write import write_store
     from crossl.data.windows import WindowSpec
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -10,9 +10,10 @@ import pytest
 
 from crossl.data.contract import fit_store
 from crossl.data.source import ArraySource
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.targets import Target, check_values
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import DataError, FormatError
 from crossl.files import file_sha256, json_sha256
 

@@ -16,9 +16,9 @@ from crossl.data.calibration import Calibration
 from crossl.data.cutting import cut_recording
 from crossl.data.recording import Modality, Recording, Signal
 from crossl.data.standardisation import RecordingStandardisation
-from crossl.data.store import write_store
 from crossl.data.windower import Windower
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import ContractError, DataError
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 50.0)

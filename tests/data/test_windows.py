@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from crossl.data.cutting import cut_recording
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import (
     WindowSpec,
     fill_short_gaps,
     label_windows,
     window_starts,
 )
+from crossl.data.write import write_store
 from crossl.errors import DataError
 
 CLASSES = ("rest", "walk", "run")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from crossl.data.recording import Signal
-from crossl.data.store import write_store
 from crossl.data.target_rules import NumberKnown, NumberOfSignal, Numbers
 from crossl.data.targets import Target
+from crossl.data.write import write_store
 from crossl.doctor import examine_store
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossl.data.store import write_store
 from crossl.data.timing import Timing
+from crossl.data.write import write_store
 from crossl.doctor import examine_store
 from crossl.doctor.leakage import ALIKE, RADIUS, hash_windows, standardise
 from crossl.doctor.stores import MAX_WINDOWS

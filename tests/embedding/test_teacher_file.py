@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from crossl.data.recording import Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.embedding.teacher import draw_pairs, lesson_of
 from crossl.embedding.teacher_file import read_teacher
 from crossl.errors import DataError

@@ -14,8 +14,9 @@ from crossl.api.training import build_model
 from crossl.commands.export import Exported, Wanted, export_run
 from crossl.commands.probe import probe_run
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 
 ACC = Modality("acc", ("x", "y", "z"), "m/s^2", 20.0, "wrist")
 ECG = Modality("ecg", ("lead",), "V", 32.0, "chest")

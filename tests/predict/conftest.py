@@ -12,8 +12,9 @@ import torch
 from crossl.api.run import Run
 from crossl.api.training import build_model, fit_probe
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.predict.sight import Seen, Sight
 from crossl.predict.timeline import Timeline, timeline_of
 

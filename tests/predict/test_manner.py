@@ -13,7 +13,7 @@ from crossl.api.run import Run
 from crossl.api.timelines import timeline_columns
 from crossl.api.training import fit_probe
 from crossl.data.recording import LabelInterval, Recording, Signal
-from crossl.data.store import write_store
+from crossl.data.write import write_store
 from crossl.decode import Decoder
 from crossl.errors import ConfigError, FormatError
 from crossl.predict.manner import UNCALIBRATED, Asked, manner_of, notes_of

@@ -14,8 +14,8 @@ import torch
 from crossl.api.run import Run
 from crossl.api.training import build_model, fit_probe
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.predict.live import LiveClassifier
 from crossl.stream.session import Session, Wishes, label_stream
 from crossl.stream.source import Chunk, Facts

@@ -12,8 +12,9 @@ import torch
 from crossl.config import RunConfig, build_method, build_model, load_config
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
 from crossl.data.splits import Fold, subject_folds
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.evaluate.latents import LatentTable
 from crossl.methods import Method
 from crossl.nn.model import CrossModalModel, encode_rows

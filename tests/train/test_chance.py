@@ -15,8 +15,9 @@ import pytest
 
 from crossl.config import RunConfig
 from crossl.data.recording import LabelInterval, Recording
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.evaluate.results import ResultBook
 from crossl.experiment.fold import FoldRunner, FoldTask
 

@@ -26,8 +26,9 @@ from crossl.config import RunConfig
 from crossl.contenders import Outcome
 from crossl.contenders.boosting import EachColumn
 from crossl.data.recording import LabelInterval, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.evaluate.probe import Probe
 from crossl.evaluate.results import ResultBook
 from crossl.experiment.fold import FoldRunner, FoldTask, folds_of

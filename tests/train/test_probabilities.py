@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from crossl.config import RunConfig
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import DataError
 from crossl.experiment.fold import FoldRunner, FoldTask
 from crossl.experiment.probabilities import load_probabilities

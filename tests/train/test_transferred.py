@@ -13,8 +13,9 @@ from crossl.commands.benchmark import check_experiment, run_experiment
 from crossl.config import RunConfig
 from crossl.contenders.transferred import Transferred
 from crossl.data.recording import LabelInterval, Modality, Recording, Signal
-from crossl.data.store import Store, write_store
+from crossl.data.store import Store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import ConfigError, ContractError, CrosslError, SplitError
 from crossl.experiment.fold import FoldRunner, FoldTask
 from crossl.nn.model import CrossModalModel

@@ -133,8 +133,8 @@ def make_store(
     """Write a store, showing each part as it is done; return what was left out, and why."""
     from crossl.data.prepare import plan_for, prepare_store, working_folder
     from crossl.data.readers import open_dataset
-    from crossl.data.store import refuse_existing
     from crossl.data.target_entries import read_targets
+    from crossl.data.write import refuse_existing
     from crossl.doctor.units import with_unit_warnings
     from crossl.errors import CrosslError
 

@@ -13,10 +13,10 @@ from crossl.data.readers.card import Card
 from crossl.data.readers.dataset import Dataset
 from crossl.data.recording import Modality
 from crossl.data.segment import DTYPES, DType, SegmentSpec
-from crossl.data.store import check_names
 from crossl.data.target_entries import TargetBlock
 from crossl.data.target_plan import TargetPlan, plan_targets
 from crossl.data.windows import WindowSpec
+from crossl.data.write import check_names
 from crossl.errors import ConfigError, nearest
 
 

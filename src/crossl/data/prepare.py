@@ -35,8 +35,9 @@ from crossl.data.manifest import (
 from crossl.data.plan import Plan, plan_for
 from crossl.data.readers.dataset import Dataset, Part
 from crossl.data.segment import SegmentWriter
-from crossl.data.store import Store, refuse_empty, refuse_existing
+from crossl.data.store import Store
 from crossl.data.target_rules import cut_with_targets
+from crossl.data.write import refuse_empty, refuse_existing
 from crossl.errors import CrosslError, DataError
 from crossl.files import json_sha256, lock_beside, locked, telling_what_is_kept
 from crossl.workers import worker_processes

@@ -20,8 +20,8 @@ from crossl.data.cutting import CutRecording, cut_recording
 from crossl.data.rate_change import RATE_FILTER
 from crossl.data.recording import Modality, Recording
 from crossl.data.recording_windows import CutWindows, StoredWindows
-from crossl.data.store import write_store
 from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
 from crossl.errors import ConfigError, ContractError, nearest
 
 RecordingWindows: TypeAlias = CutWindows | StoredWindows

@@ -215,7 +215,7 @@ def test_other_signals_are_refused(copy):
 
 def test_subjects_who_hold_the_same_seconds_are_a_group_that_no_fold_parts(published, tmp_path):
     from crossl.config import load_config
-    from crossl.data.store import write_store
+    from crossl.data.write import write_store
     from crossl.experiment.fold import folds_of
 
     grouped = {recording.subject: recording.group for recording in published}

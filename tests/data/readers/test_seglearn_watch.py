@@ -20,7 +20,7 @@ from crossl.data.readers.seglearn_watch import (
     recognises,
 )
 from crossl.data.readers.unpickle import NumpyUnpickler
-from crossl.data.store import write_store
+from crossl.data.write import write_store
 from crossl.errors import DataError
 
 

@@ -20,8 +20,8 @@ from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import detect_reader, get_reader, open_dataset
 from crossl.data.readers.published.sleep_cassette import SHA256
 from crossl.data.recording import LabelInterval
-from crossl.data.store import write_store
 from crossl.data.target_entries import read_targets
+from crossl.data.write import write_store
 from crossl.errors import ConfigError
 from tests.data.readers.conformance import (
     check_reader,

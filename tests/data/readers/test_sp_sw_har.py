@@ -13,8 +13,8 @@ import pytest
 from crossl.data.counting import count_windows
 from crossl.data.prepare import plan_for, prepare_store
 from crossl.data.readers import get_reader, open_dataset, read_recordings
-from crossl.data.store import write_store
 from crossl.data.target_entries import read_targets
+from crossl.data.write import write_store
 from crossl.errors import DataError
 
 READER = get_reader("sp_sw_har")

@@ -9,7 +9,7 @@ import pytest
 
 from crossl.data.counting import count_windows
 from crossl.data.readers import get_reader, read_recordings
-from crossl.data.store import write_store
+from crossl.data.write import write_store
 from crossl.errors import DataError
 
 READER = get_reader("uci_har")
