@@ -225,19 +225,25 @@ def windows(folds: str) -> Iterator[str]:
             yield f"| {told}, {length} | {' | '.join(cells)} |"
 
 
+@cache
+def of_folds(name: str) -> list[Row]:
+    """Read the scores of single folds under `strict`, everybody in them together."""
+    return [
+        row
+        for row in kept_rows(RESULTS / f"{name}.jsonl.gz")
+        if (row["metric"], row["budget"], row["subject"]) == (SCORE, "strict", None)
+        and row["fold"] is not None
+    ]
+
+
 def in_folds(name: str, method: str, share: float, folds: Sequence[int]) -> str:
     """Write a score that folds have in common, of the first pretraining, and with one missing."""
-    rows = kept_rows(RESULTS / f"{name}.jsonl.gz")
+    rows = of_folds(name)
     full = max(len(row["present"]) for row in rows)
     found: dict[int, list[float]] = {full: [], full - 1: []}
     for row in rows:
-        asked = (row["method"], row["metric"], row["budget"], row["label_fraction"])
-        if (
-            asked == (method, SCORE, "strict", share)
-            and row["subject"] is None
-            and row["fold"] in folds
-            and row["model_seed"] in (0, None)
-        ):
+        of_it = (row["method"], row["label_fraction"]) == (method, share)
+        if of_it and row["fold"] in folds and row["model_seed"] in (0, None):
             found[len(row["present"])].append(row["value"])
     return f"{shown(mean(found[full]))} ({shown(mean(found[full - 1]))})"
 
