@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from crossl.commands.benchmark import run_experiment
+from crossl.commands.benchmark import check_experiment, run_experiment
 from crossl.config import RunConfig
 from crossl.contenders import trees
+from crossl.data.recording import Recording
 from crossl.data.store import Store
-from crossl.errors import ConfigError
+from crossl.data.windows import WindowSpec
+from crossl.data.write import write_store
+from crossl.errors import ConfigError, SplitError
+from crossl.experiment.fold import folds_of
 from crossl.report import build_report
 from crossl.run_folder import load_probe
+
+from .conftest import CLASSES, MODALITIES, make_recording
 
 SETTINGS = (
     "finetuning.steps=2", "evaluation.folds=3", "evaluation.label_fractions=[1.0]",
@@ -95,3 +102,48 @@ def test_a_contender_can_have_one_budget_where_others_have_both(
 def test_without_any_budget_nothing_could_be_scored(small: Callable[..., RunConfig]) -> None:
     with pytest.raises(ConfigError, match="budgets"):
         small("crossl", "evaluation.budgets=[]")
+
+
+def test_validation_subjects_without_labels_are_refused_before_anything_is_computed(
+    small: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    recordings = [make_recording(number) for number in range(6)]
+    whole = write(recordings, tmp_path / "whole")
+    config = small("crossl", *SETTINGS)
+    asked = set(whole.subject[folds_of(whole, config)[0].validation])
+    unlabelled = [replace(r, labels=[]) if r.subject in asked else r for r in recordings]
+    store, out = write(unlabelled, tmp_path / "store").path, tmp_path / "out"
+    told = rf"fold 0: .*\({', '.join(sorted(asked))}\).*evaluation.budgets to \[strict\]"
+    with pytest.raises(SplitError, match=told):
+        run_experiment(store, config, out, folds="0", workers=1)
+    with pytest.raises(SplitError, match=told):
+        check_experiment(store, config, out, "0")
+    assert not out.exists()
+    strict = small("crossl", *SETTINGS, "evaluation.budgets=[strict]")
+    run_experiment(store, strict, out, folds="0", workers=1)
+    assert scores(out)
+    one = "contenders.forest={kind: forest, trees: 2, budgets: [validation]}"
+    with pytest.raises(SplitError, match=told):
+        check_experiment(store, small("crossl", *SETTINGS, "evaluation.budgets=[strict]", one),
+                         tmp_path / "other", "0")  # fmt: skip
+
+
+def test_a_store_without_any_label_is_refused_before_anything_is_computed(
+    small: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    recordings = [replace(make_recording(number), labels=[]) for number in range(6)]
+    store, out = write(recordings, tmp_path / "store").path, tmp_path / "out"
+    for budgets in ("[strict]", "[validation]"):
+        config = small("crossl", *SETTINGS, f"evaluation.budgets={budgets}")
+        with pytest.raises(SplitError, match="store: no window has a label"):
+            check_experiment(store, config, out, "all")
+        with pytest.raises(SplitError, match="store: no window has a label"):
+            run_experiment(store, config, out, folds="all", workers=1)
+    assert not out.exists()
+
+
+def write(recordings: Sequence[Recording], out: Path) -> Store:
+    return write_store(
+        recordings, out, modalities=MODALITIES, classes=CLASSES,
+        spec=WindowSpec(window_s=2.0, stride_s=2.0), about={"dataset": "tiny", "reader": "none"},
+    )  # fmt: skip

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from crossl.cluster import Cluster
 from crossl.config import RunConfig, tried
 from crossl.contenders import contender_hashes
 from crossl.data.store import Store
+from crossl.errors import SplitError
+from crossl.evaluate.budgets import VALIDATION
 from crossl.experiment.collect import collect
 from crossl.experiment.fold import (
     FoldRunner,
@@ -30,6 +33,7 @@ from crossl.experiment.fold import (
 )
 from crossl.files import telling_what_is_kept, working_in
 from crossl.run_folder import begin
+from crossl.tasks import task_of
 from crossl.workers import CONTEXT, worker_processes
 
 
@@ -66,6 +70,7 @@ def run_experiment(
              for r in repeats for n in numbers]  # fmt: skip
     if not all(task.done for task in tasks):
         _refuse_contenders(config)
+        _refuse_unlabelled(store, config, numbers)
     with working_in(out, "is running an experiment in this folder"):
         begin(store, config, out, command=command)
         with telling_what_is_kept(out, lambda: any(task.begun for task in tasks)):
@@ -85,6 +90,29 @@ def _refuse_contenders(config: RunConfig) -> None:
             one.look_up(where=f"{told}: trial {number}" if number else told)
 
 
+def _refuse_unlabelled(store: Store, config: RunConfig, numbers: Sequence[int]) -> None:
+    """Refuse, before hours of pretraining, folds in which those who choose have no label."""
+    task = task_of(config.task, store)
+    known, folds = task.known(task.values(store)), folds_of(store, config)
+    if not known.any():
+        raise SplitError(
+            f"{store.path}: no window has a label, and classifiers are to be compared; `crossl "
+            "pretrain` needs none"
+        )
+    names = (*config.evaluation.methods, *config.contenders)
+    if not any(VALIDATION in config.budgets_of(name) for name in names):
+        return
+    for number in numbers:
+        rows = folds[number].validation
+        if not known[rows].any():
+            people = ", ".join(np.unique(store.subject[rows]))
+            raise SplitError(
+                f"fold {number}: its validation subjects ({people}) have no labelled window, and "
+                "label budget 'validation' lets them choose; set evaluation.budgets to [strict], "
+                "which uses none of their labels, or another evaluation.fold_seed"
+            )
+
+
 def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str) -> None:
     """Refuse an experiment that could not be run, before anything is computed or written.
 
@@ -98,11 +126,12 @@ def check_experiment(store_path: Path, config: RunConfig, out: Path, folds: str)
         ConfigError: there are no such folds.
         DataError: the folder holds another experiment, or the store cannot be read.
         PackageError: a contender lacks its package.
-        SplitError: there are too few subjects.
+        SplitError: there are too few subjects, or validation subjects without labels are to choose.
     """
     store = Store.open(store_path)
-    fold_numbers(folds, len(folds_of(store, config)))
+    numbers = fold_numbers(folds, len(folds_of(store, config)))
     _refuse_contenders(config)
+    _refuse_unlabelled(store, config, numbers)
     if (out / "experiment.json").is_file():
         begin(store, config, out, command="")  # it is there: nothing is written
 
